@@ -1,0 +1,142 @@
+"""Who is calling, and the call itself as plugins see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from llmgate_plugins.types import EMPTY
+
+if TYPE_CHECKING:
+    from llmgate_plugins.records import DecisionRecord
+
+__all__ = ["Call", "Context", "Stash", "StashKey", "current_context", "use_context"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Who is calling. **Trusted**: only the application sets it.
+
+    Nothing in messages, metadata, headers, tags or model output ever gets here.
+
+    Attributes:
+        tenant, team, project, user, feature, cohort, environment: Who and what for.
+        region: Where the call may be served; a deployment that does not declare this
+            region is not eligible. None leaves it open.
+        data_class: Such as "public" or "pii".
+        priority: 0 is lowest, 3 is critical.
+        policy: Name of the configured policy to apply; None for `default`.
+        extra: Any further facts of the application's own.
+    """
+
+    tenant: str | None = None
+    team: str | None = None
+    project: str | None = None
+    user: str | None = None
+    feature: str | None = None
+    cohort: str | None = None
+    environment: str | None = None
+    region: str | None = None
+    data_class: str | None = None
+    priority: int = 1
+    policy: str | None = None
+    extra: Mapping[str, str] = field(default=EMPTY)
+
+
+NOBODY = Context()
+_current: ContextVar[Context] = ContextVar("llmgate_context", default=NOBODY)
+
+
+def current_context() -> Context:
+    """The context set by `use_context` around this code, or an empty one."""
+    return _current.get()
+
+
+@contextmanager
+def use_context(context: Context) -> Iterator[Context]:
+    """Set who is calling for all gateway calls inside the `with` block.
+
+    Follows tasks and `contextvars` as usual. An explicit `context=` of a call wins.
+    """
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
+
+
+class StashKey(Generic[T]):
+    """A key for what a plugin keeps on a call. Make one per thing, at module level."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"StashKey({self.name!r})"
+
+
+class Stash:
+    """Typed per-call storage for plugins, without name clashes."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: dict[StashKey[Any], Any] = {}
+
+    def __setitem__(self, key: StashKey[T], value: T) -> None:
+        self._values[key] = value
+
+    def __getitem__(self, key: StashKey[T]) -> T:
+        return cast(T, self._values[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def get(self, key: StashKey[T], default: T | None = None) -> T | None:
+        """The value, or `default`."""
+        return cast("T | None", self._values.get(key, default))
+
+    def pop(self, key: StashKey[T], default: T | None = None) -> T | None:
+        """The value, or `default`; it is gone afterwards."""
+        return cast("T | None", self._values.pop(key, default))
+
+
+class Call:
+    """One logical request with all its attempts, as plugins see it.
+
+    Attributes:
+        id: Unique; a UUIDv7 unless the application gave one.
+        started: When it began, monotonic seconds.
+        deadline: When it must be over, monotonic seconds; None for never.
+        stash: What plugins keep on this call.
+        record: Everything decided so far. Read it; the engine writes it.
+    """
+
+    __slots__ = ("_stash", "context", "deadline", "id", "record", "started")
+
+    def __init__(
+        self, id: str, context: Context, started: float, deadline: float | None, record: DecisionRecord
+    ) -> None:
+        self.id = id
+        self.context = context
+        self.started = started
+        self.deadline = deadline
+        self.record = record
+        self._stash: Stash | None = None
+
+    @property
+    def stash(self) -> Stash:
+        if self._stash is None:
+            self._stash = Stash()
+        return self._stash
+
+    def remaining(self, now: float) -> float:
+        """Seconds left at `now` (monotonic); infinity without a deadline."""
+        return float("inf") if self.deadline is None else self.deadline - now

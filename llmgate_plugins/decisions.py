@@ -1,0 +1,88 @@
+"""The decisions a plugin may answer with. `None` always means "no opinion"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llmgate_plugins.types import EMPTY, Deployment
+
+__all__ = ["Drop", "GiveUp", "NextAlias", "NextDeployment", "Ranking", "Recovery", "Retry", "Skip", "Wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Deployments that may not serve this call, each with its reason.
+
+    Attributes:
+        reasons: Deployment id -> reason code, a short stable word ("region",
+            "no_tools"). Ids that are not among the candidates are ignored.
+    """
+
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """An order of preference.
+
+    Attributes:
+        order: Candidates, best first. Those it leaves out follow in the order
+            given; one that was not a candidate is an error.
+        scores: Deployment id -> score, for the decision record. What a score means
+            is the plugin's own.
+        reason: Why, for the decision record.
+    """
+
+    order: Sequence[Deployment]
+    scores: Mapping[str, float] = field(default=EMPTY)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Begin this attempt after so many seconds; the plugin is asked again then."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Do not send this attempt; go to the next deployment.
+
+    Attributes:
+        reason: A short stable word for the decision record ("rpm", "budget").
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Send again, after `after` seconds.
+
+    Attributes:
+        on: Id of a deployment that this call has tried; None for the one that
+            just failed.
+    """
+
+    after: float = 0.0
+    on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NextDeployment:
+    """Go on at once with the next untried deployment; if none is left, with the next alias."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextAlias:
+    """Leave this alias and go on with the next fallback; if there is none, give up."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Tell the caller."""
+
+
+Recovery = Retry | NextDeployment | NextAlias | GiveUp

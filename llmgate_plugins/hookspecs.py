@@ -1,0 +1,299 @@
+"""The contract: every hook, in the order of a call's life, one class per family.
+
+A hook is five facts: *when* it runs, how answers *combine*, what an *exception* means,
+whether it *may be async* (all may), and *since* which version. They are data
+(`HookRule`), read by the dispatcher, by the reference page and by a test.
+
+An implementation names the parameters it wants, by these names, and leaves out the
+rest. `None` always means "no opinion".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeVar
+
+import pluggy
+
+from llmgate_plugins.context import Call, Context
+from llmgate_plugins.decisions import Drop, Ranking, Recovery, Skip, Wait
+from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.services import Services
+from llmgate_plugins.types import Attempt, Deployment, Outcome, Request, Response
+
+__all__ = [
+    "FAMILIES",
+    "PROJECT",
+    "RULES",
+    "AccountingSpec",
+    "Combine",
+    "FailoverSpec",
+    "HookRule",
+    "OnError",
+    "PolicySpec",
+    "SelectionSpec",
+    "hookimpl",
+]
+
+PROJECT: Final = "llmgate"
+hookspec: Final = pluggy.HookspecMarker(PROJECT)
+hookimpl: Final = pluggy.HookimplMarker(PROJECT)
+"""Marks a method as an implementation of the hook of the same name."""
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Combine(StrEnum):
+    """How the answers of several plugins become one."""
+
+    FOLD = "fold"
+    """Each sees the last one's result."""
+    FIRST = "first"
+    """The first opinion wins; the rest are not asked."""
+    TELL = "tell"
+    """All are told; answers are ignored."""
+
+
+class OnError(StrEnum):
+    """What it means when a plugin raises."""
+
+    CLOSED = "closed"
+    """The call stops with `HookFailed`."""
+    SKIP = "skip"
+    """That opinion is skipped, noted in the decision record, and the next is asked."""
+    ISOLATE = "isolate"
+    """The others are still told; reported with the plugin's name; the call goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookRule:
+    """The five facts of a hook. That it may be async holds for all."""
+
+    name: str
+    family: str
+    when: str
+    combine: Combine
+    on_error: OnError
+    since: str
+    answers: tuple[type, ...] = ()
+    """The types an answer may have, besides None."""
+    may_be_async: bool = True
+
+
+_rules: dict[str, HookRule] = {}
+RULES: Final[Mapping[str, HookRule]] = _rules
+"""Hook name -> its rule, in the order of a call's life."""
+
+
+def _hook(
+    family: str,
+    *,
+    when: str,
+    combine: Combine,
+    on_error: OnError,
+    answers: tuple[type, ...] = (),
+    since: str = "0.1",
+) -> Callable[[F], F]:
+    def mark(function: F) -> F:
+        name = function.__name__
+        _rules[name] = HookRule(
+            name=name,
+            family=family,
+            when=when,
+            combine=combine,
+            on_error=on_error,
+            since=since,
+            answers=answers,
+        )
+        return hookspec(function)
+
+    return mark
+
+
+class PolicySpec:
+    """What may be asked, and what may be answered. A plugin that fails here stops the call."""
+
+    @_hook(
+        "policy",
+        when="once per call, before deployments are considered",
+        combine=Combine.FOLD,
+        on_error=OnError.CLOSED,
+        answers=(Request, Response),
+    )
+    def admit_request(
+        self, request: Request, context: Context, call: Call, services: Services
+    ) -> Request | Response | None:
+        """Let a request in, as it is or changed; answer it at once; or deny it.
+
+        Answer: the request to go on with; a `Response` to answer at once without any
+        attempt (a cache, say), which ends the round; None leaves it as it is.
+        Raise: `RequestDenied`, with a reason fit for the caller's eyes.
+        """
+        raise NotImplementedError
+
+    @_hook(
+        "policy",
+        when="once per answer, before the caller has it (for a stream: at its end, after the text was delivered)",
+        combine=Combine.FOLD,
+        on_error=OnError.CLOSED,
+        answers=(Response,),
+    )
+    def review_response(
+        self, request: Request, response: Response, context: Context, call: Call, services: Services
+    ) -> Response | None:
+        """Guard the answer, change it, or keep a copy.
+
+        Answer: the response to hand out; None leaves it as it is. What a stream has
+        delivered can no longer change: there the answer only serves the next plugin.
+        Raise: `ResponseRejected`; it ends a stream with that error.
+        """
+        raise NotImplementedError
+
+
+class SelectionSpec:
+    """Which deployments may serve, and which should. A plugin that fails here stops the call."""
+
+    @_hook(
+        "selection",
+        when="once per selection: per alias that is tried",
+        combine=Combine.FOLD,
+        on_error=OnError.CLOSED,
+        answers=(Drop,),
+    )
+    def narrow_deployments(
+        self,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> Drop | None:
+        """Hard constraints: region, capability, health, budget.
+
+        Answer: `Drop({id: reason})`; None keeps all. The next plugin sees what is left.
+        Nothing can put a dropped deployment back.
+        """
+        raise NotImplementedError
+
+    @_hook(
+        "selection",
+        when="once per selection, after narrowing",
+        combine=Combine.FIRST,
+        on_error=OnError.CLOSED,
+        answers=(Ranking, Sequence),
+    )
+    def rank_deployments(
+        self,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> Ranking | Sequence[Deployment] | None:
+        """Preference among what is left: price, latency, weight, stickiness.
+
+        Answer: deployments, best first, or a `Ranking` with scores and a reason. With
+        no opinion from anybody the host picks (LiteLLM's own strategy, or the
+        configured order).
+        """
+        raise NotImplementedError
+
+
+class AccountingSpec:
+    """Reserve, settle, count. A plugin that fails here is isolated: the others are still told."""
+
+    @_hook(
+        "accounting",
+        when="before each attempt is sent",
+        combine=Combine.FIRST,
+        on_error=OnError.ISOLATE,
+        answers=(Wait, Skip),
+    )
+    def begin_attempt(
+        self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
+    ) -> Wait | Skip | None:
+        """Reserve money, tokens or a slot; write the intent.
+
+        Answer: `Wait(seconds)` to be asked again after that time; `Skip(reason)` to
+        leave this deployment out of this call; None to go ahead. Whoever answered None
+        here is told `end_attempt` for this attempt exactly once, also if a later
+        plugin skips it (status "skipped").
+        """
+        raise NotImplementedError
+
+    @_hook(
+        "accounting",
+        when="once for each attempt that was begun, whatever its end",
+        combine=Combine.TELL,
+        on_error=OnError.ISOLATE,
+    )
+    def end_attempt(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        request: Request,
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> None:
+        """Settle; feed health. Told on success, error, cancel and abandon alike."""
+        raise NotImplementedError
+
+    @_hook(
+        "accounting",
+        when="exactly once per call, whatever happened",
+        combine=Combine.TELL,
+        on_error=OnError.ISOLATE,
+    )
+    def end_call(
+        self, record: DecisionRecord, request: Request, context: Context, call: Call, services: Services
+    ) -> None:
+        """The terminal event, with the complete decision record."""
+        raise NotImplementedError
+
+
+class FailoverSpec:
+    """What to do about a failed attempt. A plugin that fails here is skipped."""
+
+    @_hook(
+        "failover",
+        when="after each failed attempt, before anything was delivered",
+        combine=Combine.FIRST,
+        on_error=OnError.SKIP,
+        answers=(*Recovery.__args__,),
+    )
+    def recover_attempt(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        untried: Sequence[Deployment],
+        fallbacks: Sequence[str],
+        request: Request,
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> Recovery | None:
+        """Retry after a delay, next deployment, next alias, or give up.
+
+        `untried`: deployments of this alias not tried yet, best first; `fallbacks`:
+        aliases that may come after this one. All attempts so far stand in
+        `call.record.attempts`. With no opinion from anybody the engine gives up.
+        """
+        raise NotImplementedError
+
+
+FAMILIES: Final[tuple[type, ...]] = (PolicySpec, SelectionSpec, AccountingSpec, FailoverSpec)
+
+LIFE: Final = (
+    "admit_request",
+    "narrow_deployments",
+    "rank_deployments",
+    "begin_attempt",
+    "end_attempt",
+    "recover_attempt",
+    "review_response",
+    "end_call",
+)
+"""Hook names in the order of a call's life."""

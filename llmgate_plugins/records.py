@@ -1,0 +1,173 @@
+"""The decision record: what was considered, what removed whom, what was chosen, how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from llmgate_plugins.context import NOBODY, Context
+from llmgate_plugins.types import EMPTY, NANO, Attempt, Outcome, Usage
+
+__all__ = ["CallStatus", "DecisionRecord", "Selection"]
+
+CallStatus = Literal["open", "success", "answered", "denied", "error", "cancelled", "abandoned"]
+"""`answered`: by a plugin or the host's cache, without an attempt."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Selection:
+    """One choice among the deployments of one alias.
+
+    Attributes:
+        alias: Whose deployments.
+        considered: Ids of all candidates, in configured order.
+        dropped: Id -> (reason code, plugin).
+        order: Ids in the order in which they would be tried.
+        ranked_by: The plugin whose ranking won; None for configured order or the host's pick.
+        scores: Id -> score, as that plugin gave them.
+        reason: Why, as that plugin gave it.
+    """
+
+    alias: str
+    considered: tuple[str, ...]
+    dropped: dict[str, tuple[str, str]] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    ranked_by: str | None = None
+    scores: Mapping[str, float] = EMPTY
+    reason: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class DecisionRecord:
+    """The story of one call. Handed to `end_call` when it is complete; frozen from then on by custom.
+
+    Attributes:
+        model: The alias asked for.
+        at: When the call began, Unix time.
+        status: How it ended.
+        selections: Every choice made, in order.
+        attempts: Every attempt with its outcome, skipped ones included.
+        latency: Seconds from begin to end.
+        first_token: Seconds from the call's begin to the first content of a stream.
+        denied_by: The plugin that denied or answered, with its reason in `reason`.
+        problems: What went wrong in plugins without stopping the call: (plugin, hook, error).
+        tags: The caller's labels, untrusted.
+    """
+
+    call_id: str
+    model: str
+    at: float
+    context: Context = NOBODY
+    tags: Mapping[str, str] = EMPTY
+    operation: str = "chat"
+    stream: bool = False
+    status: CallStatus = "open"
+    selections: list[Selection] = field(default_factory=list)
+    attempts: list[tuple[Attempt, Outcome]] = field(default_factory=list)
+    latency: float = 0.0
+    first_token: float | None = None
+    denied_by: str | None = None
+    reason: str = ""
+    error: str | None = None
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def cost(self) -> int:
+        """Nano-dollars of all attempts."""
+        return sum(outcome.cost for _, outcome in self.attempts)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all attempts, bucket by bucket."""
+        outcomes = [outcome.usage for _, outcome in self.attempts]
+        return Usage(
+            input=sum(u.input for u in outcomes),
+            cached_input=sum(u.cached_input for u in outcomes),
+            cache_write=sum(u.cache_write for u in outcomes),
+            output=sum(u.output for u in outcomes),
+            reasoning=sum(u.reasoning for u in outcomes),
+            estimated=any(u.estimated for u in outcomes),
+        )
+
+    @property
+    def served_by(self) -> str | None:
+        """Id of the deployment whose answer the caller got; None if none did."""
+        if self.attempts and self.attempts[-1][1].ok:
+            return self.attempts[-1][0].deployment.id
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON values, without anything secret."""
+        usage = self.usage
+        return {
+            "call_id": self.call_id,
+            "model": self.model,
+            "at": self.at,
+            "operation": self.operation,
+            "stream": self.stream,
+            "status": self.status,
+            "served_by": self.served_by,
+            "latency_s": self.latency,
+            "first_token_s": self.first_token,
+            "cost_nano_usd": self.cost,
+            "cost_usd": self.cost / NANO,
+            "usage": _usage(usage),
+            "context": {
+                name: value
+                for name in Context.__dataclass_fields__
+                if (value := getattr(self.context, name)) not in (None, EMPTY)
+            },
+            "tags": dict(self.tags),
+            "denied_by": self.denied_by,
+            "reason": self.reason,
+            "error": self.error,
+            "selections": [_selection(selection) for selection in self.selections],
+            "attempts": [_attempt(attempt, outcome) for attempt, outcome in self.attempts],
+            "problems": [
+                {"plugin": plugin, "hook": hook, "error": error} for plugin, hook, error in self.problems
+            ],
+        }
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {name: getattr(usage, name) for name in Usage.__dataclass_fields__} | {"total": usage.total}
+
+
+def _selection(selection: Selection) -> dict[str, Any]:
+    return {
+        "alias": selection.alias,
+        "considered": list(selection.considered),
+        "dropped": {
+            name: {"reason": reason, "plugin": plugin} for name, (reason, plugin) in selection.dropped.items()
+        },
+        "order": list(selection.order),
+        "ranked_by": selection.ranked_by,
+        "scores": dict(selection.scores),
+        "reason": selection.reason,
+    }
+
+
+def _attempt(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
+    failure = outcome.failure
+    return {
+        "number": attempt.number,
+        "deployment": attempt.deployment.id,
+        "provider": attempt.deployment.provider,
+        "model": outcome.model or attempt.deployment.model,
+        "region": attempt.deployment.region,
+        "alias": attempt.alias,
+        "reason": attempt.reason,
+        "status": outcome.status,
+        "error_class": failure.error_class.value if failure else None,
+        "scope": failure.scope.value if failure else None,
+        "http_status": failure.status if failure else None,
+        "code": failure.code if failure else None,
+        "retry_after_s": failure.retry_after if failure else None,
+        "latency_s": outcome.latency,
+        "first_token_s": outcome.first_token,
+        "usage": _usage(outcome.usage),
+        "cost_nano_usd": outcome.cost,
+        "finish_reason": outcome.finish_reason,
+        "skipped": outcome.skipped,
+    }

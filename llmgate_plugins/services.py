@@ -1,0 +1,257 @@
+"""Everything that touches the world, as interfaces: clock, sleep, randomness, state, ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from llmgate_plugins.types import EMPTY, Deployment, Usage
+
+if TYPE_CHECKING:
+    from llmgate_plugins.records import DecisionRecord
+
+__all__ = [
+    "AttemptIntent",
+    "Clock",
+    "Grant",
+    "Ledger",
+    "Lease",
+    "MaybePending",
+    "Random",
+    "Refusal",
+    "Reservation",
+    "Services",
+    "Settlement",
+    "Sleeper",
+    "State",
+    "SystemClock",
+    "SystemSleeper",
+]
+
+T = TypeVar("T")
+
+MaybePending = T | Awaitable[T] | Future[T]
+"""An answer, or one that is on its way. A driver waits for it in its own manner: a
+`Future` of a thread works on every face; a coroutine does too, in a sync call on a
+private event loop."""
+
+
+class Clock(Protocol):
+    """Two clocks: one that never goes back, one that people read."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back."""
+
+    def time(self) -> float:
+        """Unix time in seconds."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
+
+
+class Sleeper(Protocol):
+    """How a driver lets time pass."""
+
+    def sleep(self, seconds: float) -> None:
+        """Block this thread."""
+
+    async def asleep(self, seconds: float) -> None:
+        """Let other tasks run."""
+
+
+class SystemSleeper:
+    """Real sleep."""
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Random(Protocol):
+    """What the gateway needs of `random.Random`."""
+
+    def random(self) -> float: ...
+    def uniform(self, a: float, b: float) -> float: ...
+    def getrandbits(self, k: int, /) -> int: ...
+
+
+# ---------------------------------------------------------------- state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """An amount to hold against one limit.
+
+    Attributes:
+        key: What is limited: "budget:team:search", "tpm:openai-us". Free text.
+        amount: How much to hold, an integer >= 0 (nano-dollars, tokens, slots).
+        limit: The most that held and spent may add up to.
+        window: Seconds of a fixed window, aligned to the Unix epoch; None for a
+            limit that never resets (concurrency: held only, nothing is spent).
+    """
+
+    key: str
+    amount: int
+    limit: int
+    window: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What a grant holds; give it back with `settle` or `release`."""
+
+    id: str
+    reservations: tuple[Reservation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """All of it is held, until `expires` (Unix time) at the latest."""
+
+    lease: Lease
+    expires: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """None of it is held.
+
+    Attributes:
+        key: The first limit that does not allow it.
+        available: What is left of it now.
+        retry_at: Unix time at which its window ends; None if it never resets.
+    """
+
+    key: str
+    available: int
+    retry_at: float | None = None
+
+
+class State(Protocol):
+    """What a call's admission needs to know of other calls. Shared by threads, and by
+    processes where the implementation says so. Every method is atomic."""
+
+    def reserve(self, reservations: Sequence[Reservation], *, ttl: float) -> MaybePending[Grant | Refusal]:
+        """Hold all of these or none, for at most `ttl` seconds. One round trip."""
+
+    def settle(self, lease: Lease, actual: Mapping[str, int]) -> MaybePending[bool]:
+        """Turn a hold into what was really spent, by key (missing: nothing was spent).
+
+        Returns False, and changes nothing, if the lease was settled before. A lease
+        that has expired in between still books what was spent, in the window of its
+        reserve."""
+
+    def release(self, lease: Lease) -> MaybePending[bool]:
+        """Give the hold back; nothing was spent. False if it was settled before."""
+
+    def spent(self, key: str, *, window: float | None = None) -> MaybePending[tuple[int, int]]:
+        """(spent in the current window, held now)."""
+
+    def get(self, key: str) -> MaybePending[bytes | None]:
+        """A value, or None."""
+
+    def put(self, key: str, value: bytes, *, ttl: float | None = None) -> MaybePending[None]:
+        """Keep a value, for `ttl` seconds or for ever."""
+
+    def delete(self, key: str) -> MaybePending[bool]:
+        """Forget a value; whether there was one."""
+
+    def add(self, key: str, amount: int = 1, *, ttl: float | None = None) -> MaybePending[int]:
+        """Add to a counter and return it; `ttl` counts from its first use."""
+
+
+# ---------------------------------------------------------------- ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptIntent:
+    """The row that exists before any byte leaves.
+
+    Attributes:
+        at: Unix time.
+        estimate: Nano-dollars this attempt will probably cost; what recovery books
+            if the process dies.
+    """
+
+    call_id: str
+    number: int
+    at: float
+    deployment: Deployment
+    alias: str
+    reason: str
+    estimate: int = 0
+    labels: Mapping[str, str] = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How that row ends. `status`: success, error, cancelled, abandoned."""
+
+    status: str
+    usage: Usage = field(default_factory=Usage)
+    cost: int = 0
+    latency: float = 0.0
+    first_token: float | None = None
+    model: str | None = None
+    error_class: str | None = None
+    http_status: int | None = None
+    finish_reason: str | None = None
+
+
+class Ledger(Protocol):
+    """The books: one row per attempt keyed (call_id, number), one terminal row per call.
+
+    Thread-safe. An answer may be pending (see `MaybePending`); when it is there, the
+    row is as safe as the ledger's documentation says."""
+
+    def open_attempt(self, intent: AttemptIntent) -> MaybePending[None]:
+        """Write the intent. Once per (call_id, number); a repeat changes nothing."""
+
+    def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> MaybePending[bool]:
+        """Compare-and-set from intent to settled. False, and no change, on a repeat."""
+
+    def close_call(self, record: DecisionRecord) -> MaybePending[None]:
+        """Write the call's terminal row. Once per call_id; a repeat changes nothing."""
+
+    def recover(self, *, older_than: float, now: float) -> int:
+        """Turn intents opened more than `older_than` seconds before `now` (Unix time)
+        into status "unknown" at their estimate; how many."""
+
+    def flush(self) -> None:
+        """Return when everything handed over so far is written."""
+
+    def close(self) -> None:
+        """Flush and let go of files and threads. Idempotent."""
+
+    def attempts(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Attempt rows as plain values, oldest first."""
+
+    def calls(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Call rows as plain values, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Services:
+    """What a gateway hands to plugins and drivers. One of each per gateway."""
+
+    clock: Clock
+    random: Random
+    sleeper: Sleeper
+    state: State
+    ledger: Ledger
+
+
+def default_random(seed: int | None = None) -> Random:
+    """A generator of its own, seeded if asked."""
+    return random.Random(seed)  # noqa: S311 - not for cryptography

@@ -1,0 +1,457 @@
+"""The nouns of a call: what is asked, where it goes, what came back, how it ended.
+
+All are frozen values. Times are seconds on the gateway's monotonic clock, money is
+integer nano-dollars (1 USD = 1_000_000_000), tokens are counts in disjoint buckets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal, NoReturn, Self, overload
+
+from llmgate_plugins.secrets import Secret
+
+__all__ = [
+    "NANO",
+    "Attempt",
+    "AttemptReason",
+    "Chunk",
+    "Deployment",
+    "Endpoint",
+    "ErrorClass",
+    "Failure",
+    "LazyMessages",
+    "Message",
+    "Outcome",
+    "OutcomeStatus",
+    "Price",
+    "Request",
+    "Response",
+    "Scope",
+    "ToolCall",
+    "Usage",
+]
+
+NANO = 1_000_000_000
+"""Nano-dollars in one US dollar."""
+
+
+class _Empty(dict[str, Any]):
+    """An empty mapping that cannot be filled, so that it can be a default."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: str, value: Any) -> NoReturn:
+        raise TypeError("this mapping is frozen")
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return 0
+
+    def __reduce__(self) -> str:
+        return "EMPTY"
+
+
+EMPTY: Mapping[str, Any] = _Empty()
+
+AttemptReason = Literal["first", "retry", "next_deployment", "fallback"]
+OutcomeStatus = Literal["success", "error", "cancelled", "abandoned", "skipped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call of a tool that the model asks for; `arguments` is JSON text as received."""
+
+    id: str
+    name: str
+    arguments: str = "{}"
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a conversation, in the OpenAI chat vocabulary.
+
+    Attributes:
+        role: "system", "user", "assistant" or "tool".
+        content: Text, or content parts as OpenAI writes them
+            (`{"type": "text", "text": ...}`, `{"type": "image_url", ...}`).
+        tool_calls: What an assistant message asks for.
+        tool_call_id: Which tool call a tool message answers.
+        native: The host's own message this one was read from. It survives
+            `dataclasses.replace`, so that a host can carry a change back.
+    """
+
+    role: str
+    content: str | tuple[Mapping[str, Any], ...] = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+    native: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The text of all text parts, joined."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(str(part.get("text", "")) for part in self.content if part.get("type") == "text")
+
+
+class LazyMessages(Sequence[Message]):
+    """Messages that are read from a host's own only when a plugin looks at them.
+
+    Args:
+        native: The host's messages.
+        read: Turns one of them into a `Message`. Pure; called once per message.
+    """
+
+    __slots__ = ("_messages", "_read", "native")
+
+    def __init__(self, native: Sequence[Any], read: Callable[[Any], Message]) -> None:
+        self.native = native
+        self._read = read
+        self._messages: tuple[Message, ...] | None = None
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All messages, read now if they have not been."""
+        if self._messages is None:
+            self._messages = tuple(map(self._read, self.native))
+        return self._messages
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Message]: ...
+    def __getitem__(self, index: int | slice) -> Message | Sequence[Message]:
+        return self.messages[index]
+
+    def __len__(self) -> int:
+        return len(self.native)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self.messages)
+
+    def __repr__(self) -> str:
+        return repr(self.messages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What an application asks for.
+
+    Attributes:
+        model: The alias asked for (LiteLLM: model group), or a deployment's id.
+        messages: The conversation; for an embedding, empty.
+        params: Everything else in the OpenAI vocabulary: `temperature`,
+            `max_tokens`, `tools`, `tool_choice`, `response_format`, `stop` ...
+        tags: Labels from the caller. **Untrusted**: they may label and narrow,
+            never widen. Who is calling stands in `Context`.
+        stream: Whether the answer is read chunk by chunk.
+        operation: "chat" or "embedding".
+        native: What the host that asks needs to send it; plugins leave it alone.
+    """
+
+    model: str
+    messages: Sequence[Message] = ()
+    params: Mapping[str, Any] = EMPTY
+    tags: Mapping[str, str] = EMPTY
+    stream: bool = False
+    operation: str = "chat"
+    native: Any = field(default=None, repr=False, compare=False)
+
+    def replace(self, **changes: Any) -> Self:
+        """This request with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one attempt, in disjoint buckets: their sum is the total.
+
+    Attributes:
+        input: Input tokens read at full price.
+        cached_input: Input tokens the provider served from its prompt cache.
+        cache_write: Input tokens the provider wrote to its prompt cache.
+        output: Output tokens that are not reasoning.
+        reasoning: Output tokens spent thinking.
+        estimated: Counted by us, not reported by the provider.
+    """
+
+    input: int = 0
+    cached_input: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+    estimated: bool = False
+
+    @property
+    def total(self) -> int:
+        """All tokens of all buckets."""
+        return self.input + self.cached_input + self.cache_write + self.output + self.reasoning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model's tokens cost, in integer nano-dollars per million tokens.
+
+    Attributes:
+        source: Where the price is from ("litellm", "genai-prices", "config").
+        as_of: The date or version of that source.
+    """
+
+    input: int = 0
+    cached_input: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+    source: str = "config"
+    as_of: str = ""
+
+    def cost(self, usage: Usage) -> int:
+        """Nano-dollars for this usage, rounded up."""
+        picos = (
+            usage.input * self.input
+            + usage.cached_input * self.cached_input
+            + usage.cache_write * self.cache_write
+            + usage.output * self.output
+            + usage.reasoning * self.reasoning
+        )
+        return -(-picos // 1_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a deployment is reached: an address and the key that belongs to it.
+
+    The two are one object on purpose: no call can pair the key with another address.
+
+    Attributes:
+        base_url: The provider's address; None for the provider's own default.
+        api_key: The key or a reference to it, never shown.
+        headers: Further headers; their values are secrets as well.
+        options: Further settings of the provider's client (`api_version`,
+            `aws_region_name`, `organization`, ...).
+    """
+
+    base_url: str | None = None
+    api_key: Secret | None = None
+    headers: Mapping[str, Secret] = EMPTY
+    options: Mapping[str, Any] = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Deployment:
+    """One model at one provider, region and credential. Compared by identity.
+
+    Attributes:
+        id: Unique within a gateway.
+        alias: The name applications ask for.
+        provider: "openai", "anthropic", ... (LiteLLM's provider names).
+        model: The provider's own name of the model.
+        region: Where it runs, or None if not declared. An undeclared region is
+            not eligible for a call that is bound to one.
+        price: None if no source knows one.
+        context_window: Tokens it can read at once, or None if not known.
+        max_output: Tokens it can write at once, or None if not known.
+        capabilities: Such as "tools", "vision", "json_schema", "reasoning".
+        weight: Share of traffic among its siblings for weighted selection.
+        endpoint: Address and key.
+        params: Call parameters that configuration fixes for this deployment.
+        info: Whatever else configuration says of it (LiteLLM: `model_info`).
+    """
+
+    id: str
+    alias: str
+    provider: str
+    model: str
+    region: str | None = None
+    price: Price | None = None
+    context_window: int | None = None
+    max_output: int | None = None
+    capabilities: frozenset[str] = frozenset()
+    weight: float = 1.0
+    endpoint: Endpoint = field(default_factory=Endpoint, repr=False)
+    params: Mapping[str, Any] = field(default=EMPTY, repr=False)
+    info: Mapping[str, Any] = field(default=EMPTY, repr=False)
+
+    @property
+    def credential(self) -> str | None:
+        """A short id of the key, safe to show; deployments that share it share a key."""
+        return self.endpoint.api_key.id if self.endpoint.api_key is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A complete answer.
+
+    Attributes:
+        source: The assistant's message, or a function that reads it from `native`
+            when first asked for.
+        usage: As the provider reported it; None if it did not.
+        finish_reason: "stop", "length", "tool_calls", "content_filter", or None.
+        model: The model that served, by the provider's word.
+        deployment_id: Which deployment served; None if a plugin answered.
+        native: The host's own object, handed back to it unchanged.
+    """
+
+    source: Message | Callable[[], Message] = field(repr=False)
+    usage: Usage | None = None
+    finish_reason: str | None = "stop"
+    model: str | None = None
+    deployment_id: str | None = None
+    native: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def message(self) -> Message:
+        """The assistant's message."""
+        source = self.source
+        if not isinstance(source, Message):
+            source = source()
+            object.__setattr__(self, "source", source)
+        return source
+
+    @property
+    def text(self) -> str:
+        """The text of the answer."""
+        return self.message.text
+
+    @classmethod
+    def of(cls, text: str, **fields: Any) -> Response:
+        """An answer with this text, for plugins that answer themselves."""
+        return cls(source=Message(role="assistant", content=text), **fields)
+
+    def replace(self, **changes: Any) -> Self:
+        """This response with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of a streamed answer."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    native: Any = field(default=None, repr=False, compare=False)
+
+
+class ErrorClass(StrEnum):
+    """What kind of failure it was. The reaction to each stands in docs/explanation."""
+
+    RATE_LIMIT = "rate_limit"
+    QUOTA = "quota"
+    AUTHENTICATION = "authentication"
+    PERMISSION = "permission"
+    REGION = "region"
+    MODEL_NOT_FOUND = "model_not_found"
+    INVALID_REQUEST = "invalid_request"
+    CONTEXT_LENGTH = "context_length"
+    CONTENT_POLICY = "content_policy"
+    TOO_LARGE = "too_large"
+    CONFLICT = "conflict"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    OVERLOADED = "overloaded"
+    SERVER = "server"
+    BAD_RESPONSE = "bad_response"
+    EMPTY_RESPONSE = "empty_response"
+    TRUNCATED = "truncated"
+    LOCAL = "local"
+    UNKNOWN = "unknown"
+
+
+class Scope(StrEnum):
+    """Who is to blame for a failure, and so what else would fail the same way."""
+
+    REQUEST = "request"
+    CALLER = "caller"
+    CREDENTIAL = "credential"
+    MODEL = "model"
+    DEPLOYMENT = "deployment"
+    PROVIDER = "provider"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error, classified.
+
+    Attributes:
+        error_class: What kind of failure.
+        scope: Who is to blame.
+        status: HTTP status, if there was one.
+        code: The provider's own error code, if it gave one.
+        retry_after: Seconds the provider asks to wait, if it did.
+    """
+
+    error_class: ErrorClass
+    scope: Scope
+    status: int | None = None
+    code: str | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Attempt:
+    """One send to one deployment.
+
+    Attributes:
+        number: 1 for the first attempt of a call, counting skipped ones too.
+        alias: The alias under which it was chosen; differs from the alias asked
+            for after a fallback.
+        started: When it began, monotonic seconds.
+        deadline: When the call must be over, monotonic seconds; None for never.
+    """
+
+    call_id: str
+    number: int
+    deployment: Deployment
+    alias: str
+    reason: AttemptReason
+    started: float
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        status: "success"; "error"; "cancelled" (the task was cancelled);
+            "abandoned" (the reader left a stream); "skipped" (never sent).
+        error: What was raised, if anything.
+        failure: `error`, classified.
+        usage: Tokens, as reported or estimated (`usage.estimated`).
+        cost: Nano-dollars, rounded up.
+        latency: Seconds from begin to end.
+        first_token: Seconds to the first piece of content of a stream.
+        model: The model that served, by the provider's word.
+        skipped: Why it was never sent, for status "skipped".
+    """
+
+    status: OutcomeStatus
+    error: BaseException | None = None
+    failure: Failure | None = None
+    usage: Usage = Usage()
+    cost: int = 0
+    latency: float = 0.0
+    first_token: float | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    skipped: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the attempt gave a whole answer."""
+        return self.status == "success"
