@@ -94,7 +94,7 @@ class Stash:
         self._values[key] = value
 
     def __getitem__(self, key: StashKey[T]) -> T:
-        return cast(T, self._values[key])
+        return cast("T", self._values[key])
 
     def __contains__(self, key: object) -> bool:
         return key in self._values

@@ -40,7 +40,7 @@ class Secret:
     def __init__(self, value: str, *, resolvers: Mapping[str, Callable[[str], str]] | None = None) -> None:
         scheme, _, _ = value.partition(":")
         self._resolvers = {**_RESOLVERS, **(resolvers or {})}
-        is_reference = scheme in self._resolvers and scheme != value or value.startswith("os.environ/")
+        is_reference = (scheme in self._resolvers and scheme != value) or value.startswith("os.environ/")
         self._reference: str | None = value if is_reference else None
         self._value: str | None = None if is_reference else value
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
 
 from llmgate_plugins.types import EMPTY, Deployment, Usage
 
@@ -19,8 +19,8 @@ __all__ = [
     "AttemptIntent",
     "Clock",
     "Grant",
-    "Ledger",
     "Lease",
+    "Ledger",
     "MaybePending",
     "Random",
     "Refusal",
@@ -35,7 +35,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-MaybePending = T | Awaitable[T] | Future[T]
+MaybePending = Union[T, Awaitable[T], Future[T]]  # noqa: UP007 - a generic alias, older form
 """An answer, or one that is on its way. A driver waits for it in its own manner: a
 `Future` of a thread works on every face; a coroutine does too, in a sync call on a
 private event loop."""
