@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from llmgate_plugins.types import EMPTY
+from llmgate_plugins.types import EMPTY, Request, Response
 
 if TYPE_CHECKING:
     from llmgate_plugins.records import DecisionRecord
@@ -115,16 +115,26 @@ class Call:
         id: Unique; a UUIDv7 unless the application gave one.
         started: When it began, monotonic seconds.
         deadline: When it must be over, monotonic seconds; None for never.
+        request: The request as admitted.
+        answer: A plugin's answer in place of an attempt, if one gave it.
         stash: What plugins keep on this call.
         record: Everything decided so far. Read it; the engine writes it.
     """
 
-    __slots__ = ("_stash", "context", "deadline", "id", "record", "started")
+    __slots__ = ("_stash", "answer", "context", "deadline", "id", "record", "request", "started")
 
     def __init__(
-        self, id: str, context: Context, started: float, deadline: float | None, record: DecisionRecord
+        self,
+        id: str,
+        request: Request,
+        context: Context,
+        started: float,
+        deadline: float | None,
+        record: DecisionRecord,
     ) -> None:
         self.id = id
+        self.request = request
+        self.answer: Response | None = None
         self.context = context
         self.started = started
         self.deadline = deadline

@@ -135,7 +135,7 @@ class PolicySpec:
 
     @_hook(
         "policy",
-        when="once per answer, before the caller has it (for a stream: at its end, after the text was delivered)",
+        when="once per answer, before the caller has it; of a stream at its end, when the text is delivered",
         combine=Combine.FOLD,
         on_error=OnError.CLOSED,
         answers=(Response,),

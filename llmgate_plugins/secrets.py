@@ -62,14 +62,14 @@ class Secret:
         Raises:
             SecretNotFound: The reference leads nowhere.
         """
-        if self._value is None:
-            assert self._reference is not None
+        if self._value is None and self._reference is not None:
             value = _resolve(self._reference, self._resolvers)
             if not value:
                 raise SecretNotFound(f"{self._reference} is empty", reference=self._reference)
             self._value = value
-        _remember(self._value)
-        return self._value
+        revealed = self._value or ""
+        _remember(revealed)
+        return revealed
 
     def __repr__(self) -> str:
         return f"Secret({MASK}, id={self.id})"
