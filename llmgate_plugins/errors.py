@@ -16,6 +16,7 @@ LLMGateError
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ __all__ = [
     "SecretNotFound",
     "StorageError",
     "StreamInterrupted",
+    "UnknownModel",
 ]
 
 
@@ -126,6 +128,16 @@ class HookFailed(LLMGateError):
         super().__init__(f"plugin {plugin!r} failed in {hook}: {type(error).__name__}: {error}")
         self.plugin = plugin
         self.hook = hook
+
+
+class UnknownModel(LLMGateError):
+    """The model asked for is neither an alias nor a deployment's id."""
+
+    def __init__(self, model: str, known: Sequence[str]) -> None:
+        self.model = model
+        near = difflib.get_close_matches(model, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
+        super().__init__(f"unknown model {model!r}; {hint}")
 
 
 class AllDeploymentsUnavailable(LLMGateError):

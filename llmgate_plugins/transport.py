@@ -31,6 +31,11 @@ class Meter(Protocol):
         """Why the model stopped, or None if no chunk has said so."""
 
     @property
+    def complete(self) -> bool:
+        """Whether a stream that ends here is whole. False where the provider always
+        sends an end mark (a finish reason) and none has come: then it was cut."""
+
+    @property
     def model(self) -> str | None:
         """The model that served, by the provider's word."""
 

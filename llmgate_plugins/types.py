@@ -156,6 +156,9 @@ class Request:
             never widen. Who is calling stands in `Context`.
         stream: Whether the answer is read chunk by chunk.
         operation: "chat" or "embedding".
+        fallbacks: Aliases to fall back to, in order; None for the configured ones.
+            Set by the application or a policy, never from what a caller sends.
+        timeout: Seconds this call may take; it can only shorten the call's deadline.
         native: What the host that asks needs to send it; plugins leave it alone.
     """
 
@@ -165,6 +168,8 @@ class Request:
     tags: Mapping[str, str] = EMPTY
     stream: bool = False
     operation: str = "chat"
+    fallbacks: tuple[str, ...] | None = None
+    timeout: float | None = None
     native: Any = field(default=None, repr=False, compare=False)
 
     def replace(self, **changes: Any) -> Self:

@@ -1,0 +1,203 @@
+"""Carry out what the engine decides: the only module with `await` and sleep.
+
+Three faces of one loop. `drive` runs in this thread; `adrive` in an event loop. Given no
+transport, both step: they hand `Send` and `Open` effects out to a host that sends by
+itself, and take back its answer through `send`/`throw` (`asend`/`athrow`).
+
+When the caller leaves (a closed generator, a cancelled task, Ctrl-C) the engine gets
+`Left` thrown in, settles its books with whatever effects that takes, and the original
+exception goes on. In an event loop those last effects are shielded from cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import Future
+from typing import Any, cast
+
+from llmgate_plugins._engine.effects import (
+    END,
+    Await,
+    Candidates,
+    Close,
+    Effect,
+    Emit,
+    Left,
+    Open,
+    Pick,
+    Read,
+    Relay,
+    Send,
+    Sleep,
+)
+from llmgate_plugins._engine.flight import Steps
+from llmgate_plugins._private_loop import run_on_private_loop
+from llmgate_plugins.context import Call
+from llmgate_plugins.errors import DeadlineExceeded
+from llmgate_plugins.services import Services
+from llmgate_plugins.transport import HostSelection, Transport
+
+__all__ = ["adrive", "drive"]
+
+
+def drive(
+    steps: Steps, transport: Transport | None, call: Call, services: Services
+) -> Generator[Any, Any, None]:
+    """Carry out the steps in this thread; yields what the engine emits."""
+    step: Callable[[Any], Effect] = steps.send
+    argument: Any = None
+    leaving: BaseException | None = None
+    while True:
+        try:
+            effect: Effect = step(argument)
+        except StopIteration:
+            return
+        except Left:
+            if leaving is None or isinstance(leaving, GeneratorExit):
+                return
+            raise leaving from None
+        step, argument = steps.send, None
+        try:
+            if isinstance(effect, Send):
+                argument = (
+                    (yield effect) if transport is None else transport.send(effect.attempt, effect.request)
+                )
+            elif isinstance(effect, Emit):
+                yield effect.item
+            elif isinstance(effect, Relay):
+                feed, past = effect.feed, _deadline(effect, services)
+                for chunk in effect.stream:
+                    feed(chunk)
+                    yield chunk
+                    if past is not None:
+                        past()
+            elif isinstance(effect, Open):
+                argument = (
+                    (yield effect) if transport is None else transport.open(effect.attempt, effect.request)
+                )
+                argument = iter(argument)
+            else:
+                argument = _perform(effect, transport, call, services)
+        except Exception as error:  # noqa: BLE001 - the engine decides what it means
+            step, argument = steps.throw, error
+        except BaseException as error:  # noqa: BLE001 - raised again when the books are settled
+            leaving = error
+            step = steps.throw
+            argument = Left("abandoned" if isinstance(error, GeneratorExit) else "cancelled")
+
+
+def _perform(effect: Effect, transport: Transport | None, call: Call, services: Services) -> Any:
+    match effect:
+        case Read(stream):
+            return next(stream, END)
+        case Await(answer):
+            return answer.result() if isinstance(answer, Future) else run_on_private_loop(answer)
+        case Sleep(seconds):
+            return services.sleeper.sleep(seconds)
+        case Close(stream):
+            close = getattr(stream, "close", None)
+            if close is not None:
+                with contextlib.suppress(Exception):  # it is broken or abandoned already
+                    close()
+            return None
+        case Candidates(alias, request):
+            return cast("HostSelection", transport).candidates(alias, request, call)
+        case Pick(deployments, request):
+            return cast("HostSelection", transport).pick(deployments, request, call)
+    raise AssertionError(effect)
+
+
+async def adrive(
+    steps: Steps, transport: Transport | None, call: Call, services: Services
+) -> AsyncGenerator[Any, Any]:
+    """Carry out the steps in this event loop; yields what the engine emits."""
+    step: Callable[[Any], Effect] = steps.send
+    argument: Any = None
+    leaving: BaseException | None = None
+    while True:
+        try:
+            effect: Effect = step(argument)
+        except StopIteration:
+            return
+        except Left:
+            if leaving is None or isinstance(leaving, GeneratorExit):
+                return
+            raise leaving from None
+        step, argument = steps.send, None
+        try:
+            if isinstance(effect, Send):
+                if transport is None:
+                    argument = yield effect
+                else:
+                    argument = await transport.asend(effect.attempt, effect.request)
+            elif isinstance(effect, Emit):
+                yield effect.item
+            elif isinstance(effect, Relay):
+                feed, past = effect.feed, _deadline(effect, services)
+                async for chunk in effect.stream:
+                    feed(chunk)
+                    yield chunk
+                    if past is not None:
+                        past()
+            elif isinstance(effect, Open):
+                argument = (
+                    (yield effect) if transport is None else transport.aopen(effect.attempt, effect.request)
+                )
+                argument = aiter(argument)
+            elif leaving is None:
+                argument = await _aperform(effect, transport, call, services)
+            else:
+                argument = await _shielded(_aperform(effect, transport, call, services))
+        except Exception as error:  # noqa: BLE001 - the engine decides what it means
+            step, argument = steps.throw, error
+        except BaseException as error:  # noqa: BLE001 - raised again when the books are settled
+            leaving = error
+            step = steps.throw
+            argument = Left("abandoned" if isinstance(error, GeneratorExit) else "cancelled")
+
+
+async def _aperform(effect: Effect, transport: Transport | None, call: Call, services: Services) -> Any:
+    match effect:
+        case Read(stream):
+            return await anext(stream, END)
+        case Await(answer):
+            if not isinstance(answer, Future):
+                return await answer
+            return answer.result() if answer.done() else await asyncio.wrap_future(answer)
+        case Sleep(seconds):
+            return await services.sleeper.asleep(seconds)
+        case Close(stream):
+            close = getattr(stream, "aclose", None)
+            if close is not None:
+                with contextlib.suppress(Exception):  # it is broken or abandoned already
+                    await close()
+            return None
+        case Candidates(alias, request):
+            return await cast("HostSelection", transport).acandidates(alias, request, call)
+        case Pick(deployments, request):
+            return await cast("HostSelection", transport).apick(deployments, request, call)
+    raise AssertionError(effect)
+
+
+def _deadline(relay: Relay, services: Services) -> Callable[[], None] | None:
+    """A check that raises once the call's time is over; None for a call without an end."""
+    monotonic, deadline = services.clock.monotonic, relay.deadline
+    if deadline is None:
+        return None
+
+    def check() -> None:
+        if monotonic() >= deadline:
+            raise DeadlineExceeded("the call's time was over in the middle of the stream")
+
+    return check
+
+
+async def _shielded(work: Any) -> Any:
+    """Await to the end, however often this task is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    return task.result()

@@ -1,0 +1,1 @@
+"""Decides, never does: generators that yield effects and are sent their results."""

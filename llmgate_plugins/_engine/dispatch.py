@@ -1,0 +1,78 @@
+"""How the answers of several plugins become one, and what it means when one raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from llmgate_plugins._engine.effects import Await
+from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins._registry import Implementation
+from llmgate_plugins.errors import HookFailed, RequestDenied
+from llmgate_plugins.hookspecs import RULES
+
+__all__ = ["ask", "first", "tell"]
+
+
+def ask(one: Implementation, given: tuple[Any, ...]) -> Steps:
+    """One plugin's answer, of a type its hook allows. Errors carry the plugin's name.
+
+    Raises:
+        HookFailed: It raised, or its answer is of the wrong type.
+        RequestDenied: It denied.
+    """
+    try:
+        answer = one.ask(*given)
+        if answer is None:
+            return None
+        if not isinstance(answer, _answers[one.hook]):
+            answer = yield from _settle(one, answer)
+    except RequestDenied as denied:
+        denied.plugin = denied.plugin or one.plugin
+        raise
+    except Exception as error:
+        raise HookFailed(one.plugin, one.hook, error) from error
+    return answer
+
+
+def _settle(one: Implementation, answer: Any) -> Steps:
+    """An answer that is not one by type: it may be on its way."""
+    if hasattr(answer, "__await__") or hasattr(answer, "add_done_callback"):
+        answer = yield Await(answer)
+    allowed = _answers[one.hook]
+    if answer is None or isinstance(answer, allowed):
+        return answer
+    if not RULES[one.hook].answers:
+        return None  # a hook that is told: what it returns is nobody's business
+    names = ", ".join(kind.__name__ for kind in allowed)
+    raise TypeError(f"answered {type(answer).__name__}; the answer is one of {names}, or None")
+
+
+def first(flight: Flight, implementations: Iterable[Implementation], given: tuple[Any, ...]) -> Steps:
+    """The first opinion; one that fails is skipped and noted."""
+    for one in implementations:
+        try:
+            answer = yield from ask(one, given)
+        except (HookFailed, RequestDenied) as error:
+            flight.report(one.plugin, one.hook, error.__cause__ or error)
+            continue
+        if answer is not None:
+            return answer
+    return None
+
+
+def tell(flight: Flight, implementations: Iterable[Implementation], given: tuple[Any, ...]) -> Steps:
+    """All are told. One that fails is reported, the others are still told.
+
+    Written without `ask`, because this is what most plugins cost on every call.
+    """
+    for one in implementations:
+        try:
+            answer = one.ask(*given)
+            if answer is not None:
+                yield from _settle(one, answer)
+        except Exception as error:  # noqa: BLE001 - accounting is isolated, whatever it raises
+            flight.report(one.plugin, one.hook, error)
+
+
+_answers: dict[str, tuple[type, ...]] = {name: rule.answers for name, rule in RULES.items()}

@@ -1,0 +1,122 @@
+"""What the engine asks a driver to do. The driver sends back the result or throws the error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from llmgate_plugins.types import Attempt, Deployment, Request
+
+__all__ = [
+    "END",
+    "Await",
+    "Candidates",
+    "Close",
+    "Effect",
+    "Emit",
+    "Left",
+    "Open",
+    "Pick",
+    "Read",
+    "Relay",
+    "Send",
+    "Sleep",
+]
+
+END: Final = object()
+"""The result of `Read` when the stream is over."""
+
+
+class Left(BaseException):
+    """The caller is gone; settle the books and raise this again.
+
+    Not an `Exception`, so that no plugin and no `except Exception` swallows it, and not
+    `GeneratorExit` or `CancelledError`, which must not be thrown into nested generators.
+    """
+
+    def __init__(self, status: Literal["cancelled", "abandoned"]) -> None:
+        super().__init__(status)
+        self.status: Literal["cancelled", "abandoned"] = status
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """A plugin's answer that is on its way. Result: the answer."""
+
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Let time pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one attempt. Result: a `Response`."""
+
+    attempt: Attempt
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Send one attempt and open its stream. Result: the stream, for `Read`, `Relay` and `Close`."""
+
+    attempt: Attempt
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Result: the stream's next chunk, or `END`."""
+
+    stream: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Hand the rest of the stream to the reader, showing each chunk to `feed` first.
+
+    One effect for a whole stream, because it is what every further chunk costs.
+    """
+
+    stream: Any
+    feed: Callable[[Any], bool]
+    deadline: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a stream that was not read to its end."""
+
+    stream: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Hand something to the caller."""
+
+    item: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Ask the host for an alias' deployments. Result: a sequence of them."""
+
+    alias: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Ask the host to choose. Result: one of these deployments."""
+
+    deployments: Sequence[Deployment]
+    request: Request
+
+
+Effect = Await | Sleep | Send | Open | Read | Relay | Close | Emit | Candidates | Pick

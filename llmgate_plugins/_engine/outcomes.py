@@ -1,0 +1,114 @@
+"""How an attempt ended, in tokens and money. Never zero for what was delivered, never the worst case."""
+
+from __future__ import annotations
+
+from llmgate_plugins._engine.effects import Left
+from llmgate_plugins._engine.flight import Flight
+from llmgate_plugins.transport import Meter
+from llmgate_plugins.types import Attempt, ErrorClass, Outcome, Response, Usage
+
+__all__ = ["answered", "broken", "delivered", "left", "skipped"]
+
+NOTHING = Usage()
+
+MAYBE_BILLED = frozenset(
+    {ErrorClass.TIMEOUT, ErrorClass.BAD_RESPONSE, ErrorClass.EMPTY_RESPONSE, ErrorClass.TRUNCATED}
+)
+"""The request reached the model as far as anybody knows: book the input as an estimate."""
+
+
+def _cost(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -> int:
+    deployment = attempt.deployment
+    price = deployment.price
+    if model is not None and model != deployment.model:
+        price = flight.core.price_of(deployment, model)
+    return price.cost(usage) if price is not None else 0
+
+
+def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
+    """A whole answer came back."""
+    usage = response.usage
+    if usage is None:
+        usage = flight.core.estimate(flight.call.request, len(response.text))
+    return Outcome(
+        status="success",
+        usage=usage,
+        cost=_cost(flight, attempt, usage, response.model),
+        latency=flight.now() - attempt.started,
+        finish_reason=response.finish_reason,
+        model=response.model,
+    )
+
+
+def delivered(flight: Flight, attempt: Attempt, meter: Meter, first_token: float | None) -> Outcome:
+    """A whole stream was read."""
+    return _streamed(flight, attempt, meter, first_token, Outcome(status="success"))
+
+
+def broken(
+    flight: Flight,
+    attempt: Attempt,
+    error: Exception,
+    meter: Meter | None = None,
+    first_token: float | None = None,
+) -> Outcome:
+    """The provider, the way to it or its client failed."""
+    failure = flight.core.classify(error)
+    ended = Outcome(status="error", error=error, failure=failure)
+    if meter is not None and (first_token is not None or meter.usage is not None):
+        return _streamed(flight, attempt, meter, first_token, ended)
+    usage = NOTHING
+    if failure.error_class in MAYBE_BILLED:
+        usage = flight.core.estimate(flight.call.request, 0)
+    return Outcome(
+        status="error",
+        error=error,
+        failure=failure,
+        usage=usage,
+        cost=_cost(flight, attempt, usage, None),
+        latency=flight.now() - attempt.started,
+    )
+
+
+def left(
+    flight: Flight,
+    attempt: Attempt,
+    leaving: Left,
+    meter: Meter | None = None,
+    first_token: float | None = None,
+) -> Outcome:
+    """The caller went away while the provider was working."""
+    ended = Outcome(status=leaving.status)
+    if meter is not None:
+        return _streamed(flight, attempt, meter, first_token, ended)
+    usage = flight.core.estimate(flight.call.request, 0)
+    return Outcome(
+        status=leaving.status,
+        usage=usage,
+        cost=_cost(flight, attempt, usage, None),
+        latency=flight.now() - attempt.started,
+    )
+
+
+def skipped(reason: str) -> Outcome:
+    """Never sent."""
+    return Outcome(status="skipped", skipped=reason)
+
+
+def _streamed(
+    flight: Flight, attempt: Attempt, meter: Meter, first_token: float | None, ended: Outcome
+) -> Outcome:
+    usage = meter.usage
+    if usage is None:
+        usage = flight.core.estimate(flight.call.request, len(meter.text))
+    return Outcome(
+        status=ended.status,
+        error=ended.error,
+        failure=ended.failure,
+        usage=usage,
+        cost=_cost(flight, attempt, usage, meter.model),
+        latency=flight.now() - attempt.started,
+        first_token=first_token,
+        finish_reason=meter.finish_reason,
+        model=meter.model,
+    )

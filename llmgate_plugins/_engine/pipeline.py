@@ -1,0 +1,117 @@
+"""A call's life on one screen: admit, serve, review, end."""
+
+from __future__ import annotations
+
+from llmgate_plugins._engine.attempts import serve
+from llmgate_plugins._engine.dispatch import ask, tell
+from llmgate_plugins._engine.effects import Emit, Left
+from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins.errors import HookFailed, RequestDenied
+from llmgate_plugins.records import CallStatus
+from llmgate_plugins.types import Chunk, Response
+
+__all__ = ["admit", "carry_out", "dismiss", "whole_call"]
+
+
+def whole_call(flight: Flight) -> Steps:
+    """The whole life of a call. Emits its answer, or its chunks."""
+    yield from admit(flight)
+    yield from carry_out(flight)
+
+
+def admit(flight: Flight) -> Steps:
+    """Policy has its say; `call.request` and `call.answer` hold what it decided."""
+    call, core = flight.call, flight.core
+    try:
+        for one in core.hooks.admit_request:
+            answer = yield from ask(one, (call.request, call.context, call, core.services))
+            if answer is None:
+                continue
+            if isinstance(answer, Response):
+                call.answer = answer
+                call.record.denied_by = one.plugin
+                break
+            call.request = answer
+    except Left as leaving:
+        yield from _end(flight, leaving.status)
+        raise
+    except (RequestDenied, HookFailed) as error:
+        yield from _end_badly(flight, error)
+        raise
+    timeout = call.request.timeout
+    if timeout is not None:
+        until = call.started + timeout
+        call.deadline = until if call.deadline is None else min(call.deadline, until)
+
+
+def carry_out(flight: Flight) -> Steps:
+    """An admitted call, to its end. Exactly one `end_call`, whatever happens."""
+    call = flight.call
+    try:
+        response = call.answer
+        if response is None:
+            response = yield from serve(flight)
+            streamed = call.request.stream
+        else:
+            streamed = False
+        if flight.core.hooks.review_response:
+            response = yield from _review(flight, response)
+    except Left as leaving:
+        yield from _end(flight, leaving.status)
+        raise
+    except Exception as error:
+        yield from _end_badly(flight, error)
+        raise
+    yield from _end(flight, "success" if call.answer is None else "answered")
+    if call.request.stream:
+        if not streamed:
+            yield Emit(_as_chunk(response))
+    else:
+        yield Emit(response)
+
+
+def dismiss(flight: Flight, status: CallStatus) -> Steps:
+    """An admitted call that the host will not carry out: its one terminal event."""
+    yield from _end(flight, status)
+
+
+def _review(flight: Flight, response: Response) -> Steps:
+    call, core = flight.call, flight.core
+    for one in core.hooks.review_response:
+        answer = yield from ask(one, (call.request, response, call.context, call, core.services))
+        if answer is not None:
+            response = answer
+    return response
+
+
+def _end_badly(flight: Flight, error: Exception) -> Steps:
+    record = flight.call.record
+    if isinstance(error, RequestDenied):
+        record.denied_by = error.plugin
+        record.reason = error.code
+    elif isinstance(error, HookFailed):
+        record.denied_by = error.plugin
+    record.error = f"{type(error).__name__}: {error}"
+    yield from _end(flight, "denied" if isinstance(error, RequestDenied) else "error")
+
+
+def _end(flight: Flight, status: CallStatus) -> Steps:
+    call, core = flight.call, flight.core
+    record = call.record
+    record.status = status
+    record.latency = flight.now() - call.started
+    yield from tell(flight, core.hooks.end_call, (record, call.request, call.context, call, core.services))
+    core.remember(record)
+
+
+def _as_chunk(response: Response) -> Chunk:
+    """A plugin's own answer to a streamed call: one chunk."""
+    message = response.message
+    return Chunk(
+        text=message.text,
+        tool_calls=message.tool_calls,
+        usage=response.usage,
+        finish_reason=response.finish_reason,
+        model=response.model,
+        native=response.native,
+    )

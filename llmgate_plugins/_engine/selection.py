@@ -1,0 +1,82 @@
+"""Which deployments of an alias may serve, and in which order: narrow, then rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmgate_plugins._engine.dispatch import ask
+from llmgate_plugins._engine.effects import Candidates
+from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins._registry import Implementation
+from llmgate_plugins.decisions import Ranking
+from llmgate_plugins.errors import HookFailed
+from llmgate_plugins.records import Selection
+from llmgate_plugins.types import Deployment
+
+__all__ = ["select"]
+
+
+def select(flight: Flight, alias: str) -> Steps:
+    """Returns (deployments in the order to try, whether a plugin ranked them)."""
+    call, core = flight.call, flight.core
+    request = call.request
+    if flight.host_selects:
+        left: Sequence[Deployment] = tuple((yield Candidates(alias, request)))
+    else:
+        left = core.routes.deployments(alias)
+    ids = tuple([deployment.id for deployment in left])
+    selection = Selection(alias=alias, considered=ids, order=ids)
+    call.record.selections.append(selection)
+    for one in core.hooks.narrow_deployments:
+        drop = yield from ask(one, (request, left, call.context, call, core.services))
+        if drop is not None and drop.reasons:
+            left = _without(left, drop.reasons, one.plugin, selection)
+    ranked = False
+    for one in core.hooks.rank_deployments:
+        if not left:
+            break
+        answer = yield from ask(one, (request, left, call.context, call, core.services))
+        if answer is not None:
+            left = _ordered(left, answer, one, selection)
+            ranked = True
+            break
+    if ranked or selection.dropped:
+        selection.order = tuple([deployment.id for deployment in left])
+    return left, ranked
+
+
+def _without(
+    left: Sequence[Deployment], reasons: dict[str, str], plugin: str, selection: Selection
+) -> Sequence[Deployment]:
+    kept = []
+    for deployment in left:
+        reason = reasons.get(deployment.id)
+        if reason is None:
+            kept.append(deployment)
+        else:
+            selection.dropped[deployment.id] = (reason, plugin)
+    return tuple(kept)
+
+
+def _ordered(
+    left: Sequence[Deployment],
+    answer: Ranking | Sequence[Deployment],
+    one: Implementation,
+    selection: Selection,
+) -> Sequence[Deployment]:
+    """The ranking's order; what it leaves out follows as it stood. It can only reorder."""
+    ranking = answer if isinstance(answer, Ranking) else Ranking(answer)
+    places = dict.fromkeys(ranking.order)
+    given = set(left)
+    for deployment in places:
+        if deployment not in given:
+            name = getattr(deployment, "id", deployment)
+            raise HookFailed(
+                one.plugin, one.hook, ValueError(f"ranked {name!r}, which is not among the candidates")
+            )
+    selection.ranked_by = one.plugin
+    selection.scores = ranking.scores
+    selection.reason = ranking.reason
+    if len(places) < len(left):
+        places.update(dict.fromkeys(left))
+    return tuple(places)

@@ -1,0 +1,197 @@
+"""Which plugins, in which order; every refusal happens here, while building."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import pluggy
+
+from llmgate_plugins._fit import parameter_misfit, return_misfit
+from llmgate_plugins.errors import PluginRefused
+from llmgate_plugins.hookspecs import FAMILIES, PROJECT, RULES
+
+__all__ = ["Hooks", "Implementation", "Registry"]
+
+MARK = f"{PROJECT}_impl"
+
+SPECS: dict[str, Callable[..., Any]] = {
+    name: getattr(family, name) for family in FAMILIES for name in RULES if hasattr(family, name)
+}
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    name: tuple(inspect.signature(spec).parameters)[1:] for name, spec in SPECS.items()
+}
+"""Hook name -> the parameters that are offered, in the order in which the engine passes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One plugin's implementation of one hook.
+
+    Attributes:
+        ask: Takes all parameters the hook offers, in spec order, and hands the
+            implementation those it names.
+    """
+
+    plugin: str
+    hook: str
+    ask: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Every hook's implementations, in run order."""
+
+    admit_request: tuple[Implementation, ...] = ()
+    review_response: tuple[Implementation, ...] = ()
+    narrow_deployments: tuple[Implementation, ...] = ()
+    rank_deployments: tuple[Implementation, ...] = ()
+    begin_attempt: tuple[Implementation, ...] = ()
+    end_attempt: tuple[Implementation, ...] = ()
+    end_call: tuple[Implementation, ...] = ()
+    recover_attempt: tuple[Implementation, ...] = ()
+
+
+class Registry:
+    """The plugins of one gateway. Frozen once built.
+
+    Args:
+        plugins: In run order. `@hookimpl(tryfirst=True)` and `trylast=True` move an
+            implementation before or behind all others.
+
+    Raises:
+        PluginRefused: A plugin does not fit the contract.
+    """
+
+    __slots__ = ("hooks", "plugins")
+
+    def __init__(self, plugins: Iterable[object]) -> None:
+        named: dict[str, object] = {}
+        for plugin in plugins:
+            name = plugin_name(plugin)
+            if name in named:
+                raise PluginRefused(
+                    "another plugin has the same name",
+                    plugin=name,
+                    remedy="set a `name` attribute on one of them, or drop one",
+                )
+            _check(name, plugin)
+            named[name] = plugin
+        self.plugins: tuple[tuple[str, object], ...] = tuple(named.items())
+        self.hooks = _collect(named)
+
+
+def plugin_name(plugin: object) -> str:
+    """The plugin's `name`, a module's name, or the name of its class."""
+    if inspect.isclass(plugin):
+        raise PluginRefused(
+            "is a class, not an instance",
+            plugin=plugin.__name__,
+            remedy=f"have you forgotten the ()? Write {plugin.__name__}()",
+        )
+    name = getattr(plugin, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    return plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__name__
+
+
+def _check(name: str, plugin: object) -> None:
+    """Refuse what pluggy would accept in silence or report in riddles."""
+    marked: set[str] = set()
+    for attribute in dir(plugin):
+        method = inspect.getattr_static(plugin, attribute, None)
+        if isinstance(method, property):
+            continue
+        method = getattr(plugin, attribute, None)
+        options = getattr(method, MARK, None)
+        if not callable(method):
+            continue
+        if not isinstance(options, dict):
+            if attribute in RULES:
+                raise PluginRefused(
+                    "is not marked as an implementation",
+                    plugin=name,
+                    hook=attribute,
+                    remedy="put @hookimpl above it, or rename it",
+                )
+            continue
+        marked.add(attribute)
+        _check_implementation(name, options.get("specname") or attribute, method, options)
+    if not marked:
+        raise PluginRefused(
+            "has no hooks",
+            plugin=name,
+            remedy=f"mark a method with @hookimpl; the hooks are {', '.join(RULES)}",
+        )
+
+
+def _check_implementation(
+    plugin: str, hook: str, method: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    def refuse(message: str, remedy: str) -> PluginRefused:
+        return PluginRefused(message, plugin=plugin, hook=hook, remedy=remedy)
+
+    if hook not in RULES:
+        near = difflib.get_close_matches(hook, RULES, n=1)
+        raise refuse(
+            "is not a hook", f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(RULES)}"
+        )
+    if options.get("wrapper") or options.get("hookwrapper"):
+        raise refuse("is a wrapper, and llmgate has none", "use begin_attempt and end_attempt, or two hooks")
+    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+        raise refuse("is a generator", "return the answer instead of yielding it")
+    offered = PARAMETERS[hook]
+    for parameter in inspect.signature(method).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise refuse(
+                f"takes {parameter}, which cannot be filled",
+                f"name plain parameters out of {', '.join(offered)}",
+            )
+        if parameter.name not in offered and parameter.default is parameter.empty:
+            near = difflib.get_close_matches(parameter.name, offered, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise refuse(f"asks for {parameter.name!r}", f"{hint}It may name {', '.join(offered)}")
+    misfit = parameter_misfit(method, SPECS[hook]) or return_misfit(method, SPECS[hook], RULES[hook].answers)
+    if misfit:
+        raise refuse(*misfit)
+
+
+def _collect(named: dict[str, object]) -> Hooks:
+    manager = pluggy.PluginManager(PROJECT)
+    for family in FAMILIES:
+        manager.add_hookspecs(family)
+    # pluggy runs the last registered first: registering backwards makes list order
+    # run order, and keeps `tryfirst` and `trylast` as everybody knows them.
+    for name, plugin in reversed(named.items()):
+        try:
+            manager.register(plugin, name)
+        except pluggy.PluginValidationError as error:
+            raise PluginRefused(str(error), plugin=name) from error
+    manager.check_pending()
+    found: dict[str, tuple[Implementation, ...]] = {}
+    for hook in RULES:
+        caller: pluggy.HookCaller = getattr(manager.hook, hook)
+        found[hook] = tuple(
+            Implementation(plugin=one.plugin_name, hook=hook, ask=_asker(one.function, PARAMETERS[hook]))
+            for one in reversed(caller.get_hookimpls())
+        )
+    return Hooks(**found)
+
+
+def _asker(function: Callable[..., Any], offered: tuple[str, ...]) -> Callable[..., Any]:
+    """The function, taking everything that is offered and passing on what it names."""
+    wanted = [name for name in inspect.signature(function).parameters if name in offered]
+    if wanted == list(offered):
+        return function
+    if not wanted:
+        return lambda *_: function()
+    positions = [offered.index(name) for name in wanted]
+    if len(positions) == 1:
+        position = positions[0]
+        return lambda *given: function(given[position])
+    pick = itemgetter(*positions)
+    return lambda *given: function(*pick(given))

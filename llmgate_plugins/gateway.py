@@ -1,0 +1,424 @@
+"""The public face: a gateway takes deployments and plugins in, and calls through."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from llmgate_plugins._drivers import adrive, drive
+from llmgate_plugins._engine.flight import Core, Flight, Steps
+from llmgate_plugins._engine.pipeline import admit, carry_out, dismiss, whole_call
+from llmgate_plugins._registry import Registry
+from llmgate_plugins.catalog import Catalog
+from llmgate_plugins.classification import classify
+from llmgate_plugins.context import Call, Context, current_context
+from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.ledger import MemoryLedger
+from llmgate_plugins.messages import to_messages
+from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.plugins import default_plugins
+from llmgate_plugins.records import CallStatus, DecisionRecord
+from llmgate_plugins.routes import AliasTable
+from llmgate_plugins.services import (
+    Clock,
+    Ledger,
+    Random,
+    Services,
+    Sleeper,
+    State,
+    SystemClock,
+    SystemSleeper,
+    default_random,
+)
+from llmgate_plugins.state import MemoryState
+from llmgate_plugins.transport import Transport
+from llmgate_plugins.types import EMPTY, Deployment, Message, Request, Response
+from llmgate_plugins.usage import estimate_usage
+
+__all__ = ["Gateway"]
+
+KEPT_DECISIONS: Final = 1_000
+
+Messages = str | Sequence[Message | Mapping[str, Any]]
+
+
+class Gateway:
+    """One access layer in front of many deployments. Thread-safe; serves sync and async callers at once.
+
+    Args:
+        deployments: In configured order. Empty for a host that brings its own.
+        plugins: Run in list order, before the built-in ones.
+        transport: How plain calls are sent; adapters bring their own per call.
+        aliases: Another name -> an alias.
+        fallbacks: Alias -> aliases to fall back to, in order.
+        deadline: Seconds a call may take; None for no limit.
+        defaults: Append the built-in plugins (`llmgate_plugins.plugins.default_plugins`).
+        catalog: Prices and capabilities by model; default: the installed sources.
+        clock, random, sleeper, state, ledger: What touches the world. Defaults: the
+            machine's clock, an own generator, real sleep, memory, memory.
+
+    Raises:
+        PluginRefused: A plugin does not fit the contract.
+        ConfigurationError: Duplicate ids, alias or fallback loops, names that lead nowhere.
+    """
+
+    def __init__(
+        self,
+        deployments: Iterable[Deployment] = (),
+        *,
+        plugins: Iterable[object] = (),
+        transport: Transport | None = None,
+        aliases: Mapping[str, str] = EMPTY,
+        fallbacks: Mapping[str, Sequence[str]] = EMPTY,
+        deadline: float | None = 600.0,
+        defaults: bool = True,
+        catalog: Catalog | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        sleeper: Sleeper | None = None,
+        state: State | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        self.services: Final = Services(
+            clock=clock,
+            random=random or default_random(),
+            sleeper=sleeper or SystemSleeper(),
+            state=state if state is not None else MemoryState(clock=clock),
+            ledger=ledger if ledger is not None else MemoryLedger(),
+        )
+        self.routes: Final = AliasTable(deployments, aliases=aliases, fallbacks=fallbacks)
+        self.registry: Final = Registry((*plugins, *(default_plugins() if defaults else ())))
+        self.transport: Final = transport
+        self.deadline: Final = deadline
+        self.catalog: Final = catalog or Catalog()
+        self._decisions: deque[DecisionRecord] = deque(maxlen=KEPT_DECISIONS)
+        self._core: Final = Core(
+            hooks=self.registry.hooks,
+            services=self.services,
+            routes=self.routes,
+            classify=classify,
+            price_of=self.catalog.price_of,
+            estimate=estimate_usage,
+            remember=self._decisions.append,
+        )
+
+    @classmethod
+    def from_config(
+        cls, source: str | Path | Mapping[str, Any], *, plugins: Iterable[object] = (), **services: Any
+    ) -> Self:
+        """A gateway from `llmgate.yaml`, a LiteLLM `config.yaml`, or a mapping of that shape.
+
+        Args:
+            plugins: Run before those the file names.
+            services: As of the constructor; what is given here wins over the file.
+
+        Raises:
+            ConfigurationError: With every problem found, each with file and line.
+        """
+        from llmgate_plugins.assembly import assemble  # reads YAML; only wanted here
+
+        return cls(**assemble(source, plugins=plugins, services=services))
+
+    # ------------------------------------------------------------ the four faces
+
+    def complete(
+        self,
+        model: str | Request | Call,
+        messages: Messages = (),
+        *,
+        context: Context | None = None,
+        tags: Mapping[str, str] | None = None,
+        transport: Transport | None = None,
+        deadline: float | None = None,
+        call_id: str | None = None,
+        **params: Any,
+    ) -> Response:
+        """Ask and wait for the whole answer.
+
+        Args:
+            model: An alias, a whole `Request`, or a `Call` that `admit` returned.
+            messages: A prompt, or messages as OpenAI writes them.
+            context: Who is calling; default: what `use_context` set.
+            tags: The caller's labels, untrusted.
+            transport: Instead of the gateway's own.
+            deadline: Seconds, instead of the gateway's own.
+            call_id: Instead of a new UUIDv7.
+            params: Everything else in the OpenAI vocabulary (`temperature`, `tools`, ...).
+
+        Raises:
+            RequestDenied: A policy said no.
+            HookFailed: A policy or selection plugin failed.
+            UnknownModel: No such alias.
+            AllDeploymentsUnavailable: Nothing could be tried.
+            DeadlineExceeded: The time was over.
+            Exception: The first attempt's own error, with a note per attempt.
+        """
+        call, steps, transport = self._depart(
+            model, messages, params, False, context, tags, transport, deadline, call_id
+        )
+        answer: Response | None = None
+        for answer in drive(steps, transport, call, self.services):  # noqa: B007 - the only one is the last
+            pass
+        return _given(answer)
+
+    async def acomplete(
+        self,
+        model: str | Request | Call,
+        messages: Messages = (),
+        *,
+        context: Context | None = None,
+        tags: Mapping[str, str] | None = None,
+        transport: Transport | None = None,
+        deadline: float | None = None,
+        call_id: str | None = None,
+        **params: Any,
+    ) -> Response:
+        """`complete` for an event loop."""
+        call, steps, transport = self._depart(
+            model, messages, params, False, context, tags, transport, deadline, call_id
+        )
+        answer: Response | None = None
+        async for answer in adrive(steps, transport, call, self.services):  # noqa: B007 - as above
+            pass
+        return _given(answer)
+
+    def stream(
+        self,
+        model: str | Request | Call,
+        messages: Messages = (),
+        *,
+        context: Context | None = None,
+        tags: Mapping[str, str] | None = None,
+        transport: Transport | None = None,
+        deadline: float | None = None,
+        call_id: str | None = None,
+        **params: Any,
+    ) -> Iterator[Any]:
+        """Ask and read the answer as it comes: the transport's own chunks (plain: `Chunk`).
+
+        Until the first chunk with content a failing deployment is replaced by another;
+        after it, the stream ends with `StreamInterrupted`. Arguments and other errors
+        as of `complete`, raised when the first chunk is asked for.
+        """
+        call, steps, transport = self._depart(
+            model, messages, params, True, context, tags, transport, deadline, call_id
+        )
+        return drive(steps, transport, call, self.services)
+
+    def astream(
+        self,
+        model: str | Request | Call,
+        messages: Messages = (),
+        *,
+        context: Context | None = None,
+        tags: Mapping[str, str] | None = None,
+        transport: Transport | None = None,
+        deadline: float | None = None,
+        call_id: str | None = None,
+        **params: Any,
+    ) -> AsyncIterator[Any]:
+        """`stream` for an event loop. Close it (`contextlib.aclosing`) when leaving early."""
+        call, steps, transport = self._depart(
+            model, messages, params, True, context, tags, transport, deadline, call_id
+        )
+        return adrive(steps, transport, call, self.services)
+
+    # ------------------------------------------------------------ for hosts
+
+    def steps(
+        self, request: Request | Call, *, context: Context | None = None, call_id: str | None = None
+    ) -> Generator[Any, Any, None]:
+        """A call stepped by a host that sends by itself.
+
+        Yields `Send` (or `Open` for a stream) with `.attempt` and `.request`; the host sends
+        and hands back the `Response` (the chunk iterator) with `.send(...)`, or the error
+        with `.throw(...)`. The last item yielded is the final `Response`; a stream's chunks
+        come one by one. Close the generator to abandon the call.
+        """
+        call, steps, _ = self._depart(request, (), {}, None, context, None, None, None, call_id)
+        return drive(steps, None, call, self.services)
+
+    def asteps(
+        self, request: Request | Call, *, context: Context | None = None, call_id: str | None = None
+    ) -> AsyncGenerator[Any, Any]:
+        """`steps` for an event loop, with `.asend(...)` and `.athrow(...)`."""
+        call, steps, _ = self._depart(request, (), {}, None, context, None, None, None, call_id)
+        return adrive(steps, None, call, self.services)
+
+    def admit(
+        self,
+        request: Request,
+        *,
+        context: Context | None = None,
+        deadline: float | None = None,
+        call_id: str | None = None,
+    ) -> Call:
+        """Admission alone, for a host that must run policy before its own tracing or cache.
+
+        Hand the call on to one of the faces, or to `dismiss`.
+
+        Raises:
+            RequestDenied: A policy said no.
+            HookFailed: A policy plugin failed.
+        """
+        call = self._call(request, context, deadline, call_id)
+        for _ in drive(admit(self._flight(call, None)), None, call, self.services):
+            pass
+        return call
+
+    async def aadmit(
+        self,
+        request: Request,
+        *,
+        context: Context | None = None,
+        deadline: float | None = None,
+        call_id: str | None = None,
+    ) -> Call:
+        """`admit` for an event loop."""
+        call = self._call(request, context, deadline, call_id)
+        async for _ in adrive(admit(self._flight(call, None)), None, call, self.services):
+            pass
+        return call
+
+    def dismiss(self, call: Call, status: CallStatus = "answered") -> None:
+        """End an admitted call that will not be carried out. Does nothing if it has ended."""
+        if call.record.status == "open":
+            for _ in drive(dismiss(self._flight(call, None), status), None, call, self.services):
+                pass
+
+    async def adismiss(self, call: Call, status: CallStatus = "answered") -> None:
+        """`dismiss` for an event loop."""
+        if call.record.status == "open":
+            async with aclosing(
+                adrive(dismiss(self._flight(call, None), status), None, call, self.services)
+            ) as rest:
+                async for _ in rest:
+                    pass
+
+    # ------------------------------------------------------------ looking in
+
+    @property
+    def deployments(self) -> Mapping[str, Deployment]:
+        """Every deployment by its id."""
+        return self.routes.by_id
+
+    @property
+    def plugins(self) -> tuple[tuple[str, object], ...]:
+        """(name, plugin) in run order, the built-in ones included."""
+        return self.registry.plugins
+
+    @property
+    def decisions(self) -> tuple[DecisionRecord, ...]:
+        """The last 1,000 decision records, oldest first."""
+        return tuple(self._decisions)
+
+    def deployments_of(self, alias: str) -> tuple[Deployment, ...]:
+        """The deployments of an alias. Raises `UnknownModel`."""
+        return self.routes.deployments(alias)
+
+    def decision(self, call_id: str) -> DecisionRecord | None:
+        """The decision record of one of the last 1,000 calls."""
+        return next((record for record in reversed(self._decisions) if record.call_id == call_id), None)
+
+    def close(self) -> None:
+        """Flush the ledger and let go of it. Idempotent."""
+        self.services.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        names = ", ".join(name for name, _ in self.plugins)
+        return f"Gateway({len(self.deployments)} deployments; plugins: {names})"
+
+    # ------------------------------------------------------------ how a call starts
+
+    def _depart(
+        self,
+        model: str | Request | Call,
+        messages: Messages,
+        params: Mapping[str, Any],
+        stream: bool | None,
+        context: Context | None,
+        tags: Mapping[str, str] | None,
+        transport: Transport | None,
+        deadline: float | None,
+        call_id: str | None,
+    ) -> tuple[Call, Steps, Transport | None]:
+        transport = transport or self.transport
+        if transport is None and stream is not None:
+            raise ConfigurationError(
+                "this gateway has no transport; give it one, or use it through an adapter"
+            )
+        if isinstance(model, Call):
+            call = model
+            if stream is not None and call.request.stream is not stream:
+                call.request = call.request.replace(stream=stream)
+                call.record.stream = stream
+            return call, carry_out(self._flight(call, transport)), transport
+        if isinstance(model, Request):
+            request = model if stream is None or model.stream is stream else model.replace(stream=stream)
+        else:
+            request = Request(
+                model=model,
+                messages=to_messages(messages),
+                params=params,
+                tags=tags or EMPTY,
+                stream=bool(stream),
+            )
+        call = self._call(request, context, deadline, call_id)
+        return call, whole_call(self._flight(call, transport)), transport
+
+    def _call(
+        self, request: Request, context: Context | None, deadline: float | None, call_id: str | None
+    ) -> Call:
+        services = self.services
+        at, started = services.clock.time(), services.clock.monotonic()
+        seconds = deadline if deadline is not None else self.deadline
+        if context is None:
+            context = current_context()
+        identity = call_id or _uuid7(at, services.random)
+        record = DecisionRecord(
+            call_id=identity,
+            model=request.model,
+            at=at,
+            context=context,
+            tags=request.tags,
+            operation=request.operation,
+            stream=request.stream,
+        )
+        return Call(
+            identity, request, context, started, None if seconds is None else started + seconds, record
+        )
+
+    def _flight(self, call: Call, transport: Transport | None) -> Flight:
+        return Flight(
+            self._core,
+            call,
+            hasattr(transport, "pick"),  # a `HostSelection`; isinstance of a Protocol is slow
+            ChunkMeter.of if transport is None else transport.meter,
+        )
+
+
+def _given(answer: Response | None) -> Response:
+    if answer is None:
+        raise RuntimeError("the engine ended without an answer")
+    return answer
+
+
+def _uuid7(at: float, random: Random) -> str:
+    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Sorts by time."""
+    bits = random.getrandbits(74)
+    number = int(at * 1000) << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0x2 << 62 | bits & (1 << 62) - 1
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
