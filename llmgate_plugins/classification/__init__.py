@@ -1,0 +1,6 @@
+"""What kind of failure an exception is, whose client it came from notwithstanding."""
+
+from llmgate_plugins.classification.verdict import classify
+from llmgate_plugins.classification.waiting import retry_after, should_retry
+
+__all__ = ["classify", "retry_after", "should_retry"]

@@ -1,0 +1,143 @@
+"""From an exception to a `Failure`: what kind it is, and who is to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from llmgate_plugins.classification import tables
+from llmgate_plugins.classification.reading import Facts, behind, read
+from llmgate_plugins.classification.tables import Verdict
+from llmgate_plugins.classification.waiting import retry_after
+from llmgate_plugins.types import ErrorClass, Failure, Scope
+
+__all__ = ["classify"]
+
+DEPTH: Final = 4
+"""How many causes behind an exception are looked at."""
+
+PATIENT: Final = frozenset(
+    {
+        ErrorClass.RATE_LIMIT,
+        ErrorClass.QUOTA,
+        ErrorClass.OVERLOADED,
+        ErrorClass.SERVER,
+        ErrorClass.TIMEOUT,
+        ErrorClass.CONFLICT,
+    }
+)
+"""Classes for which it makes sense that a provider asks to wait."""
+
+
+def classify(error: BaseException) -> Failure:
+    """What kind of failure this is, and who is to blame.
+
+    Pure, and never raises: what cannot be read is `UNKNOWN`. Knows the exceptions of
+    the openai, anthropic and litellm clients, LangChain, httpx, requests, aiohttp,
+    botocore and Google's libraries by what they carry and by their class names, so
+    that none of them has to be imported.
+    """
+    try:
+        return _classify(error, DEPTH)
+    except Exception:  # noqa: BLE001 - a foreign object may do anything when looked at
+        return Failure(error_class=ErrorClass.UNKNOWN, scope=Scope.DEPLOYMENT)
+
+
+def _classify(error: BaseException, depth: int) -> Failure:
+    facts = read(error)
+    names = _names(type(error))  # type: ignore[arg-type]  # classes are hashable
+    verdict = _by_what_was_said(facts, names)
+    if verdict is None and names.transport is None:
+        verdict = _by_status(facts)
+    if verdict is None:
+        # The client only says that something happened to it; what stands behind may say what.
+        cause = behind(error) if depth > 0 else None
+        deeper = _classify(cause, depth - 1) if cause is not None else None
+        if deeper is not None and deeper.error_class is not ErrorClass.UNKNOWN:
+            return deeper
+        verdict = names.transport or names.vague or _UNKNOWN
+        if verdict[0] is ErrorClass.CONNECTION:
+            facts = facts._replace(status=None)  # no answer came, whatever the client writes there
+    return _failure(error, verdict, facts)
+
+
+def _failure(error: BaseException, verdict: Verdict, facts: Facts) -> Failure:
+    error_class, scope = verdict
+    return Failure(
+        error_class=error_class,
+        scope=scope,
+        status=facts.status,
+        code=facts.code,
+        retry_after=retry_after(error) if error_class in PATIENT else None,
+    )
+
+
+def _by_what_was_said(facts: Facts, names: Names) -> Verdict | None:
+    told = _first_known(facts.words, tables.WORDS)
+    # "Rate limit" may in truth be money, or a request that can never fit: the message says.
+    if told is not None and told[0] is not ErrorClass.RATE_LIMIT:
+        return told
+    return names.telling or _by_phrase(facts) or told
+
+
+def _by_phrase(facts: Facts) -> Verdict | None:
+    text, status = facts.text, facts.status
+    if text:
+        for phrase, verdict in _PHRASES.get(200 if status in range(200, 300) else status, ()):
+            if phrase in text:
+                return verdict
+    return None
+
+
+def _by_status(facts: Facts) -> Verdict | None:
+    status = facts.status
+    if status is not None and status >= 300:
+        known = tables.STATUSES.get(status)
+        if known is not None:
+            return known
+        return _SERVER if status >= 500 else _ODD
+    vague = _first_known(facts.words, tables.VAGUE_WORDS)
+    return vague if vague is not None or status is None else _NO_ANSWER
+
+
+def _first_known(words: tuple[str, ...], table: Mapping[str, Verdict]) -> Verdict | None:
+    for word in words:
+        if word in table:
+            return table[word]
+    return None
+
+
+class Names(NamedTuple):
+    """What the names of an exception's classes say, by table."""
+
+    telling: Verdict | None
+    transport: Verdict | None
+    vague: Verdict | None
+
+
+@lru_cache(maxsize=1024)
+def _names(kind: type) -> Names:
+    line = tuple(parent.__name__ for parent in kind.__mro__)
+    return Names(
+        _first_known(line, tables.TELLING_NAMES),
+        _first_known(line, tables.TRANSPORT_NAMES),
+        _first_known(line, tables.VAGUE_NAMES),
+    )
+
+
+_UNKNOWN: Final[Verdict] = (ErrorClass.UNKNOWN, Scope.DEPLOYMENT)
+_SERVER: Final[Verdict] = (ErrorClass.SERVER, Scope.DEPLOYMENT)
+_ODD: Final[Verdict] = (ErrorClass.UNKNOWN, Scope.REQUEST)
+_NO_ANSWER: Final[Verdict] = (ErrorClass.BAD_RESPONSE, Scope.DEPLOYMENT)
+
+_PHRASES: Final[Mapping[int | None, tuple[tuple[str, Verdict], ...]]] = {
+    status: tuple(
+        (phrase, (error_class, scope))
+        for error_class, scope, statuses, phrases in tables.PHRASES
+        if status in statuses
+        for phrase in phrases
+    )
+    for status in {status for row in tables.PHRASES for status in row[2]}
+}
+"""The phrases that count at each status, in the table's order."""

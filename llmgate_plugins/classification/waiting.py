@@ -1,0 +1,136 @@
+"""How long a provider asks to wait, from headers, error details or the message."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from llmgate_plugins.classification.reading import behind, details_of, headers_of
+
+__all__ = ["retry_after", "should_retry"]
+
+LONGEST: Final = 365 * 24 * 3600.0
+"""No wait is longer than this, in seconds; a larger one is cut to it."""
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_PART: Final = r"\d{1,12}(?:\.\d{1,9})?(?:ms|s|m|h|d)"
+_DURATION: Final = re.compile(rf"(?:{_PART}){{1,5}}")
+_PARTS: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+_SENTENCE: Final = re.compile(rf"(?:try again|retry) in ((?:{_PART}){{1,5}})", re.IGNORECASE)
+_RESETS: Final = (
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
+    "anthropic-ratelimit-requests-reset",
+    "anthropic-ratelimit-tokens-reset",
+    "anthropic-ratelimit-input-tokens-reset",
+    "anthropic-ratelimit-output-tokens-reset",
+)
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Seconds the provider asks to wait, more than 0 and at most a year; None if it does not.
+
+    In this order: `retry-after-ms`; `retry-after` in seconds, or as an HTTP date counted
+    from the response's own `date`; Google's `RetryInfo`; the latest of the rate-limit
+    resets; "try again in 8s" in the message. What makes no sense counts as not said.
+    """
+    headers = headers_of(error)
+    if headers is None and (cause := behind(error)) is not None:
+        headers = headers_of(cause)
+    if headers is not None:
+        said = _asked_for(headers)
+        if said is not None:
+            return said
+    said = _from_details(error)
+    if said is None and headers is not None:
+        said = _latest_reset(headers)
+    return said if said is not None else _from_message(error)
+
+
+def should_retry(error: BaseException) -> bool | None:
+    """What the response's `x-should-retry` says; None if it does not."""
+    try:
+        headers = headers_of(error)
+        said = str(headers.get("x-should-retry", "")).strip().lower() if headers is not None else ""
+    except Exception:  # noqa: BLE001 - a foreign object may do anything when looked at
+        return None
+    return {"true": True, "false": False}.get(said)
+
+
+def _asked_for(headers: Mapping[str, Any]) -> float | None:
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return _sensible(milliseconds / 1000)
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    seconds = _number(value)
+    return _sensible(seconds) if seconds is not None else _until(_moment(value), headers)
+
+
+def _latest_reset(headers: Mapping[str, Any]) -> float | None:
+    waits = []
+    for name in _RESETS:
+        value = headers.get(name)
+        if isinstance(value, str):
+            wait = _sensible(_duration(value))
+            waits.append(wait if wait is not None else _until(_moment(value), headers))
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _from_details(error: BaseException) -> float | None:
+    for detail in details_of(error)[:16]:
+        if isinstance(detail, Mapping) and isinstance(delay := detail.get("retryDelay"), str):
+            return _sensible(_duration(delay))
+    return None
+
+
+def _from_message(error: BaseException) -> float | None:
+    text = getattr(error, "message", None) or (error.args[0] if error.args else None)
+    found = _SENTENCE.search(text[:2000]) if isinstance(text, str) else None
+    return _sensible(_duration(found[1])) if found else None
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _sensible(seconds: float | None) -> float | None:
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+        return None
+    return min(seconds, LONGEST)
+
+
+def _duration(text: str) -> float | None:
+    """Seconds in "1s", "6m0s", "120ms", "1h2m3.5s"."""
+    if not _DURATION.fullmatch(text.strip()):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
+
+
+def _moment(text: Any) -> datetime | None:
+    """An HTTP date or an RFC 3339 instant."""
+    if not isinstance(text, str) or len(text) > 64:
+        return None
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(text)
+        except (TypeError, ValueError, IndexError, OverflowError):
+            continue
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return None
+
+
+def _until(moment: datetime | None, headers: Mapping[str, Any]) -> float | None:
+    """Counted from the response's own date: the local clock may be wrong."""
+    now = _moment(headers.get("date"))
+    if moment is None or now is None:
+        return None
+    return _sensible((moment - now).total_seconds())
