@@ -398,6 +398,6 @@ def _refused(error: ValidationError, body: Any) -> Refused:
     path, problem = worst(error, body)
     where = ".".join(map(str, path))
     what = {"missing": "Field required", "extra_forbidden": "Extra inputs are not permitted"}.get(
-        problem["type"], problem["msg"]
+        problem["type"], problem["msg"].replace(" using _kind_of()", " using 'type'")
     )
     return Refused(f"{where}: {what}" if where else what)

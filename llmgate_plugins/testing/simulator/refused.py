@@ -40,19 +40,27 @@ class Refused(Exception):
 
 
 def path_of(location: Sequence[int | str], body: Any) -> list[int | str]:
-    """A place in a document, from pydantic's location: without the names of union members."""
-    path: list[int | str] = []
-    here = body
-    for index, part in enumerate(location):
-        last = index == len(location) - 1
-        if isinstance(here, Mapping) and (part in here or (last and not _is_member(str(part)))):
-            here = here.get(part)
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-            here = here[part]
-        else:
-            continue
-        path.append(part)
-    return path
+    """A place in a document, from pydantic's location: without the names of union members.
+
+    A member's name can look like a field's ("text"); the reading that leads to the end
+    of the location and drops least is the right one.
+    """
+    if not location:
+        return []
+    part, rest = location[0], location[1:]
+    without = path_of(rest, body)
+    if not _leads(part, body, last=not rest):
+        return without
+    here = body.get(part) if isinstance(body, Mapping) else body[part] if part in range(len(body)) else None
+    with_it = [part, *path_of(rest, here)]
+    arrives, arrives_without = with_it[-1] == location[-1], without[-1:] == [location[-1]]
+    return with_it if (arrives, len(with_it)) >= (arrives_without, len(without)) else without
+
+
+def _leads(part: int | str, body: Any, *, last: bool) -> bool:
+    if isinstance(body, Mapping):
+        return part in body or (last and not _is_member(str(part)))
+    return isinstance(body, list) and isinstance(part, int)
 
 
 def worst(error: ValidationError, body: Any) -> tuple[list[int | str], ErrorDetails]:

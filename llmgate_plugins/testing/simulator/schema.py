@@ -10,7 +10,7 @@ __all__ = ["value_for"]
 
 _DEEPEST = 6
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_QUOTED = re.compile(r"['\"‘’“”「]([^'\"‘’“”「」]+)['\"‘’“”」]")
+_QUOTED = re.compile(r"['\"“「]([^'\"“”「」]+)['\"”」]")
 _PLACE = re.compile(r"\b(?:in|at|for|of|from|to|near)\s+((?:[A-Z][\w.'-]*)(?:,?\s+[A-Z][\w.'-]*)*)")
 _PLACES = ("location", "city", "place", "country", "town", "region", "destination")
 _WHOLE = ("query", "question", "text", "prompt", "message", "content", "input", "request")
