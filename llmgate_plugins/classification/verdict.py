@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from llmgate_plugins.classification import tables
 from llmgate_plugins.classification.reading import Facts, behind, read
 from llmgate_plugins.classification.tables import Verdict
-from llmgate_plugins.classification.waiting import retry_after
+from llmgate_plugins.classification.waiting import wait_of
 from llmgate_plugins.types import ErrorClass, Failure, Scope
 
 __all__ = ["classify"]
@@ -64,13 +64,15 @@ def _classify(error: BaseException, depth: int) -> Failure:
 
 def _failure(error: BaseException, verdict: Verdict, facts: Facts) -> Failure:
     error_class, scope = verdict
-    return Failure(
-        error_class=error_class,
-        scope=scope,
-        status=facts.status,
-        code=facts.code,
-        retry_after=retry_after(error) if error_class in PATIENT else None,
-    )
+    wait = wait_of(error, facts) if error_class in PATIENT else None
+    return _failure_of(error_class, scope, facts.status, facts.code, wait)
+
+
+@lru_cache(maxsize=1024)
+def _failure_of(
+    error_class: ErrorClass, scope: Scope, status: int | None, code: str | None, wait: float | None
+) -> Failure:
+    return Failure(error_class=error_class, scope=scope, status=status, code=code, retry_after=wait)
 
 
 def _by_what_was_said(facts: Facts, names: Names) -> Verdict | None:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from llmgate_plugins.classification.reading import behind, details_of, headers_of
+from llmgate_plugins.classification.reading import Facts, behind, headers_of, read
 
-__all__ = ["retry_after", "should_retry"]
+__all__ = ["retry_after", "should_retry", "wait_of"]
 
 LONGEST: Final = 365 * 24 * 3600.0
 """No wait is longer than this, in seconds; a larger one is cut to it."""
@@ -20,7 +20,7 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART: Final = r"\d{1,12}(?:\.\d{1,9})?(?:ms|s|m|h|d)"
 _DURATION: Final = re.compile(rf"(?:{_PART}){{1,5}}")
 _PARTS: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)")
-_SENTENCE: Final = re.compile(rf"(?:try again|retry) in ((?:{_PART}){{1,5}})", re.IGNORECASE)
+_SENTENCE: Final = re.compile(rf"(?:try again|retry) in ((?:{_PART}){{1,5}})")
 _RESETS: Final = (
     "x-ratelimit-reset-requests",
     "x-ratelimit-reset-tokens",
@@ -34,21 +34,36 @@ _RESETS: Final = (
 def retry_after(error: BaseException) -> float | None:
     """Seconds the provider asks to wait, more than 0 and at most a year; None if it does not.
 
-    In this order: `retry-after-ms`; `retry-after` in seconds, or as an HTTP date counted
+    Never raises. In this order: `retry-after-ms`; `retry-after` in seconds, or as an HTTP date counted
     from the response's own `date`; Google's `RetryInfo`; the latest of the rate-limit
     resets; "try again in 8s" in the message. What makes no sense counts as not said.
     """
+    try:
+        return wait_of(error, read(error))
+    except Exception:  # noqa: BLE001 - a foreign object may do anything when looked at
+        return None
+
+
+def wait_of(error: BaseException, facts: Facts) -> float | None:
+    """The same for an exception that has been read. Never raises."""
+    try:
+        return _wait_of(error, facts)
+    except Exception:  # noqa: BLE001 - odd headers must not cost the rest of the verdict
+        return None
+
+
+def _wait_of(error: BaseException, facts: Facts) -> float | None:
     headers = headers_of(error)
     if headers is None and (cause := behind(error)) is not None:
         headers = headers_of(cause)
     if headers is not None:
-        said = _asked_for(headers)
-        if said is not None:
-            return said
-    said = _from_details(error)
-    if said is None and headers is not None:
-        said = _latest_reset(headers)
-    return said if said is not None else _from_message(error)
+        asked = _asked_for(headers)
+        if asked is not None:
+            return asked
+    if facts.delay is not None:
+        return _sensible(_duration(facts.delay))
+    reset = _latest_reset(headers) if headers is not None and facts.status == 429 else None
+    return reset if reset is not None else _from_text(facts.text)
 
 
 def should_retry(error: BaseException) -> bool | None:
@@ -82,16 +97,10 @@ def _latest_reset(headers: Mapping[str, Any]) -> float | None:
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def _from_details(error: BaseException) -> float | None:
-    for detail in details_of(error)[:16]:
-        if isinstance(detail, Mapping) and isinstance(delay := detail.get("retryDelay"), str):
-            return _sensible(_duration(delay))
-    return None
-
-
-def _from_message(error: BaseException) -> float | None:
-    text = getattr(error, "message", None) or (error.args[0] if error.args else None)
-    found = _SENTENCE.search(text[:2000]) if isinstance(text, str) else None
+def _from_text(text: str) -> float | None:
+    if "try again in" not in text and "retry in" not in text:
+        return None
+    found = _SENTENCE.search(text)
     return _sensible(_duration(found[1])) if found else None
 
 
@@ -119,9 +128,9 @@ def _moment(text: Any) -> datetime | None:
     """An HTTP date or an RFC 3339 instant."""
     if not isinstance(text, str) or len(text) > 64:
         return None
-    for read in (parsedate_to_datetime, datetime.fromisoformat):
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
-            moment = read(text)
+            moment = parse(text)
         except (TypeError, ValueError, IndexError, OverflowError):
             continue
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
