@@ -1,0 +1,176 @@
+"""The books in this process: gone when it ends."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from llmgate_plugins.ledger.rows import (
+    ATTEMPT_JSON,
+    CALL_JSON,
+    ENDS,
+    attempt_row,
+    call_row,
+    dump_json,
+    not_an_end,
+    settled_columns,
+    unknown_columns,
+)
+from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.services import AttemptIntent, Settlement
+
+__all__ = ["MemoryLedger"]
+
+
+_UNKNOWN = Settlement(status="unknown")
+"""Stands for what recovery writes."""
+
+_Attempt = list[Any]
+"""[intent, settlement or None]: an attempt's row before anyone reads it. A list, since
+one is made per attempt."""
+
+
+class _Call:
+    """A call's rows before anyone reads them. `closing` is the record, or its row."""
+
+    __slots__ = ("attempts", "closing")
+
+    def __init__(self) -> None:
+        self.attempts: dict[int, _Attempt] = {}
+        self.closing: DecisionRecord | dict[str, Any] | None = None
+
+
+class MemoryLedger:
+    """The last rows of this process, for tests, demos and short programs.
+
+    Guarantees:
+        - Thread-safe; answers are never pending.
+        - One row per (call_id, number) and per call_id; an attempt settles once.
+        - At most `limit` rows; the oldest call is dropped first, with all its rows.
+          A dropped attempt can no longer be settled.
+        - Nothing outlives the process: use "sqlite:///..." for books that must.
+
+    Rows are made when they are read, so that writing costs little. A call in which an
+    attempt failed is made into its row at once, so as not to keep the errors alive with
+    all that their tracebacks hold.
+
+    Args:
+        limit: The most rows to keep, attempts and calls together.
+    """
+
+    def __init__(self, limit: int = 100_000) -> None:
+        if limit < 1:
+            raise ValueError(f"a ledger needs room for at least one row, not {limit}")
+        self.limit = limit
+        self._calls: OrderedDict[str, _Call] = OrderedDict()
+        self._rows = 0
+        self._lock = threading.Lock()
+
+    def open_attempt(self, intent: AttemptIntent) -> None:
+        """Write the intent. Once per (call_id, number); a repeat changes nothing."""
+        call_id = intent.call_id
+        with self._lock:
+            call = self._calls.get(call_id)
+            if call is None:
+                call = self._calls[call_id] = _Call()
+            if intent.number not in call.attempts:
+                call.attempts[intent.number] = [intent, None]
+                self._rows += 1
+                if self._rows > self.limit:
+                    self._drop_oldest()
+
+    def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> bool:
+        """From intent to settled. False, and no change, on a repeat.
+
+        Raises:
+            ValueError: The status is not an end.
+        """
+        if settlement.status not in ENDS:
+            raise ValueError(not_an_end(settlement))
+        with self._lock:
+            call = self._calls.get(call_id)
+            attempt = None if call is None else call.attempts.get(number)
+            if attempt is None or attempt[1] is not None:
+                return False
+            attempt[1] = settlement
+            return True
+
+    def close_call(self, record: DecisionRecord) -> None:
+        """Write the call's terminal row. Once per call_id; a repeat changes nothing."""
+        call_id = record.call_id
+        closing: DecisionRecord | dict[str, Any] = record
+        for _, outcome in record.attempts:
+            if outcome.error is not None:
+                closing = call_row(record)
+                break
+        with self._lock:
+            call = self._calls.get(call_id)
+            if call is None:
+                call = self._calls[call_id] = _Call()
+            if call.closing is None:
+                call.closing = closing
+                self._rows += 1
+                if self._rows > self.limit:
+                    self._drop_oldest()
+
+    def recover(self, *, older_than: float, now: float) -> int:
+        """Turn intents opened more than `older_than` seconds before `now` (Unix time)
+        into status "unknown" at their estimate; how many."""
+        before = now - older_than
+        count = 0
+        with self._lock:
+            for call in self._calls.values():
+                for attempt in call.attempts.values():
+                    if attempt[1] is None and attempt[0].at < before:
+                        attempt[1] = _UNKNOWN
+                        count += 1
+        return count
+
+    def flush(self) -> None:
+        """Nothing is ever on its way."""
+
+    def close(self) -> None:
+        """Nothing to let go of; the rows can still be read."""
+
+    def attempts(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Attempt rows as plain values, oldest first."""
+        with self._lock:
+            found = [tuple(one) for call in self._found(call_id) for one in call.attempts.values()]
+        rows = [_attempt_row(intent, settlement) for intent, settlement in found]
+        rows.sort(key=lambda row: (row["at"], row["call_id"], row["number"]))
+        return rows
+
+    def calls(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Call rows as plain values, oldest first."""
+        with self._lock:
+            found = [call.closing for call in self._found(call_id) if call.closing is not None]
+        rows = [one if isinstance(one, dict) else call_row(one) for one in found]
+        rows = [_with_json(row, CALL_JSON) for row in rows]
+        rows.sort(key=lambda row: (row["at"], row["call_id"]))
+        return rows
+
+    def _found(self, call_id: str | None) -> list[_Call]:
+        if call_id is None:
+            return list(self._calls.values())
+        return [self._calls[call_id]] if call_id in self._calls else []
+
+    def _drop_oldest(self) -> None:
+        while self._rows > self.limit and len(self._calls) > 1:
+            _, oldest = self._calls.popitem(last=False)
+            self._rows -= len(oldest.attempts) + (oldest.closing is not None)
+
+
+def _attempt_row(intent: AttemptIntent, settlement: Settlement | None) -> dict[str, Any]:
+    row = attempt_row(intent)
+    if settlement is _UNKNOWN:
+        row |= unknown_columns(intent)
+    elif settlement is not None:
+        row |= settled_columns(settlement)
+    return _with_json(row, ATTEMPT_JSON)
+
+
+def _with_json(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
+    """The row with these columns as they would come back from a database."""
+    return row | {column: json.loads(dump_json(row[column])) for column in columns}

@@ -1,0 +1,205 @@
+"""What a row of the ledger holds, as plain values; the same in every ledger."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from llmgate_plugins.context import NOBODY, Context
+from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.services import AttemptIntent, Settlement
+from llmgate_plugins.types import EMPTY, Usage
+
+__all__ = [
+    "ATTEMPT_JSON",
+    "CALL_JSON",
+    "CONTEXT_COLUMNS",
+    "ENDS",
+    "attempt_row",
+    "call_row",
+    "dump_json",
+    "labels_of",
+    "not_an_end",
+    "plain_text",
+    "settled_columns",
+    "unknown_columns",
+]
+
+CONTEXT_COLUMNS: Mapping[str, str] = {
+    "tenant": "tenant",
+    "team": "team",
+    "project": "project",
+    "user": "user_id",  # `user` is a reserved word of SQL, and names the database's own user
+    "feature": "feature",
+    "cohort": "cohort",
+    "environment": "environment",
+    "region": "required_region",  # `region` is where the deployment runs
+    "data_class": "data_class",
+    "policy": "policy",
+}
+"""Field of `Context` -> column, in both tables."""
+
+ENDS = frozenset({"success", "error", "cancelled", "abandoned"})
+"""The statuses of a settlement."""
+
+ATTEMPT_JSON = ("tags", "extra")
+CALL_JSON = ("tags", "extra", "problems", "decision")
+
+_TAG = "tag:"
+_EXTRA = "extra:"
+
+
+def labels_of(context: Context, tags: Mapping[str, str] = EMPTY) -> Mapping[str, str]:
+    """The labels of an `AttemptIntent`: who is calling, and the caller's tags.
+
+    Trusted facts stand under the names of `Context`, further facts under "extra:NAME",
+    tags under "tag:NAME". So no tag can pass for a fact, whatever its name.
+    """
+    if context is NOBODY and not tags:
+        return EMPTY
+    labels = {name: value for name in CONTEXT_COLUMNS if (value := getattr(context, name)) is not None}
+    for name, value in context.extra.items():
+        labels[_EXTRA + name] = value
+    for name, value in tags.items():
+        labels[_TAG + name] = value
+    return labels
+
+
+def attempt_row(intent: AttemptIntent) -> dict[str, Any]:
+    """The row of an attempt that has just been opened."""
+    deployment = intent.deployment
+    price = deployment.price
+    labels = intent.labels
+    row: dict[str, Any] = {
+        "call_id": plain_text(intent.call_id),
+        "number": intent.number,
+        "at": intent.at,
+        "alias": plain_text(intent.alias),
+        "deployment": plain_text(deployment.id),
+        "provider": plain_text(deployment.provider),
+        "model": plain_text(deployment.model),
+        "served_model": None,
+        "region": plain_text(deployment.region),
+        "credential": plain_text(deployment.credential),
+        "reason": plain_text(intent.reason),
+        "status": "intent",
+        "error_class": None,
+        "http_status": None,
+        "finish_reason": None,
+    }
+    row |= _usage_columns(Usage())
+    row |= {
+        "estimate_nano_usd": intent.estimate,
+        "cost_nano_usd": 0,
+        "price_source": plain_text(price.source) if price else None,
+        "price_as_of": plain_text(price.as_of) if price else None,
+        "latency_s": None,
+        "first_token_s": None,
+    }
+    for name, column in CONTEXT_COLUMNS.items():
+        row[column] = plain_text(labels.get(name))
+    row["tags"] = {name[len(_TAG) :]: value for name, value in labels.items() if name.startswith(_TAG)}
+    row["extra"] = {name[len(_EXTRA) :]: value for name, value in labels.items() if name.startswith(_EXTRA)}
+    return row
+
+
+def not_an_end(settlement: Settlement) -> str:
+    """The message for a settlement whose status is none of `ENDS`."""
+    return f"an attempt cannot be settled as {settlement.status!r}, only as {', '.join(sorted(ENDS))}"
+
+
+def settled_columns(settlement: Settlement) -> dict[str, Any]:
+    """What a settlement changes in the row of its attempt."""
+    return {
+        "served_model": plain_text(settlement.model),
+        "status": settlement.status,
+        "error_class": plain_text(settlement.error_class),
+        "http_status": settlement.http_status,
+        "finish_reason": plain_text(settlement.finish_reason),
+        **_usage_columns(settlement.usage),
+        "cost_nano_usd": settlement.cost,
+        "latency_s": settlement.latency,
+        "first_token_s": settlement.first_token,
+    }
+
+
+def unknown_columns(intent: AttemptIntent) -> dict[str, Any]:
+    """What recovery changes in the row of an attempt that nobody settled."""
+    return {"status": "unknown", "cost_nano_usd": intent.estimate, "estimated": True}
+
+
+def call_row(record: DecisionRecord) -> dict[str, Any]:
+    """The row of a call that is over."""
+    context = record.context
+    row: dict[str, Any] = {
+        "call_id": plain_text(record.call_id),
+        "at": record.at,
+        "model": plain_text(record.model),
+        "operation": record.operation,
+        "stream": record.stream,
+        "status": record.status,
+        "served_by": plain_text(record.served_by),
+        "attempts": sum(outcome.status != "skipped" for _, outcome in record.attempts),
+    }
+    row |= _usage_columns(record.usage)
+    row |= {
+        "cost_nano_usd": record.cost,
+        "latency_s": record.latency,
+        "first_token_s": record.first_token,
+        "denied_by": plain_text(record.denied_by),
+        "reason": plain_text(record.reason),
+        "error": plain_text(record.error),
+    }
+    for name, column in CONTEXT_COLUMNS.items():
+        row[column] = plain_text(getattr(context, name))
+    decision = record.to_dict()
+    row["priority"] = context.priority
+    row["tags"] = decision["tags"]
+    row["extra"] = dict(context.extra)
+    row["problems"] = decision["problems"]
+    row["decision"] = decision
+    return row
+
+
+def _usage_columns(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.input,
+        "cached_input_tokens": usage.cached_input,
+        "cache_write_tokens": usage.cache_write,
+        "output_tokens": usage.output,
+        "reasoning_tokens": usage.reasoning,
+        "estimated": usage.estimated,
+    }
+
+
+def plain_text(text: Any) -> Any:
+    """Text that every database takes: no half surrogates and no NUL; None stays None."""
+    if text is None:
+        return None
+    if type(text) is not str:
+        text = str(text)
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def dump_json(value: Any) -> str:
+    """JSON that every reader takes: without NaN and infinities (null), keys are text."""
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError):
+        return json.dumps(_json_value(value), allow_nan=False, separators=(",", ":"))
+
+
+def _json_value(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_json_value(item) for item in value]
+    return str(value)
