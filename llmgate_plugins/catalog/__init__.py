@@ -1,0 +1,27 @@
+"""Models, prices, context sizes and capabilities, each with its source and date."""
+
+from __future__ import annotations
+
+from llmgate_plugins.catalog.card import CAPABILITIES, ModelCard, PriceTier
+from llmgate_plugins.catalog.catalog import Catalog, Comparison
+from llmgate_plugins.catalog.genai_table import genai_table
+from llmgate_plugins.catalog.litellm_table import litellm_table
+from llmgate_plugins.catalog.names import canonical_provider
+from llmgate_plugins.catalog.overrides import Overrides
+from llmgate_plugins.catalog.prices import price_from_config
+from llmgate_plugins.catalog.source import Source, SourceStatus
+
+__all__ = [
+    "CAPABILITIES",
+    "Catalog",
+    "Comparison",
+    "ModelCard",
+    "Overrides",
+    "PriceTier",
+    "Source",
+    "SourceStatus",
+    "canonical_provider",
+    "genai_table",
+    "litellm_table",
+    "price_from_config",
+]
