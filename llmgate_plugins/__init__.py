@@ -1,0 +1,134 @@
+"""llmgate: an LLM gateway as a library.
+
+A call's life:
+
+    admit_request        policy      let it in, change it, answer it, or deny it
+    narrow_deployments   selection   hard constraints, each drop with a reason
+    rank_deployments     selection   preference among what is left
+      begin_attempt      accounting  reserve, write the intent; may wait or skip
+      [send]                         the host sends
+      end_attempt        accounting  settle; told on success, error, cancel and abandon
+      recover_attempt    failover    retry, next deployment, next alias, give up
+    review_response      policy      guard the answer
+    end_call             accounting  exactly one terminal event
+
+`Gateway` takes deployments and plugins in and calls through; a plugin is an object with
+`@hookimpl` methods of these names. Start there, or with `docs/tutorial`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from llmgate_plugins.context import Call, Context, Stash, StashKey, current_context, use_context
+from llmgate_plugins.decisions import (
+    Drop,
+    GiveUp,
+    NextAlias,
+    NextDeployment,
+    Ranking,
+    Recovery,
+    Retry,
+    Skip,
+    Wait,
+)
+from llmgate_plugins.errors import (
+    AllDeploymentsUnavailable,
+    ConfigurationError,
+    DeadlineExceeded,
+    HookFailed,
+    LLMGateError,
+    PluginRefused,
+    ProviderError,
+    RequestDenied,
+    ResponseRejected,
+    SecretNotFound,
+    StorageError,
+    StreamInterrupted,
+    UnknownModel,
+)
+from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.records import DecisionRecord, Selection
+from llmgate_plugins.secrets import Secret
+from llmgate_plugins.services import Services
+from llmgate_plugins.types import (
+    Attempt,
+    Chunk,
+    Deployment,
+    Endpoint,
+    ErrorClass,
+    Failure,
+    Message,
+    Outcome,
+    Price,
+    Request,
+    Response,
+    Scope,
+    ToolCall,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from llmgate_plugins.gateway import Gateway
+
+__all__ = [
+    "AllDeploymentsUnavailable",
+    "Attempt",
+    "Call",
+    "Chunk",
+    "ConfigurationError",
+    "Context",
+    "DeadlineExceeded",
+    "DecisionRecord",
+    "Deployment",
+    "Drop",
+    "Endpoint",
+    "ErrorClass",
+    "Failure",
+    "Gateway",
+    "GiveUp",
+    "HookFailed",
+    "LLMGateError",
+    "Message",
+    "NextAlias",
+    "NextDeployment",
+    "Outcome",
+    "PluginRefused",
+    "Price",
+    "ProviderError",
+    "Ranking",
+    "Recovery",
+    "Request",
+    "RequestDenied",
+    "Response",
+    "ResponseRejected",
+    "Retry",
+    "Scope",
+    "Secret",
+    "SecretNotFound",
+    "Selection",
+    "Services",
+    "Skip",
+    "Stash",
+    "StashKey",
+    "StorageError",
+    "StreamInterrupted",
+    "ToolCall",
+    "UnknownModel",
+    "Usage",
+    "Wait",
+    "__version__",
+    "current_context",
+    "hookimpl",
+    "use_context",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The gateway and the version, loaded when first asked for."""
+    if name == "Gateway":
+        return importlib.import_module("llmgate_plugins.gateway").Gateway
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("llmgate-plugins")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

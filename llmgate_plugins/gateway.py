@@ -22,6 +22,7 @@ from llmgate_plugins.messages import to_messages
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.plugins import default_plugins
 from llmgate_plugins.records import CallStatus, DecisionRecord
+from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.routes import AliasTable
 from llmgate_plugins.services import (
     Clock,
@@ -36,7 +37,7 @@ from llmgate_plugins.services import (
 )
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.transport import Transport
-from llmgate_plugins.types import EMPTY, Deployment, Message, Request, Response
+from llmgate_plugins.types import EMPTY, Deployment, Failure, Message, Request, Response
 from llmgate_plugins.usage import estimate_usage
 
 __all__ = ["Gateway"]
@@ -101,7 +102,7 @@ class Gateway:
             hooks=self.registry.hooks,
             services=self.services,
             routes=self.routes,
-            classify=classify,
+            classify=_judge,
             price_of=self.catalog.price_of,
             estimate=estimate_usage,
             remember=self._decisions.append,
@@ -408,6 +409,13 @@ class Gateway:
             hasattr(transport, "pick"),  # a `HostSelection`; isinstance of a Protocol is slow
             ChunkMeter.of if transport is None else transport.meter,
         )
+
+
+def _judge(error: BaseException) -> Failure:
+    """Classify an error as soon as it is caught, and take credentials out of it for good."""
+    failure = classify(error)
+    redact_error(error)
+    return failure
 
 
 def _given(answer: Response | None) -> Response:

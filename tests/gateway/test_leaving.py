@@ -1,0 +1,114 @@
+"""Callers who go away: cancelled tasks, timeouts, Ctrl-C. One row, billed, and the exception goes on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.gateways import scene
+from support.plugins import AsyncWitness, Recover, Witness
+
+from llmgate_plugins import ProviderError, Retry
+from llmgate_plugins.testing import Hang
+
+
+def cancelled(s, witness) -> None:
+    record = s.gateway.decisions[-1]
+    assert record.status == "cancelled"
+    assert witness.heard[-1] == "end_call cancelled"
+    assert witness.heard.count("end_call cancelled") == 1
+    assert s.books_balance()
+
+
+def test_a_cancelled_task_is_settled_once_and_never_at_zero() -> None:
+    async def main() -> None:
+        witness = AsyncWitness()
+        s = scene({"a": [Hang()]}, witness)
+        task = asyncio.create_task(s.gateway.acomplete("fast", "a question of some length"))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        cancelled(s, witness)
+        assert s.gateway.decisions[-1].cost > 0
+        assert "end_attempt cancelled" in witness.heard
+
+    asyncio.run(main())
+
+
+def test_a_timeout_around_a_call_is_a_cancel() -> None:
+    async def main() -> None:
+        witness = AsyncWitness()
+        s = scene({"a": [Hang()]}, witness)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await s.gateway.acomplete("fast", "hi")
+        cancelled(s, witness)
+
+    asyncio.run(main())
+
+
+def test_cancelling_twice_does_not_interrupt_the_settling() -> None:
+    class Careful(AsyncWitness):
+        from llmgate_plugins import Outcome, hookimpl
+
+        @hookimpl
+        async def end_attempt(self, outcome: Outcome) -> None:
+            await asyncio.sleep(0.05)
+            self.heard.append("settled")
+
+    async def main() -> None:
+        witness = Careful()
+        s = scene({"a": [Hang()]}, witness)
+        task = asyncio.create_task(s.gateway.acomplete("fast", "hi"))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert witness.heard[-2:] == ["settled", "end_call cancelled"]
+        assert s.books_balance()
+
+    asyncio.run(main())
+
+
+def test_a_cancel_while_waiting_between_attempts_ends_the_call() -> None:
+    async def main() -> None:
+        witness = AsyncWitness()
+        s = scene({"a": [ProviderError("x", status=503)]}, witness, Recover(Retry(5.0)))
+
+        async def never(seconds: float) -> None:
+            await asyncio.Event().wait()
+
+        s.sleeper.asleep = never  # type: ignore[method-assign]
+        task = asyncio.create_task(s.gateway.acomplete("fast", "hi"))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        cancelled(s, witness)
+        assert [outcome.status for _, outcome in s.gateway.decisions[-1].attempts] == ["error"]
+
+    asyncio.run(main())
+
+
+def test_ctrl_c_in_a_sync_call_is_settled_and_goes_on() -> None:
+    witness = Witness()
+    s = scene({"a": [KeyboardInterrupt()]}, witness)
+    with pytest.raises(KeyboardInterrupt):
+        s.gateway.complete("fast", "hi")
+    cancelled(s, witness)
+    assert "end_attempt a cancelled" in witness.heard
+
+
+def test_a_stepping_host_that_goes_away_abandons_the_call() -> None:
+    from llmgate_plugins import Request
+
+    witness = Witness()
+    s = scene({"a": ["x"]}, witness)
+    steps = s.gateway.steps(Request(model="fast"))
+    next(steps)
+    steps.close()
+    assert witness.heard[-2:] == ["end_attempt a abandoned", "end_call abandoned"]
+    assert s.books_balance()
