@@ -1,0 +1,116 @@
+"""The tables of the ledger, the same in every database."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS
+
+__all__ = ["SCHEMA_VERSION", "attempts", "calls", "metadata", "schema"]
+
+SCHEMA_VERSION = 1
+"""Raise it with every change of these tables, and give the change a migration."""
+
+metadata = MetaData()
+
+schema = Table(
+    "llmgate_schema",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+)
+"""One row, id 1: which version of the tables this database has."""
+
+
+def _amount(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _usage() -> list[Column[int] | Column[bool]]:
+    buckets = ("input", "cached_input", "cache_write", "output", "reasoning")
+    return [
+        *(_amount(f"{bucket}_tokens") for bucket in buckets),
+        Column("estimated", Boolean, nullable=False),
+    ]
+
+
+def _context() -> list[Column[str]]:
+    return [Column(column, Text) for column in CONTEXT_COLUMNS.values()]
+
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("alias", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("served_model", Text),
+    Column("region", Text),
+    Column("credential", Text),
+    Column("reason", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error_class", Text),
+    Column("http_status", Integer),
+    Column("finish_reason", Text),
+    *_usage(),
+    _amount("estimate_nano_usd"),
+    _amount("cost_nano_usd"),
+    Column("price_source", Text),
+    Column("price_as_of", Text),
+    Column("latency_s", Double),
+    Column("first_token_s", Double),
+    *_context(),
+    Column("tags", JSON, nullable=False),
+    Column("extra", JSON, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("attempts_at", attempts.c.at)
+# Recovery looks for intents only, and there are never many.
+Index(
+    "attempts_open",
+    attempts.c.at,
+    sqlite_where=attempts.c.status == "intent",
+    postgresql_where=attempts.c.status == "intent",
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("served_by", Text),
+    Column("attempts", Integer, nullable=False),
+    *_usage(),
+    _amount("cost_nano_usd"),
+    Column("latency_s", Double, nullable=False),
+    Column("first_token_s", Double),
+    Column("denied_by", Text),
+    Column("reason", Text, nullable=False),
+    Column("error", Text),
+    *_context(),
+    Column("priority", Integer, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("extra", JSON, nullable=False),
+    Column("problems", JSON, nullable=False),
+    Column("decision", JSON, nullable=False),
+)
+Index("calls_at", calls.c.at)
