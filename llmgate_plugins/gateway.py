@@ -37,7 +37,7 @@ from llmgate_plugins.services import (
 )
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.transport import Transport
-from llmgate_plugins.types import EMPTY, Deployment, Failure, Message, Request, Response
+from llmgate_plugins.types import EMPTY, Attempt, Deployment, Failure, Message, Request, Response
 from llmgate_plugins.usage import estimate_usage
 
 __all__ = ["Gateway"]
@@ -407,8 +407,12 @@ class Gateway:
             self._core,
             call,
             hasattr(transport, "pick"),  # a `HostSelection`; isinstance of a Protocol is slow
-            ChunkMeter.of if transport is None else transport.meter,
+            _neutral_meter if transport is None else transport.meter,
         )
+
+
+def _neutral_meter(attempt: Attempt, request: Request) -> ChunkMeter:
+    return ChunkMeter()
 
 
 def _judge(error: BaseException) -> Failure:

@@ -1,0 +1,75 @@
+"""Reads a stream of the gateway's own chunks as they pass."""
+
+from __future__ import annotations
+
+from llmgate_plugins.types import Chunk, Message, ToolCall, Usage
+
+__all__ = ["ChunkMeter"]
+
+
+class ChunkMeter:
+    """A `Meter` over `Chunk`, for transports that have no chunks of their own.
+
+    Pieces of a tool call belong together by their `index`: the first id and name given
+    hold, the arguments are joined. The last usage and finish reason that were not None
+    hold, and the first model.
+    """
+
+    __slots__ = ("_arguments", "_calls", "_finish_reason", "_model", "_pieces", "_usage")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._calls: dict[int, tuple[str, str]] = {}
+        self._arguments: dict[int, list[str]] = {}
+        self._usage: Usage | None = None
+        self._finish_reason: str | None = None
+        self._model: str | None = None
+
+    def feed(self, chunk: Chunk) -> bool:
+        """Take note of a chunk. Whether it has content, a tool call or reasoning."""
+        if chunk.text:
+            self._pieces.append(chunk.text)
+        for call in chunk.tool_calls:
+            id, name = self._calls.get(call.index, ("", ""))
+            self._calls[call.index] = (id or call.id, name or call.name)
+            self._arguments.setdefault(call.index, []).append(call.arguments)
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.finish_reason is not None:
+            self._finish_reason = chunk.finish_reason
+        if self._model is None:
+            self._model = chunk.model
+        return bool(chunk.text or chunk.tool_calls or chunk.reasoning)
+
+    @property
+    def usage(self) -> Usage | None:
+        """As the provider reported it, or None if it has not (yet)."""
+        return self._usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the model stopped, or None if no chunk has said so."""
+        return self._finish_reason
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream said why it stopped: every provider we speak to does."""
+        return self._finish_reason is not None
+
+    @property
+    def model(self) -> str | None:
+        """The model that served, by the provider's word."""
+        return self._model
+
+    @property
+    def text(self) -> str:
+        """The text delivered so far."""
+        return "".join(self._pieces)
+
+    def message(self) -> Message:
+        """All that was delivered, as one message."""
+        calls = tuple(
+            ToolCall(id=id, name=name, arguments="".join(self._arguments[index]) or "{}", index=index)
+            for index, (id, name) in sorted(self._calls.items())
+        )
+        return Message(role="assistant", content=self.text, tool_calls=calls)
