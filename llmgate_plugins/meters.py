@@ -30,8 +30,8 @@ class ChunkMeter:
         if chunk.text:
             self._pieces.append(chunk.text)
         for call in chunk.tool_calls:
-            id, name = self._calls.get(call.index, ("", ""))
-            self._calls[call.index] = (id or call.id, name or call.name)
+            first_id, name = self._calls.get(call.index, ("", ""))
+            self._calls[call.index] = (first_id or call.id, name or call.name)
             self._arguments.setdefault(call.index, []).append(call.arguments)
         if chunk.usage is not None:
             self._usage = chunk.usage
@@ -69,7 +69,7 @@ class ChunkMeter:
     def message(self) -> Message:
         """All that was delivered, as one message."""
         calls = tuple(
-            ToolCall(id=id, name=name, arguments="".join(self._arguments[index]) or "{}", index=index)
-            for index, (id, name) in sorted(self._calls.items())
+            ToolCall(id=call_id, name=name, arguments="".join(self._arguments[index]) or "{}", index=index)
+            for index, (call_id, name) in sorted(self._calls.items())
         )
         return Message(role="assistant", content=self.text, tool_calls=calls)

@@ -26,7 +26,7 @@ _WHERE = {
     "SimulatedProvider": "simulator",
 }
 
-__all__ = [  # noqa: F822 - resolved by __getattr__
+__all__ = [
     "Fault",
     "ProviderSimulator",
     "Question",

@@ -103,8 +103,10 @@ class Answering:
             made = "2025-01-01T00:00:00Z"
             data = [{"type": "model", "id": m, "display_name": m, "created_at": made} for m in models]
             return {"data": data, "has_more": False, "first_id": models[0], "last_id": models[-1]}
-        data = [{"id": m, "object": "model", "created": 1735689600, "owned_by": "simulator"} for m in models]
-        return {"object": "list", "data": data}
+        listed = [
+            {"id": m, "object": "model", "created": 1735689600, "owned_by": "simulator"} for m in models
+        ]
+        return {"object": "list", "data": listed}
 
     async def _plain(self, body: Mapping[str, Any]) -> None:
         """An answer that cannot stream, as it is or with a fault."""

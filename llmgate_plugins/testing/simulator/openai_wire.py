@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmgate_plugins.testing.faults import Fault, Refusal
-from llmgate_plugins.testing.simulator.openai_request import Embeddings
+from llmgate_plugins.testing.simulator.openai_schema import Embeddings
 from llmgate_plugins.testing.simulator.question import Answer, Question, add_usage, count_tokens
 from llmgate_plugins.testing.simulator.refused import Refused
 from llmgate_plugins.testing.simulator.wire import Events, chopped, sse

@@ -83,7 +83,11 @@ class SimulatedProvider:
         self._admitted: deque[float] = deque()
         self._numbers = itertools.count(1)
         self._nobody: socket.socket | None = None
-        self.heal()
+        self._script: deque[Step] = deque()
+        self._always: Fault | None = None
+        self._rates: list[tuple[float, Fault]] = []
+        self._left: int | None = None
+        self._death = Fault("reset")
 
     def __repr__(self) -> str:
         return f"SimulatedProvider({self.name!r}, {self.url!r}, requests={len(self.requests)})"
@@ -153,13 +157,12 @@ class SimulatedProvider:
             self._death = fault or Fault("reset")
 
     def heal(self) -> None:
-        """Forget all faults."""
+        """Forget all faults, and the rest of the script."""
         with self._lock:
-            self._script: deque[Step] = deque()
-            self._always: Fault | None = None
-            self._rates: list[tuple[float, Fault]] = []
-            self._left: int | None = None
-            self._death = Fault("reset")
+            self._script.clear()
+            self._always = None
+            self._rates.clear()
+            self._left = None
 
     def next_step(self) -> Step:
         """What happens to the request that has just come."""
