@@ -10,35 +10,63 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmgate_plugins.testing.clock import VirtualClock as VirtualClock
+    from llmgate_plugins.testing.clock import VirtualSleeper as VirtualSleeper
     from llmgate_plugins.testing.faults import Fault as Fault
+    from llmgate_plugins.testing.faults import FaultKind as FaultKind
+    from llmgate_plugins.testing.scripted import ScriptedProvider as ScriptedProvider
     from llmgate_plugins.testing.simulator.provider import RecordedRequest as RecordedRequest
     from llmgate_plugins.testing.simulator.provider import SimulatedProvider as SimulatedProvider
     from llmgate_plugins.testing.simulator.question import Question as Question
     from llmgate_plugins.testing.simulator.question import Reply as Reply
     from llmgate_plugins.testing.simulator.server import ProviderSimulator as ProviderSimulator
+    from llmgate_plugins.testing.steps import Hang as Hang
+    from llmgate_plugins.testing.steps import Slow as Slow
+    from llmgate_plugins.testing.steps import Step as Step
+    from llmgate_plugins.testing.steps import Stream as Stream
 
-_WHERE = {
+_MODULES = {
     "Fault": "faults",
-    "ProviderSimulator": "simulator",
-    "Question": "simulator",
-    "RecordedRequest": "simulator",
-    "Reply": "simulator",
-    "SimulatedProvider": "simulator",
+    "FaultKind": "faults",
+    "Hang": "steps",
+    "ProviderSimulator": "simulator.server",
+    "Question": "simulator.question",
+    "RecordedRequest": "simulator.provider",
+    "Reply": "simulator.question",
+    "ScriptedProvider": "scripted",
+    "SimulatedProvider": "simulator.provider",
+    "Slow": "steps",
+    "Step": "steps",
+    "Stream": "steps",
+    "VirtualClock": "clock",
+    "VirtualSleeper": "clock",
 }
 
 __all__ = [
     "Fault",
+    "FaultKind",
+    "Hang",
     "ProviderSimulator",
     "Question",
     "RecordedRequest",
     "Reply",
+    "ScriptedProvider",
     "SimulatedProvider",
+    "Slow",
+    "Step",
+    "Stream",
+    "VirtualClock",
+    "VirtualSleeper",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,24 +12,25 @@ from llmgate_plugins.testing.faults import REFUSALS, Fault
 from llmgate_plugins.types import Chunk, Request, Response, Usage
 from llmgate_plugins.usage import estimate_tokens
 
-__all__ = ["Hang", "Slow", "Step", "Stream", "counted_usage", "error_of"]
+__all__ = ["Hang", "Pause", "Slow", "Step", "Stream", "counted_usage", "error_of"]
 
 
 class Stream:
     """An answer in these pieces, whole or broken.
 
     Args:
-        pieces: Texts or chunks, sent one by one.
-        then: Raised after the last piece; with no pieces, before the first chunk. Not
-            given, the stream ends cleanly but cut short: no finish reason.
-        finish_reason: Given, the stream ends as a whole answer does.
+        pieces: Texts or chunks, sent one by one; `Pause(seconds)` between them makes it
+            drip, `Hang()` stall.
+        then: Raised after the last piece; with no pieces, before the first chunk.
+        finish_reason: Without `then`, how a whole answer ends; None ends the stream
+            cleanly but cut short, as a broken proxy does.
     """
 
     def __init__(
         self,
-        *pieces: str | Chunk,
+        *pieces: str | Chunk | Pause | Hang,
         then: BaseException | Fault | None = None,
-        finish_reason: str | None = None,
+        finish_reason: str | None = "stop",
     ) -> None:
         self.pieces = pieces
         self.then = then
@@ -64,7 +65,7 @@ exception (raised), `Hang`, `Slow`, or a function from the request to one of the
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Effect: sleep."""
+    """Let so many seconds pass, slept by the provider's sleeper."""
 
     seconds: float
 
@@ -137,7 +138,11 @@ def text_of(step: Step) -> str:
         case Response():
             return step.text
         case Stream():
-            return "".join(piece if isinstance(piece, str) else piece.text for piece in step.pieces)
+            return "".join(
+                piece if isinstance(piece, str) else piece.text
+                for piece in step.pieces
+                if isinstance(piece, str | Chunk)
+            )
         case Slow():
             return text_of(step.step)
         case _:

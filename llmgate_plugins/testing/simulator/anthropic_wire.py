@@ -91,7 +91,7 @@ class AnthropicWire:
         """What names the request."""
         return {"request-id": request_id, "anthropic-organization-id": "00000000-0000-4000-8000-000000000000"}
 
-    def whole(self, question: Question, answers: Sequence[Answer], number: str) -> dict[str, Any]:
+    def whole(self, question: Question, answers: Sequence[Answer], number: str) -> dict[str, Any]:  # noqa: ARG002 - the other wire needs it
         """The body of an answer in one piece."""
         answer = answers[0]
         return {
@@ -102,7 +102,7 @@ class AnthropicWire:
             "usage": usage_body(answer.usage),
         }
 
-    def events(self, question: Question, answers: Sequence[Answer], number: str) -> Events:
+    def events(self, question: Question, answers: Sequence[Answer], number: str) -> Events:  # noqa: ARG002 - the other wire needs it
         """The same as server-sent events."""
         answer = answers[0]
         begun = {**usage_body(answer.usage), "output_tokens": 1}

@@ -66,12 +66,13 @@ def _check_answered(open_calls: Sequence[str], index: int) -> None:
 
 def _check_options(chat: Chat) -> None:
     for index, message in enumerate(chat.messages):
-        if isinstance(message, Assistant) and message.content is None:
-            if not (message.tool_calls or message.function_call or message.refusal or message.audio):
-                raise Refused(
-                    "Invalid value for 'content': expected a string, got null.",
-                    param=f"messages.[{index}].content",
-                )
+        if not isinstance(message, Assistant) or message.content is not None:
+            continue
+        if not (message.tool_calls or message.function_call or message.refusal or message.audio):
+            raise Refused(
+                "Invalid value for 'content': expected a string, got null.",
+                param=f"messages[{index}].content",
+            )
     if chat.stream_options is not None and not chat.stream:
         raise Refused(
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"

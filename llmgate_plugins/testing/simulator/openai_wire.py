@@ -38,7 +38,7 @@ class OpenAIWire:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
-    def check_key(self, key: str | None, keys: frozenset[str] | None, headers: Mapping[str, str]) -> None:
+    def check_key(self, key: str | None, keys: frozenset[str] | None, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - the other wire needs it
         """Refuse a request without a key, or with one that is not among `keys`."""
         if key is None:
             raise Refused(
@@ -60,7 +60,7 @@ class OpenAIWire:
         kind = error.type or "invalid_request_error"
         return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
-    def error(self, fault: Fault, refusal: Refusal, request_id: str) -> tuple[int, dict[str, Any]]:
+    def error(self, fault: Fault, refusal: Refusal, request_id: str) -> tuple[int, dict[str, Any]]:  # noqa: ARG002 - the other wire needs it
         """Status and body of an error."""
         code = fault.code or refusal.code
         body = {
@@ -76,7 +76,7 @@ class OpenAIWire:
         message = fault.message or "The server had an error while processing your request. Sorry about that!"
         return sse({"error": {"message": message, "type": "server_error", "param": None, "code": fault.code}})
 
-    def limit_headers(self, limit: int, left: int, reset: float, now: float) -> dict[str, str]:
+    def limit_headers(self, limit: int, left: int, reset: float, now: float) -> dict[str, str]:  # noqa: ARG002 - the other wire needs it
         """What the provider says about its limits."""
         tokens = limit * 1000
         return {
