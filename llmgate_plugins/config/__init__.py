@@ -1,0 +1,44 @@
+"""The configuration file: read with every mistake told, checked as a whole, turned into deployments."""
+
+from __future__ import annotations
+
+from llmgate_plugins.config.deployment_config import DeploymentConfig, DeploymentInfo, DeploymentParams
+from llmgate_plugins.config.deployments import build_deployments, missing_secrets
+from llmgate_plugins.config.gateway_config import GatewayConfig
+from llmgate_plugins.config.litellm_settings import LiteLLMSettings, RouterSettings
+from llmgate_plugins.config.loading import Report, check_config, load_config, parse_config
+from llmgate_plugins.config.policy_config import (
+    BudgetConfig,
+    Degrade,
+    LatencyGoal,
+    PluginConfig,
+    PolicyConfig,
+    PriceOverride,
+    Requirements,
+)
+from llmgate_plugins.config.quantities import SpendingLimit
+from llmgate_plugins.config.schema import config_schema
+
+__all__ = [
+    "BudgetConfig",
+    "Degrade",
+    "DeploymentConfig",
+    "DeploymentInfo",
+    "DeploymentParams",
+    "GatewayConfig",
+    "LatencyGoal",
+    "LiteLLMSettings",
+    "PluginConfig",
+    "PolicyConfig",
+    "PriceOverride",
+    "Report",
+    "Requirements",
+    "RouterSettings",
+    "SpendingLimit",
+    "build_deployments",
+    "check_config",
+    "config_schema",
+    "load_config",
+    "missing_secrets",
+    "parse_config",
+]

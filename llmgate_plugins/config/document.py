@@ -1,0 +1,154 @@
+"""Read a YAML document into plain values, keeping the line of every one of them.
+
+The text is taken as a stream of parser events, so that limits on size, depth and
+aliases are applied before anything is expanded or built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmgate_plugins.errors import ConfigurationError, Problem
+
+__all__ = [
+    "MAX_ALIASES",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_VALUES",
+    "Document",
+    "Place",
+    "document_of",
+    "plain_document",
+    "read_file",
+]
+
+MAX_BYTES = 1024 * 1024
+"""The longest document that is read."""
+MAX_DEPTH = 50
+"""The deepest nesting, counted with aliases followed."""
+MAX_ALIASES = 100
+"""The most uses of an anchor (`*name`)."""
+MAX_VALUES = 200_000
+"""The most values, counted with aliases followed; a long text counts for several."""
+
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a value stands, and where its parts do. Holds no values, so it may be kept.
+
+    Attributes:
+        line: Counted from 1; None if the value is not from a file.
+        parts: Key or index -> place of what stands there.
+    """
+
+    line: int | None = None
+    parts: dict[str | int, Place] = field(default_factory=dict)
+
+    def line_of(self, path: Sequence[str | int]) -> int | None:
+        """The line of what stands at this path, or of the nearest thing around it."""
+        place = self
+        for step in path:
+            inner = place.parts.get(step) or place._entry(step)
+            if inner is None:
+                break
+            place = inner
+        return place.line
+
+    def _entry(self, key: str | int) -> Place | None:
+        """The entry of this key in a list of one-key mappings, as LiteLLM writes fallbacks."""
+        if isinstance(key, int) or 0 not in self.parts:
+            return None
+        return next((place.parts[key] for place in self.parts.values() if key in place.parts), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document as plain values: mappings with text keys, lists, text, numbers, truth values, None.
+
+    Attributes:
+        value: The content. Parts that are named by an alias are one and the same object.
+        place: Lines of `value`.
+        file: Where it came from, for messages.
+        problems: What is wrong with it as YAML, such as duplicate keys.
+    """
+
+    value: Any
+    place: Place
+    file: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def read_file(path: str | Path) -> Document:
+    """The document in a file.
+
+    Raises:
+        ConfigurationError: It cannot be read, is no UTF-8, too large, or no YAML.
+    """
+    name = str(path)
+    if "\n" in name or "\0" in name or not name:
+        raise _refusal("this is no file name", "give the path of a file, or a mapping")
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _refusal("no such file", "check the path", name) from None
+    except IsADirectoryError:
+        raise _refusal("this is a directory", "name the file in it", name) from None
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _refusal(f"cannot be read: {reason}", "check the file and its permissions", name) from None
+    if len(content) > MAX_BYTES:
+        raise _refusal(f"larger than {MAX_BYTES // 1024} KiB", "is this the right file?", name)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _refusal("not UTF-8", "save the file as UTF-8", name, line) from None
+    return document_of(text, file=name)
+
+
+def document_of(text: str, *, file: str | None = None) -> Document:
+    """The document in a text.
+
+    Raises:
+        ConfigurationError: It is no YAML, or beyond one of the limits.
+    """
+    from llmgate_plugins.config.composing import compose  # loads yaml
+
+    if len(text) > MAX_BYTES:
+        raise _refusal(f"larger than {MAX_BYTES // 1024} KiB", "is this the right file?", file)
+    return compose(text, file)
+
+
+def plain_document(source: Mapping[Any, Any]) -> Document:
+    """The document in Python objects, copied into plain containers.
+
+    Raises:
+        ConfigurationError: It is nested deeper or holds more than a file may.
+    """
+    budget = [MAX_VALUES]
+
+    def plain(value: Any, depth: int) -> Any:
+        budget[0] -= 1
+        if depth > MAX_DEPTH:
+            raise _refusal(f"nested more than {MAX_DEPTH} deep", "is there a cycle in it?")
+        if budget[0] < 0:
+            raise _refusal(f"holds more than {MAX_VALUES:,} values", "is there a cycle in it?")
+        if isinstance(value, Mapping):
+            return {str(key): plain(inner, depth + 1) for key, inner in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [plain(inner, depth + 1) for inner in value]
+        return value
+
+    return Document(value=plain(source, 0), place=Place())
+
+
+def _refusal(
+    message: str, remedy: str, file: str | None = None, line: int | None = None
+) -> ConfigurationError:
+    return ConfigurationError(problems=[Problem(message=message, remedy=remedy, file=file, line=line)])

@@ -1,0 +1,218 @@
+"""The whole file as one typed value, and the views a gateway is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic_core import PydanticCustomError
+
+from llmgate_plugins.config.deployment_config import DeploymentConfig, Name
+from llmgate_plugins.config.litellm_settings import FallbackList, LiteLLMSettings, RouterSettings
+from llmgate_plugins.config.policy_config import BudgetConfig, PluginConfig, PolicyConfig, PriceOverride
+from llmgate_plugins.config.problems import Locator
+from llmgate_plugins.config.section import Section
+from llmgate_plugins.config.shielding import Free
+from llmgate_plugins.errors import Problem
+from llmgate_plugins.secrets import Secret
+
+__all__ = ["CredentialConfig", "GatewayConfig"]
+
+_SQLITE: Final = "sqlite:///"
+
+
+def _state(value: str) -> str:
+    # The value is not quoted: such addresses carry passwords.
+    if value == "memory":
+        return value
+    if value.partition(":")[0] in ("redis", "rediss", "redis+cluster", "redis+sentinel", "valkey", "unix"):
+        raise PydanticCustomError("unsupported", "state on Redis is not in this version; write state: memory")
+    raise PydanticCustomError("unsupported", "not a kind of state; write state: memory")
+
+
+def _ledger(value: str) -> str:
+    if value == "memory" or (value.startswith(_SQLITE) and len(value) > len(_SQLITE) and "?" not in value):
+        return value
+    if value.startswith("postgres"):
+        raise PydanticCustomError(
+            "unsupported",
+            "a ledger on PostgreSQL is not in this version; write ledger: sqlite:///llmgate.db",
+        )
+    raise PydanticCustomError(
+        "unsupported", "not a kind of ledger; write ledger: memory, or ledger: sqlite:///llmgate.db"
+    )
+
+
+class CredentialConfig(Section):
+    """A set of credentials that deployments refer to by name, in LiteLLM's own shape."""
+
+    credential_name: Name = Field(description="The name deployments use as `litellm_credential_name`.")
+    credential_values: Mapping[str, Secret] = Field(
+        description="Parameters for `litellm_params`: api_key, api_base ..."
+    )
+    credential_info: Mapping[str, Free] = Field(default_factory=dict, description="Free remarks.")
+
+
+class GatewayConfig(Section):
+    """What a gateway is built from. Read one with `load_config`."""
+
+    model_list: Annotated[tuple[DeploymentConfig, ...], Field(min_length=1)] = Field(
+        description="The deployments, as in LiteLLM."
+    )
+    policies: Mapping[str, PolicyConfig] = Field(
+        default_factory=dict, description="Named policies; `default` applies where the context names none."
+    )
+    budgets: tuple[BudgetConfig, ...] = Field((), description="How much may be spent.")
+    aliases: Mapping[str, Name] = Field(default_factory=dict, description="Other name -> alias.")
+    fallbacks: FallbackList = Field(
+        default_factory=dict,
+        description='Alias -> aliases to fall back to, in order; "*" for every alias not named.',
+    )
+    prices: Mapping[str, PriceOverride] = Field(
+        default_factory=dict, description='"provider/model" -> its prices, over those of the catalogue.'
+    )
+    plugins: tuple[PluginConfig, ...] = Field(
+        (), description="Installed plugins that may be loaded, in the order they run."
+    )
+    state: Annotated[str, AfterValidator(_state)] = Field(
+        "memory", description="Where counters and reservations are kept: memory."
+    )
+    ledger: Annotated[str, AfterValidator(_ledger)] = Field(
+        "memory", description="Where attempts are booked: memory, or sqlite:///PATH."
+    )
+    router_settings: RouterSettings = Field(
+        default_factory=RouterSettings, description="LiteLLM's router settings."
+    )
+    litellm_settings: LiteLLMSettings = Field(
+        default_factory=LiteLLMSettings, description="LiteLLM's module settings."
+    )
+    environment_variables: Mapping[str, Secret] = Field(
+        default_factory=dict,
+        description="Values for os.environ/NAME references of this file; they win over the environment, "
+        "and are not put into it.",
+    )
+    credential_list: tuple[CredentialConfig, ...] = Field(
+        (), description="Sets of credentials that deployments refer to by name."
+    )
+
+    _warnings: tuple[Problem, ...] = PrivateAttr(default=())
+    _ignored: tuple[Problem, ...] = PrivateAttr(default=())
+    _locator: Locator = PrivateAttr(default_factory=Locator)
+
+    @property
+    def file(self) -> str | None:
+        """The file it was read from, if any."""
+        return self._locator.file
+
+    @property
+    def locator(self) -> Locator:
+        """Where its parts stand in the file, for messages. Holds no values."""
+        return self._locator
+
+    @property
+    def ignored(self) -> tuple[Problem, ...]:
+        """Settings that have no meaning here, each said once."""
+        return self._ignored
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What works but should be known, such as a key written into the file."""
+        return self._warnings
+
+    def _remember(self, ignored: tuple[Problem, ...], warnings: tuple[Problem, ...]) -> None:
+        self._ignored = ignored
+        self._warnings = warnings
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The aliases of the `model_list`, wildcards left out, in order of first use."""
+        return tuple(dict.fromkeys(d.model_name for d in self.model_list if not d.is_wildcard))
+
+    @property
+    def default_policy(self) -> PolicyConfig:
+        """The policy `default`; what it leaves open follows LiteLLM's routing strategy."""
+        policy = self.policies.get("default", PolicyConfig())
+        if policy.prefer is None and self.router_settings.preference is not None:
+            return policy.model_copy(update={"prefer": self.router_settings.preference})
+        return policy
+
+    @property
+    def num_retries(self) -> int | None:
+        """Retries as LiteLLM's sections say; the router's word wins. None if neither says."""
+        retries = self.router_settings.num_retries
+        return retries if retries is not None else self.litellm_settings.num_retries
+
+    @property
+    def attempt_timeout(self) -> float | None:
+        """Seconds for one attempt as LiteLLM's sections say; None if neither says."""
+        return self.router_settings.timeout or self.litellm_settings.request_timeout
+
+    @property
+    def ledger_path(self) -> str | None:
+        """The ledger's SQLite file; None for memory."""
+        return self.ledger.removeprefix(_SQLITE) if self.ledger.startswith(_SQLITE) else None
+
+    def price_overrides(self) -> dict[str, dict[str, Any]]:
+        """`prices` in the form the catalogue takes as its overrides."""
+        return {name: override.model_dump(exclude_none=True) for name, override in self.prices.items()}
+
+    def alias_map(self) -> dict[str, str]:
+        """Other name -> alias, from all sections, chains followed to their end."""
+        direct = {
+            **self.litellm_settings.model_alias_map,
+            **self.router_settings.model_group_alias,
+            **self.aliases,
+        }
+        resolved = {}
+        for name in direct:
+            target, seen = direct[name], {name}
+            while target in direct and target not in seen:
+                seen.add(target)
+                target = direct[target]
+            resolved[name] = target
+        return resolved
+
+    def fallback_map(self, policy: str = "default") -> dict[str, tuple[str, ...]]:
+        """Alias -> aliases to fall back to under this policy, from all sections.
+
+        What is said for an alias by name wins over the policy's `fallback_to`, and that
+        over the defaults ("*", `default_fallbacks`). An alias never falls back to itself.
+        """
+        named = self.named_fallbacks()
+        rules = self.policies.get(policy, PolicyConfig())
+        general = rules.fallback_to or named.get("*", ()) or self._default_fallbacks()
+        aliases = dict.fromkeys((*self.model_names, *named))
+        aliases.pop("*", None)
+        chains = {
+            alias: tuple(dict.fromkeys(target for target in named.get(alias, general) if target != alias))
+            for alias in aliases
+        }
+        return {alias: chain for alias, chain in chains.items() if chain}
+
+    def named_fallbacks(self) -> dict[str, tuple[str, ...]]:
+        """Fallbacks as written under an alias's name, from all sections."""
+        return {
+            **self.litellm_settings.fallbacks,
+            **self.router_settings.fallbacks,
+            **self.fallbacks,
+        }
+
+    @property
+    def context_window_fallbacks(self) -> Mapping[str, tuple[str, ...]]:
+        """Alias -> aliases for prompts that are too long, from LiteLLM's sections."""
+        return {
+            **self.litellm_settings.context_window_fallbacks,
+            **self.router_settings.context_window_fallbacks,
+        }
+
+    @property
+    def content_policy_fallbacks(self) -> Mapping[str, tuple[str, ...]]:
+        """Alias -> aliases for content a provider refuses, from LiteLLM's sections."""
+        return {
+            **self.litellm_settings.content_policy_fallbacks,
+            **self.router_settings.content_policy_fallbacks,
+        }
+
+    def _default_fallbacks(self) -> tuple[str, ...]:
+        return self.router_settings.default_fallbacks or self.litellm_settings.default_fallbacks

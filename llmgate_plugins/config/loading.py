@@ -1,0 +1,155 @@
+"""From a file, a text or a mapping to a `GatewayConfig`, or to every mistake in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmgate_plugins.config.checks import cross_check
+from llmgate_plugins.config.document import Document, document_of, plain_document, read_file
+from llmgate_plugins.config.gateway_config import GatewayConfig
+from llmgate_plugins.config.litellm_settings import leave_aside
+from llmgate_plugins.config.problems import Locator, document_path, explain
+from llmgate_plugins.config.salvage import without
+from llmgate_plugins.errors import ConfigurationError, Problem
+
+__all__ = ["Report", "check_config", "load_config", "parse_config"]
+
+_log = logging.getLogger("llmgate.config")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was found in a configuration.
+
+    Attributes:
+        config: What it says; None if there are errors.
+        errors: Mistakes that keep a gateway from being built.
+        warnings: What works but should be known, settings without a meaning here included.
+    """
+
+    config: GatewayConfig | None
+    errors: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether a gateway can be built from it."""
+        return not self.errors
+
+
+def load_config(source: str | Path | Mapping[str, Any]) -> GatewayConfig:
+    """The configuration in a YAML file, or in Python objects of the same shape.
+
+    References to secrets are not followed. What has no meaning here is listed in
+    `config.ignored` and logged in one line.
+
+    Raises:
+        ConfigurationError: With every mistake in `problems`.
+    """
+    return _accepted(_read(source))
+
+
+def parse_config(text: str, *, file: str | None = None) -> GatewayConfig:
+    """The configuration in a YAML text; `file` is its name in messages.
+
+    Raises:
+        ConfigurationError: With every mistake in `problems`.
+    """
+    return _accepted(document_of(text, file=file))
+
+
+def check_config(source: str | Path | Mapping[str, Any], *, secrets: bool = True) -> Report:
+    """Everything there is to say about a configuration. Raises nothing.
+
+    Args:
+        secrets: Also follow every reference to a secret, and say which lead nowhere.
+    """
+    try:
+        report = _examine(_read(source))
+    except ConfigurationError as error:
+        return Report(config=None, errors=error.problems)
+    if report.config is None or not secrets:
+        return report
+    from llmgate_plugins.config.deployments import missing_secrets
+
+    missing = tuple(missing_secrets(report.config))
+    return Report(config=None if missing else report.config, errors=missing, warnings=report.warnings)
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> Document:
+    if isinstance(source, Mapping):
+        return plain_document(source)
+    if isinstance(source, str | Path):
+        return read_file(source)
+    raise ConfigurationError(
+        problems=[
+            Problem(
+                message=f"a configuration is a file name or a mapping, not {type(source).__name__}",
+                remedy="give the path of llmgate.yaml",
+            )
+        ]
+    )
+
+
+def _accepted(document: Document) -> GatewayConfig:
+    report = _examine(document)
+    if report.config is None or report.errors:
+        raise ConfigurationError(problems=report.errors)
+    ignored = report.config.ignored
+    if ignored:
+        names = ", ".join(problem.path for problem in ignored)
+        _log.warning("%s: no meaning here, ignored: %s", document.file or "configuration", names)
+    return report.config
+
+
+def _examine(document: Document) -> Report:
+    locator = Locator(document.file, document.place)
+    if not isinstance(document.value, Mapping):
+        what = "is empty" if document.value is None else "is not a mapping"
+        problem = Problem(
+            message=f"the document {what}",
+            remedy="it begins with model_list:",
+            file=document.file,
+            line=document.place.line,
+        )
+        return Report(config=None, errors=(*document.problems, problem))
+    kept, notes = leave_aside(document.value)
+    ignored = tuple(
+        locator.problem(path, note.message, note.remedy, severity=note.severity) for path, note in notes
+    )
+    try:
+        config = GatewayConfig.model_validate(kept)
+        found: tuple[Problem, ...] = ()
+    except ValidationError as error:
+        found = tuple(explain(error, kept, GatewayConfig, locator))
+        rest = _salvaged(kept, error)
+        if rest is None:
+            return Report(config=None, errors=_in_order(*document.problems, *found), warnings=ignored)
+        config = rest
+    config._locator = locator
+    checked = cross_check(config)
+    errors = (*document.problems, *found, *(problem for problem in checked if problem.severity == "error"))
+    warnings = _in_order(*ignored, *(problem for problem in checked if problem.severity != "error"))
+    config._remember(ignored, warnings)
+    return Report(config=None if errors else config, errors=_in_order(*errors), warnings=warnings)
+
+
+def _salvaged(kept: Mapping[str, Any], error: ValidationError) -> GatewayConfig | None:
+    """The configuration without its mistakes, good for nothing but further checks."""
+    paths = [document_path(found["loc"], kept) for found in error.errors(include_url=False)]
+    if any(path[:1] in ((), ("credential_list",)) for path in paths) or ("model_list",) in paths:
+        return None
+    try:
+        return GatewayConfig.model_validate(without(kept, paths))
+    except ValidationError:
+        return None
+
+
+def _in_order(*problems: Problem) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: problem.line or 0))

@@ -1,0 +1,141 @@
+"""The sections that say who may use what, in which order and for how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from llmgate_plugins.config.deployment_config import Name, Text
+from llmgate_plugins.config.quantities import Duration, Limit, UsdPerMillion
+from llmgate_plugins.config.section import Section
+from llmgate_plugins.config.shielding import Free, shield
+
+__all__ = [
+    "BudgetConfig",
+    "Degrade",
+    "LatencyGoal",
+    "PluginConfig",
+    "PolicyConfig",
+    "Preference",
+    "PriceOverride",
+    "Requirements",
+    "Scope",
+]
+
+Preference = Literal["ordered", "weighted", "cheapest", "fastest"]
+Scope = Literal["global", "tenant", "team", "project", "user", "feature", "cohort", "environment"]
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[Name, ...], BeforeValidator(_one_or_many, json_schema_input_type=Name | list[Name])]
+"""One name or a list of them."""
+
+
+class Requirements(Section):
+    """What a deployment must be to serve at all. Undeclared is not good enough."""
+
+    region: Names = Field((), description="Regions of which it must declare one.")
+    data_class: Names = Field((), description="Data classes a call may have under this policy.")
+    capabilities: Names = Field((), description='What it must be able to do: "tools", "vision" ...')
+    provider: Names = Field((), description="Providers of which it must be one.")
+    only: Names = Field((), description='Only these: deployment ids, providers or "provider/model".')
+    ignore: Names = Field((), description='Never these: deployment ids, providers or "provider/model".')
+
+
+class LatencyGoal(Section):
+    """How fast calls should be: a goal for ranking, not a limit."""
+
+    p50: Duration | None = Field(None, description="Half of the calls end within this time.")
+    p95: Duration | None = Field(None, description="95 of 100 calls end within this time.")
+    p99: Duration | None = Field(None, description="99 of 100 calls end within this time.")
+
+
+class PolicyConfig(Section):
+    """A named set of rules; the application names it in the context, `default` applies otherwise."""
+
+    prefer: Preference | None = Field(
+        None,
+        description="Which deployment to try first: in the order of the file, by weight, by price or by "
+        "latency. Left out: no opinion.",
+    )
+    require: Requirements = Field(
+        default_factory=Requirements, description="What a deployment must be to serve."
+    )
+    fallback_to: Names = Field((), description="Aliases to try when all deployments of the alias failed.")
+    deadline: Duration | None = Field(None, description="Longest time for a call with all its attempts.")
+    max_attempts: int | None = Field(
+        None, ge=1, le=100, strict=True, description="Most attempts of one call."
+    )
+    slo: LatencyGoal | None = Field(None, description="How fast calls should be.")
+
+
+class Degrade(Section):
+    """Go on, but differently."""
+
+    prefer: Preference = Field(description="What to prefer from then on.")
+
+
+def _shape(value: Any) -> str:
+    return "(mapping)" if isinstance(value, Mapping | Degrade) else "(word)"
+
+
+class BudgetConfig(Section):
+    """How much may be spent, and what happens then."""
+
+    scope: Scope = Field(
+        description='For whom: "global" is one budget for all; "team" is one for each team, and so on.'
+    )
+    limit: Limit = Field(description='How much per hour, day, week or month: "50 USD/day".')
+    hard: bool = Field(
+        True, description="Whether it is never exceeded, by reserving before sending; else it is watched."
+    )
+    on_exhausted: Annotated[
+        Annotated[Literal["deny"], Tag("(word)")] | Annotated[Degrade, Tag("(mapping)")],
+        Discriminator(_shape),
+    ] = Field("deny", description="What happens then: deny, or {prefer: cheapest}.")
+
+
+class PriceOverride(Section):
+    """What is known of a model, over what the catalogue knows. Prices in US dollars per million tokens."""
+
+    input: UsdPerMillion | None = Field(None, description="Input tokens at full price.")
+    output: UsdPerMillion | None = Field(None, description="Output tokens.")
+    cached_input: UsdPerMillion | None = Field(
+        None, description="Input tokens the provider's prompt cache served; as input if left out."
+    )
+    cache_write: UsdPerMillion | None = Field(
+        None, description="Input tokens written to the provider's prompt cache; as input if left out."
+    )
+    reasoning: UsdPerMillion | None = Field(
+        None, description="Output tokens spent on reasoning; as output if left out."
+    )
+    context_window: int | None = Field(None, ge=1, description="Tokens it can read at once.")
+    max_output: int | None = Field(None, ge=1, description="Tokens it can write at once.")
+    capabilities: tuple[str, ...] | None = Field(None, description='What it can do ("tools", "vision").')
+    mode: str | None = Field(None, description='"chat" or "embedding".')
+
+
+class PluginConfig(Section):
+    """A plugin that may be loaded from an installed package. A plain name is short for {name: ...}."""
+
+    name: Name = Field(description="Name of its entry point in the group `llmgate`.")
+    dist: Name | None = Field(None, description="The distribution it must come from.")
+    version: Text | None = Field(None, description='The exact version that distribution must have: "1.2.0".')
+    options: Mapping[str, Free] = Field(
+        default_factory=dict, description="What it is made with; secrets as references."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        options = value.get("options") if isinstance(value, Mapping) else None
+        if isinstance(options, Mapping):
+            return {**value, "options": shield("", options)}
+        return value

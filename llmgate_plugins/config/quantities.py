@@ -1,0 +1,152 @@
+"""Durations, spending limits and prices as people write them, turned into exact values."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from llmgate_plugins.types import NANO
+
+__all__ = [
+    "WINDOWS",
+    "Duration",
+    "Limit",
+    "SpendingLimit",
+    "UsdPerMillion",
+    "UsdPerToken",
+    "parse_duration",
+    "parse_limit",
+]
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?\s*")
+_LONGEST: Final = 366 * 86400.0
+
+Window = Literal["hour", "day", "week", "month"]
+
+WINDOWS: Final[dict[str, int]] = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400}
+"""Seconds of each window of a spending limit; a month is 30 days."""
+
+_LIMIT: Final = re.compile(
+    r"(?:\$\s*)?(?P<amount>\d{1,12}(?:[._]\d{1,12})?)\s*(?P<currency>[A-Za-z]{3})?\s*"
+    r"(?:(?:/|per\s)\s*(?P<window>[A-Za-z]{1,10}))?\s*"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendingLimit:
+    """So much money per window.
+
+    Attributes:
+        nano_usd: Integer nano-dollars.
+        per: The window's name.
+    """
+
+    nano_usd: int
+    per: Window
+
+    @property
+    def seconds(self) -> int:
+        """How long the window is; a month counts as 30 days."""
+        return WINDOWS[self.per]
+
+    def __str__(self) -> str:
+        return f"{(Decimal(self.nano_usd) / NANO).normalize():f} USD/{self.per}"
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds of "500ms", "30s", "1h30m" or a plain number of seconds.
+
+    Raises:
+        PydanticCustomError: It is no duration, or not between 0 and 366 days.
+    """
+    seconds = _seconds(value)
+    if seconds is None or not math.isfinite(seconds):
+        raise PydanticCustomError("duration", "not a duration; write 500ms, 30s, 2m or 1h")
+    if not 0 < seconds <= _LONGEST:
+        raise PydanticCustomError("duration", "a duration must be more than 0 and at most 366 days")
+    return seconds
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value) if abs(value) <= 1e18 else math.inf
+    if not isinstance(value, str) or not value.strip():
+        return None
+    rest, total = value.strip(), 0.0
+    while rest:
+        part = _DURATION.match(rest)
+        # Without a unit it must be the whole text: "1h30" is a guess.
+        if part is None or (part[2] is None and part.end() - part.start() != len(value.strip())):
+            return None
+        total += float(part[1]) * _UNITS[part[2] or "s"]
+        rest = rest[part.end() :]
+    return total
+
+
+def parse_limit(value: Any) -> SpendingLimit:
+    """The limit in "50 USD/day".
+
+    Raises:
+        PydanticCustomError: It is no such limit.
+    """
+    if isinstance(value, SpendingLimit):
+        return value
+    match = _LIMIT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise PydanticCustomError("spending_limit", "not a spending limit; write 50 USD/day")
+    if (match["currency"] or "USD").upper() != "USD":
+        raise PydanticCustomError("spending_limit", "only USD is understood; write 50 USD/day")
+    window = (match["window"] or "").lower()
+    if window not in WINDOWS:
+        raise PydanticCustomError(
+            "spending_limit", "a spending limit is per hour, day, week or month; write 50 USD/day"
+        )
+    nano = int(Decimal(match["amount"].replace("_", "")) * NANO)
+    if nano <= 0:
+        raise PydanticCustomError("spending_limit", "a spending limit must be more than 0")
+    return SpendingLimit(nano_usd=nano, per=window)  # type: ignore[arg-type]
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0},
+                {"type": "string", "pattern": r"^\s*([0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?\s*)+$"},
+            ],
+            "examples": ["500ms", "30s", "2m", "1h"],
+        }
+    ),
+]
+"""Seconds; written "500ms", "30s", "2m", "1h", "1h30m" or as a number of seconds."""
+
+UsdPerToken = Annotated[Decimal, Field(ge=0, le=1)]
+"""US dollars per token, exact; written as a number or as text ("1.5e-07")."""
+
+UsdPerMillion = Annotated[Decimal, Field(ge=0, le=1_000_000)]
+"""US dollars per million tokens, exact."""
+
+Limit = Annotated[
+    SpendingLimit,
+    PlainValidator(parse_limit),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^\s*\$?\s*[0-9][0-9._]*\s*([Uu][Ss][Dd])?\s*(/|per )\s*(hour|day|week|month)\s*$",
+            "examples": ["50 USD/day"],
+        }
+    ),
+]
+"""A `SpendingLimit`; written "50 USD/day"."""

@@ -1,0 +1,69 @@
+"""Take the mistakes out of a document, so that the rest can be checked in the same go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from llmgate_plugins.config.problems import Path
+
+__all__ = ["without"]
+
+_STAND_INS: Final[Mapping[Path, Any]] = {
+    ("model_name",): "?",
+    ("litellm_params",): {"model": "openai/?"},
+    ("litellm_params", "model"): "openai/?",
+}
+"""What stands in for the parts that an entry of `model_list` cannot do without."""
+
+
+def without(value: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
+    """A copy without what stands at these paths.
+
+    Entries of `model_list` stay in place, so that lines still fit and names are still
+    known; of other lists nothing is kept.
+    """
+    copy: dict[str, Any] = _copied(value)
+    for path in paths:
+        if path[:1] == ("model_list",) and len(path) > 1:
+            _mend_entry(copy["model_list"], path)
+        else:
+            _remove(copy, _to_first_list(path))
+    return copy
+
+
+def _mend_entry(entries: list[Any], path: Path) -> None:
+    index, inner = int(path[1]), _to_first_list(path[2:])
+    if not isinstance(entries[index], dict):
+        entries[index] = {}
+    entry = entries[index]
+    _remove(entry, inner)
+    for needed, stand_in in _STAND_INS.items():
+        holder = entry
+        for step in needed[:-1]:
+            holder = holder[step]
+        if needed[-1] not in holder or inner == needed:
+            holder[needed[-1]] = _copied(stand_in)
+
+
+def _remove(value: dict[str, Any], path: Path) -> None:
+    holder: Any = value
+    for step in path[:-1]:
+        holder = holder.get(step)
+        if not isinstance(holder, dict):
+            return
+    if path:
+        holder.pop(path[-1], None)
+
+
+def _to_first_list(path: Path) -> Path:
+    numbers = [index for index, step in enumerate(path) if isinstance(step, int)]
+    return path[: numbers[0]] if numbers else path
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copied(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_copied(inner) for inner in value]
+    return value
