@@ -269,7 +269,7 @@ def _sane(value: Any) -> int:
             value = int(float(value)) if isinstance(value, float) or len(value) <= 20 else 0
         except (ValueError, OverflowError):
             return 0
-    return min(max(value, 0), MOST_TOKENS) if isinstance(value, int) else 0
+    return min(max(int(value), 0), MOST_TOKENS) if isinstance(value, int) else 0
 
 
 def _by_lifetime(cache_creation: Any) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llmgate_plugins.catalog.card import CAPABILITIES, ModelCard, PriceTier
 from llmgate_plugins.catalog.catalog import Catalog, Comparison
-from llmgate_plugins.catalog.genai_table import genai_table
-from llmgate_plugins.catalog.litellm_table import litellm_table
+from llmgate_plugins.catalog.from_genai_prices import genai_table
+from llmgate_plugins.catalog.from_litellm import litellm_table
 from llmgate_plugins.catalog.names import canonical_provider
 from llmgate_plugins.catalog.overrides import Overrides
 from llmgate_plugins.catalog.prices import price_from_config

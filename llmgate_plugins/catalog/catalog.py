@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from llmgate_plugins.catalog.card import ModelCard
-from llmgate_plugins.catalog.genai_table import genai_table
-from llmgate_plugins.catalog.litellm_table import litellm_table
+from llmgate_plugins.catalog.from_genai_prices import genai_table
+from llmgate_plugins.catalog.from_litellm import litellm_table
 from llmgate_plugins.catalog.names import canonical_provider, same_family
 from llmgate_plugins.catalog.overrides import Overrides
 from llmgate_plugins.catalog.prices import BUCKETS
