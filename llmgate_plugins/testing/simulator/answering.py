@@ -116,7 +116,6 @@ class Answering:
             await self._fault(step, json.dumps(body).encode(), events=None)
         else:
             await self._json(200, body)
-            self.record.outcome = "answered"
 
     async def _generate(self, read: Any) -> None:
         question: Question = read(self._body())
@@ -140,8 +139,6 @@ class Answering:
             await self._bytes(200, whole)
         else:
             await self._stream(events, pause=self.provider.piece_delay)
-        if fault is None:
-            self.record.outcome = "answered"
 
     def _admit(self) -> None:
         now = time.time()
@@ -175,16 +172,24 @@ class Answering:
         await self._bytes(status, json.dumps(body, ensure_ascii=False).encode())
 
     async def _bytes(self, status: int, body: bytes, kind: str = "application/json") -> None:
+        self._finished()  # before the last byte: the client must not see an open record
         await self._begin(status, kind, len(body))
         await self.connection.write(body)
         await self.connection.end()
 
+    def _finished(self) -> None:
+        if self.record.outcome == "open":
+            self.record.outcome = "answered"
+
     async def _stream(self, events: Events, *, pause: float) -> None:
         await self._begin(200, "text/event-stream; charset=utf-8")
-        for event in (*events.head, *events.body, *events.tail):
+        *before, last = (*events.head, *events.body, *events.tail)
+        for event in before:
             await self.connection.write(event)
             if pause:
                 await asyncio.sleep(pause)
+        self._finished()
+        await self.connection.write(last)
         await self.connection.end()
 
     # ------------------------------------------------------------ faults

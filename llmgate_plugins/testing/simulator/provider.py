@@ -39,6 +39,7 @@ class RecordedRequest:
         outcome: "open" while it is being answered, then "answered", "refused", the kind
             of the fault it met, or "left" when the client went away first.
         status: HTTP status of the answer; None if none was sent.
+        seconds: How long it took; None while it is open.
     """
 
     number: int
@@ -49,6 +50,7 @@ class RecordedRequest:
     at: float
     outcome: str = "open"
     status: int | None = None
+    seconds: float | None = None
     _key: str | None = field(default=None, repr=False)
 
     def authorization(self) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
@@ -142,12 +143,14 @@ class ProviderSimulator:
             await connection.end()
             return
         answering = Answering(connection, provider, incoming, path)
+        begun = time.monotonic()
         try:
             await connection.while_connected(answering.answer())
         except ClientLeft:
             answering.record.outcome = "left"
             raise
         finally:
+            answering.record.seconds = time.monotonic() - begun
             if self._on_request is not None:
                 self._on_request(provider, answering.record)
 
