@@ -187,7 +187,7 @@ TELLING_NAMES: Final = _by_word(
         (E.TIMEOUT, S.CALLER, "DeadlineExceeded"),  # the call's own deadline, not the deployment's
         (E.OVERLOADED, S.DEPLOYMENT, "AllDeploymentsUnavailable"),
         (E.LOCAL, S.REQUEST, "UnsupportedParamsError"),
-        (E.LOCAL, S.LOCAL, "ConfigurationError HookFailed StorageError"),
+        (E.LOCAL, S.LOCAL, "ConfigurationError HookFailed StorageError UnknownModel"),
     )
 )
 """By class name, the most derived class first."""

@@ -1,0 +1,102 @@
+"""The books: an intent before each attempt, its settlement after, a terminal row per call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from llmgate_plugins.context import Context
+from llmgate_plugins.decisions import Skip, Wait
+from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.plugins.estimates import probable_cost
+from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.services import AttemptIntent, Services, Settlement
+from llmgate_plugins.types import EMPTY, Attempt, Outcome, Request
+
+__all__ = ["LedgerAccounting"]
+
+Begun = Wait | Skip | Awaitable[None] | Future[None] | None
+
+_FACTS = (
+    *("tenant", "team", "project", "user", "feature", "cohort", "environment"),
+    *("region", "data_class", "policy"),
+)
+
+
+class LedgerAccounting:
+    """Writes every attempt and every call to the gateway's ledger.
+
+    The intent is written before anything is sent, with what the attempt will probably
+    cost, so that a crash leaves a row to recover. It is settled exactly once. One that
+    another plugin skipped after its intent was written is settled as cancelled, at no cost.
+
+    Labels of a row: facts of the context under their own names, further facts under
+    "extra:NAME", the caller's tags under "tag:NAME", so that no tag can pass for a fact.
+
+    Run it last: what others refuse then leaves no trace of an attempt.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Context, Mapping[str, str]] = (Context(), EMPTY)
+
+    @hookimpl
+    def begin_attempt(
+        self, attempt: Attempt, request: Request, context: Context, services: Services
+    ) -> Begun:
+        """Write the intent, and wait until it is as safe as the ledger promises."""
+        deployment = attempt.deployment
+        return services.ledger.open_attempt(
+            AttemptIntent(
+                call_id=attempt.call_id,
+                number=attempt.number,
+                at=services.clock.time(),
+                deployment=deployment,
+                alias=attempt.alias,
+                reason=attempt.reason,
+                estimate=probable_cost(deployment, request) if deployment.price is not None else 0,
+                labels=self._labels(context, request.tags),
+            )
+        )
+
+    @hookimpl
+    def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> Any:
+        """Settle it, once."""
+        failure = outcome.failure
+        settled = services.ledger.settle_attempt(
+            attempt.call_id,
+            attempt.number,
+            Settlement(
+                status="cancelled" if outcome.status == "skipped" else outcome.status,
+                usage=outcome.usage,
+                cost=outcome.cost,
+                latency=outcome.latency,
+                first_token=outcome.first_token,
+                model=outcome.model,
+                error_class=failure.error_class.value if failure is not None else None,
+                http_status=failure.status if failure is not None else None,
+                finish_reason=outcome.finish_reason,
+            ),
+        )
+        return None if isinstance(settled, bool) else settled
+
+    @hookimpl
+    def end_call(self, record: DecisionRecord, services: Services) -> Any:
+        """Write the call's terminal row."""
+        return services.ledger.close_call(record)
+
+    def _labels(self, context: Context, tags: Mapping[str, str]) -> Mapping[str, str]:
+        known, labels = self._last
+        if known is not context:
+            labels = _facts(context)
+            self._last = (context, labels)  # one assignment: threads see the old pair or the new
+        if not tags:
+            return labels
+        return {**labels, **{f"tag:{name}": value for name, value in tags.items()}}
+
+
+def _facts(context: Context) -> Mapping[str, str]:
+    labels = {name: value for name in _FACTS if (value := getattr(context, name)) is not None}
+    for name, value in context.extra.items():
+        labels[f"extra:{name}"] = value
+    return labels or EMPTY

@@ -1,0 +1,34 @@
+"""Goes on with an answer that may still be on its way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar, cast
+
+from llmgate_plugins.services import MaybePending
+
+__all__ = ["is_pending", "then"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def is_pending(answer: object) -> bool:
+    """Whether it has to be waited for."""
+    return hasattr(answer, "__await__") or isinstance(answer, Future)
+
+
+def then(answer: MaybePending[T], go_on: Callable[[T], R]) -> R | Awaitable[R]:
+    """`go_on(answer)`: now if the answer is there, else as something to await.
+
+    So a plugin is written once, and costs nothing more where the state is in this process.
+    """
+    if is_pending(answer):
+        return _later(cast("Awaitable[T] | Future[T]", answer), go_on)
+    return go_on(cast("T", answer))
+
+
+async def _later(answer: Awaitable[T] | Future[T], go_on: Callable[[T], R]) -> R:
+    return go_on(await (asyncio.wrap_future(answer) if isinstance(answer, Future) else answer))
