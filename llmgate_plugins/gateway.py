@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from llmgate_plugins._drivers import adrive, drive
+from llmgate_plugins._engine.effects import Open, Send
 from llmgate_plugins._engine.flight import Core, Flight, Steps
 from llmgate_plugins._engine.pipeline import admit, carry_out, dismiss, whole_call
 from llmgate_plugins._registry import Registry
@@ -40,7 +41,7 @@ from llmgate_plugins.transport import Transport
 from llmgate_plugins.types import EMPTY, Attempt, Deployment, Failure, Message, Request, Response
 from llmgate_plugins.usage import estimate_usage
 
-__all__ = ["Gateway"]
+__all__ = ["Gateway", "Open", "Send"]
 
 KEPT_DECISIONS: Final = 1_000
 
@@ -199,7 +200,7 @@ class Gateway:
         deadline: float | None = None,
         call_id: str | None = None,
         **params: Any,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, Any, None]:
         """Ask and read the answer as it comes: the transport's own chunks (plain: `Chunk`).
 
         Until the first chunk with content a failing deployment is replaced by another;
@@ -222,7 +223,7 @@ class Gateway:
         deadline: float | None = None,
         call_id: str | None = None,
         **params: Any,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, Any]:
         """`stream` for an event loop. Close it (`contextlib.aclosing`) when leaving early."""
         call, steps, transport = self._depart(
             model, messages, params, True, context, tags, transport, deadline, call_id
@@ -411,7 +412,7 @@ class Gateway:
         )
 
 
-def _neutral_meter(attempt: Attempt, request: Request) -> ChunkMeter:
+def _neutral_meter(_attempt: Attempt, _request: Request) -> ChunkMeter:
     return ChunkMeter()
 
 

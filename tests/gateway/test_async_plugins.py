@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -62,7 +63,7 @@ def test_an_answer_may_come_from_a_thread_as_a_future(face: str) -> None:
 
         class Ranker:
             @hookimpl
-            def rank_deployments(self, deployments: tuple[Deployment, ...]) -> Future[Ranking]:
+            def rank_deployments(self, deployments: Sequence[Deployment]) -> Future[Ranking]:
                 return pool.submit(lambda: Ranking(tuple(reversed(deployments))))
 
         s = scene({"a": ["a"], "b": ["b"]}, Ranker())

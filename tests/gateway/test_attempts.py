@@ -52,7 +52,7 @@ def test_a_dead_deployment_is_survived_without_sleeping_and_both_attempts_are_bo
     assert s.sleeper.slept == []
     rows = s.ledger.attempts()
     assert [(row["deployment"], row["status"]) for row in rows] == [("a", "error"), ("b", "success")]
-    assert rows[1]["cost"] > 0
+    assert rows[1]["cost_nano_usd"] > 0
     assert s.books_balance()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from support.faces import ask, every_face
 from support.gateways import deployment, scene
@@ -84,7 +86,7 @@ def test_a_ranking_cannot_bring_in_a_stranger(face: str) -> None:
 def test_a_plain_list_is_a_ranking(face: str) -> None:
     class Backwards:
         @hookimpl
-        def rank_deployments(self, deployments: tuple[Deployment, ...]) -> list[Deployment]:
+        def rank_deployments(self, deployments: Sequence[Deployment]) -> list[Deployment]:
             return list(reversed(deployments))
 
     s = scene({"a": ["a"], "b": ["b"]}, Backwards())

@@ -35,7 +35,7 @@ def test_a_stream_fails_over_before_its_first_content(face: str) -> None:
 
 @every_stream
 def test_an_empty_stream_is_a_failure_not_an_answer(face: str) -> None:
-    s = scene({"a": [Stream(finish=None)], "b": [Stream("fine")]})
+    s = scene({"a": [Stream(finish_reason=None)], "b": [Stream("fine")]})
     told = ask(face, s.gateway)
     assert told.text == "fine"
     assert told.record.attempts[0][1].failure.error_class == "empty_response"
@@ -58,7 +58,7 @@ def test_after_the_first_content_a_broken_stream_ends_with_a_typed_error(face: s
 
 @every_stream
 def test_a_stream_cut_without_a_finish_reason_is_no_silent_success(face: str) -> None:
-    s = scene({"a": [Stream("half", finish=None)]})
+    s = scene({"a": [Stream("half", finish_reason=None)]})
     told = ask(face, s.gateway)
     assert isinstance(told.error, StreamInterrupted)
     assert told.record.attempts[0][1].failure.error_class == "truncated"
@@ -94,7 +94,7 @@ def test_a_cancelled_reader_is_settled_with_async_plugins_although_the_task_is_c
         from llmgate_plugins.testing import Hang
 
         slow = AsyncWitness()
-        s = scene({"a": [Stream("a", "b", then=Hang())]}, slow)
+        s = scene({"a": [Stream("a", "b", Hang())]}, slow)
         got: list[str] = []
 
         async def read() -> None:
@@ -119,9 +119,9 @@ def test_a_cancelled_reader_is_settled_with_async_plugins_although_the_task_is_c
 @every_stream
 def test_the_time_is_over_in_the_middle_of_a_dripping_stream(face: str) -> None:
     from llmgate_plugins import DeadlineExceeded
-    from llmgate_plugins.testing import Slow
+    from llmgate_plugins.testing.steps import Pause
 
-    s = scene({"a": [Stream("a", Slow(4.0), "b", Slow(4.0), "c", Slow(4.0), "d")]}, deadline=10.0)
+    s = scene({"a": [Stream("a", Pause(4.0), "b", Pause(4.0), "c", Pause(4.0), "d")]}, deadline=10.0)
     told = ask(face, s.gateway)
     assert isinstance(told.error, StreamInterrupted)
     assert isinstance(told.error.__cause__, DeadlineExceeded)

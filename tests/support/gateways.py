@@ -39,7 +39,7 @@ class Scene:
     ) -> None:
         self.clock = VirtualClock()
         self.sleeper = VirtualSleeper(self.clock)
-        self.provider = ScriptedProvider(script, sleeper=self.sleeper)
+        self.provider = ScriptedProvider(script, default=None, sleeper=self.sleeper)
         self.ledger = MemoryLedger()
         self.state = MemoryState(clock=self.clock)
         self.gateway = Gateway(
@@ -68,7 +68,7 @@ class Scene:
             and len(ids) == len(set(ids))
             and all(row["status"] != "intent" for row in attempts)
             and {row["call_id"] for row in attempts} <= set(ids)
-            and sum(row["cost"] for row in attempts) == sum(row["cost"] for row in calls)
+            and sum(row["cost_nano_usd"] for row in attempts) == sum(row["cost_nano_usd"] for row in calls)
         )
 
 

@@ -1,0 +1,50 @@
+"""Each wheel holds exactly its own package, typed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WHEELS = {
+    "llmgate_plugins": "llmgate_plugins",
+    "langchain_llmgate": "langchain_llmgate",
+    "litellm_llmgate": "litellm_llmgate",
+}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "uv", "build", "--quiet", "--all-packages", "--out-dir", str(out)],
+        cwd=ROOT,
+        check=True,
+        timeout=300,
+    )
+    return out
+
+
+@pytest.mark.parametrize(("wheel", "package"), WHEELS.items())
+def test_a_wheel_holds_exactly_its_own_typed_package(dist: Path, wheel: str, package: str) -> None:
+    (found,) = dist.glob(f"{wheel}-*.whl")
+    names = zipfile.ZipFile(found).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {package}
+    assert f"{package}/py.typed" in names
+    assert not [name for name in names if name.endswith((".pth", ".ipynb", ".db")) or "test_" in name]
+
+
+def test_hosts_are_dependencies_of_the_adapters_only() -> None:
+    core = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert len(core["dependencies"]) <= 5
+    everything = [*core["dependencies"], *(one for extra in core["optional-dependencies"].values() for one in extra)]
+    assert not [one for one in everything if one.startswith(("langchain", "litellm"))]
+    adapter = tomllib.loads((ROOT / "integrations/litellm/pyproject.toml").read_text())["project"]
+    pins = next(one for one in adapter["dependencies"] if one.startswith("litellm>"))
+    assert "!=1.107.0" in pins
