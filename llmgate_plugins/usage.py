@@ -72,8 +72,10 @@ def usage_from_openai(report: Any) -> Usage | None:
             inner = _fields(inner)
         cached = inner.get("cached_tokens")
         written = inner.get("cache_write_tokens") or inner.get("cache_creation_tokens")
-    if cached is None:
-        cached = fields.get("prompt_cache_hit_tokens")  # DeepSeek
+    if not cached:  # DeepSeek, and gateways that keep Anthropic's names beside the totals
+        cached = fields.get("prompt_cache_hit_tokens") or fields.get("cache_read_input_tokens")
+    if not written:
+        written = fields.get("cache_creation_input_tokens")
     if outer is not None:
         if type(outer) is not dict:
             outer = _fields(outer)
@@ -149,27 +151,11 @@ def usage_from_litellm(report: Any) -> Usage | None:
     shape is read as such.
     """
     fields = report if type(report) is dict else _fields(report)
-    if "prompt_tokens" not in fields:
-        if "cache_read_input_tokens" in fields or "cache_creation_input_tokens" in fields:
-            return usage_from_anthropic(fields)
-        return usage_from_openai(fields)
-    inner, outer = fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")
-    cached = written = reasoning = None
-    if inner is not None:
-        if type(inner) is not dict:
-            inner = _fields(inner)
-        cached = inner.get("cached_tokens")
-        written = inner.get("cache_write_tokens") or inner.get("cache_creation_tokens")
-    if not cached:
-        cached = fields.get("cache_read_input_tokens") or fields.get("prompt_cache_hit_tokens")
-    if not written:
-        written = fields.get("cache_creation_input_tokens")
-    if outer is not None:
-        reasoning = (outer if type(outer) is dict else _fields(outer)).get("reasoning_tokens")
-    total = fields.get("total_tokens")
-    return _disjoint(
-        fields["prompt_tokens"], cached, written, fields.get("completion_tokens"), reasoning, total
-    )
+    if "prompt_tokens" not in fields and (
+        "cache_read_input_tokens" in fields or "cache_creation_input_tokens" in fields
+    ):
+        return usage_from_anthropic(fields)
+    return usage_from_openai(fields)
 
 
 def estimate_tokens(text_length: int) -> int:

@@ -65,7 +65,7 @@ class Catalog:
         self._overrides = Overrides(overrides or {})
         self._sources = _INSTALLED if sources is None else tuple(sources)
         self._cards: dict[tuple[str | None, str, str | None], ModelCard | None] = {}
-        self._prices: dict[tuple[str, str, str, str | None, str | None], Price | None] = {}
+        self._serving: dict[tuple[str, str, str | None, str | None, bool], ModelCard | None] = {}
 
     def sources(self) -> tuple[SourceStatus, ...]:
         """Which sources there are, of what date, and why others are not."""
@@ -233,13 +233,18 @@ class Catalog:
     def _card_of(self, deployment: Deployment, served_model: str | None) -> ModelCard | None:
         provider, region = deployment.provider, deployment.endpoint.options.get("aws_region_name")
         model = deployment.info.get("base_model") or deployment.model
-        own = self.lookup(provider, model, region=region)
-        if not served_model or served_model == model:
-            return own
-        known = own is not None or deployment.price is not None
-        if known and not same_family(served_model, model):
-            return own
-        return self.lookup(provider, served_model, region=region) or own
+        asked = (provider, model, served_model, region, deployment.price is not None)
+        try:
+            return self._serving[asked]
+        except KeyError:
+            own = card = self.lookup(provider, model, region=region)
+        priced = own is not None or deployment.price is not None
+        if served_model and served_model != model and (not priced or same_family(served_model, model)):
+            card = self.lookup(provider, served_model, region=region) or own
+        if len(self._serving) >= _MOST_REMEMBERED:
+            self._serving.clear()
+        self._serving[asked] = card
+        return card
 
 
 def _ask(source: Source, provider: str | None, model: str, region: str | None) -> ModelCard | None:
