@@ -187,10 +187,15 @@ def plain_text(text: Any) -> Any:
 
 def dump_json(value: Any) -> str:
     """JSON that every reader takes: without NaN and infinities (null), keys are text."""
+    if value == {} or value == []:
+        return str(value)
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _encode(value)
     except (TypeError, ValueError):
-        return json.dumps(_json_value(value), allow_nan=False, separators=(",", ":"))
+        return _encode(_json_value(value))
+
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def _json_value(value: Any) -> Any:

@@ -144,15 +144,18 @@ class Writer:
         self._thread.start()
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                while not self._queue and not self.closed:
-                    self._filled.wait()
-                if not self._queue:
-                    return
-                entries = [self._queue.popleft() for _ in range(min(len(self._queue), self.batch))]
-                self._space.notify_all()
+        while entries := self._take():
             self._write(entries)
+            del entries  # a thread that waits must not keep the last rows alive
+
+    def _take(self) -> list[Entry]:
+        """What waits, up to a batch, as soon as something does; nothing once closed."""
+        with self._lock:
+            while not self._queue and not self.closed:
+                self._filled.wait()
+            entries = [self._queue.popleft() for _ in range(min(len(self._queue), self.batch))]
+            self._space.notify_all()
+        return entries
 
     def _write(self, entries: Sequence[Entry]) -> None:
         with self.gate:
