@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+from support.writers import processes, write_for_ever
+
 from llmgate_plugins.ledger import open_ledger
-
-WRITER = """
-import sys, threading
-from llmgate_plugins.ledger import open_ledger
-from support.books import answer, intent, record, settlement
-
-url, name = sys.argv[1:]
-ledger = open_ledger(url)
-tell = threading.Lock()
-
-def acknowledged(*words):
-    with tell:
-        print(*words, flush=True)
-
-def work(thread):
-    turn = 0
-    while True:
-        call_id = f"{name}-{thread}-{turn}"
-        turn += 1
-        answer(ledger.open_attempt(intent(call_id, estimate=70)))
-        acknowledged("open", call_id)
-        if turn % 4:
-            answer(ledger.settle_attempt(call_id, 1, settlement(cost=50)))
-            acknowledged("settle", call_id)
-            answer(ledger.close_call(record(call_id, costs=(50,))))
-            acknowledged("close", call_id)
-
-print("ready", flush=True)
-for thread in range(3):
-    threading.Thread(target=work, args=(thread,)).start()
-"""
-
-
-def _start(url: str, name: str, told: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with told.open("wb") as out:
-        return subprocess.Popen([sys.executable, "-c", WRITER, url, name], stdout=out, env=environment)
 
 
 def _acknowledged(told: Path) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {"ready": set(), "open": set(), "settle": set(), "close": set()}
+    found: dict[str, set[str]] = {"open": set(), "settle": set(), "close": set()}
     for line in told.read_text().splitlines(keepends=True):
         if line.endswith("\n"):  # the last line may be cut
             kind, _, call_id = line.strip().partition(" ")
@@ -60,27 +21,38 @@ def _acknowledged(told: Path) -> dict[str, set[str]]:
     return found
 
 
+def _wait_until_all_write(files: list[Path]) -> None:
+    until = time.monotonic() + 60
+    while not all(one.exists() and one.stat().st_size for one in files):
+        assert time.monotonic() < until, "the writers do not write"
+        time.sleep(0.01)
+
+
 def test_no_acknowledged_row_is_lost_to_kill_9_and_none_is_doubled(tmp_path: Path) -> None:
     file = tmp_path / "books.db"
     url = f"sqlite:///{file}"
     chance = random.Random(20)
     told: list[Path] = []
+    context = processes()
     for turn in range(6):
         names = [f"{turn}{letter}" for letter in "abc"]
         files = [tmp_path / f"told-{name}" for name in names]
-        writers = [_start(url, name, one) for name, one in zip(names, files, strict=True)]
+        writers = [
+            context.Process(target=write_for_ever, args=(url, name, one))
+            for name, one in zip(names, files, strict=True)
+        ]
         told += files
         try:
-            until = time.monotonic() + 60
-            while not all(b"ready" in one.read_bytes() for one in files) and time.monotonic() < until:
-                time.sleep(0.01)
+            for writer in writers:
+                writer.start()
+            _wait_until_all_write(files)
             for writer in chance.sample(writers, 3):
                 time.sleep(chance.uniform(0.0, 0.15))
-                writer.send_signal(signal.SIGKILL)
+                writer.kill()
         finally:
             for writer in writers:
                 writer.kill()
-                writer.wait()
+                writer.join()
 
     seen = {kind: set[str]() for kind in ("open", "settle", "close")}
     for one in told:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import sqlite3
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.books import answer, intent, record, settlement
+from support.writers import processes, write_and_recover
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger import MemoryLedger, SqlLedger, open_ledger
@@ -331,25 +331,10 @@ def test_forks_in_the_midst_of_writing_lose_nothing(ledger: SqlLedger) -> None:
     assert names == {*written, *(f"child{n}" for n in range(8))}
 
 
-def _write_and_recover(url: str, name: int, together: multiprocessing.synchronize.Barrier) -> None:
-    together.wait(60)
-    ledger = open_ledger(url)
-    for turn in range(60):
-        call_id = f"{name % 2}-{turn}"  # two processes write each of the calls
-        answer(ledger.open_attempt(intent(call_id)))
-        if turn % 3:
-            answer(ledger.settle_attempt(call_id, 1, settlement()))
-        answer(ledger.close_call(record(call_id)))
-    together.wait(60)
-    recovered = ledger.recover(older_than=0, now=2_000.0)
-    Path(f"{url.removeprefix('sqlite:///')}.{name}").write_text(str(recovered))
-    ledger.close()
-
-
 def test_four_processes_share_one_file_from_its_first_moment(file: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = processes()
     together, url = context.Barrier(4), f"sqlite:///{file}"
-    workers = [context.Process(target=_write_and_recover, args=(url, name, together)) for name in range(4)]
+    workers = [context.Process(target=write_and_recover, args=(url, name, together)) for name in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
