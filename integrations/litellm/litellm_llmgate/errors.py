@@ -1,0 +1,144 @@
+"""LLMGate's errors in a shape that LiteLLM understands: each is both, so either `except` catches it.
+
+Ours is the first base of each: LiteLLM's and openai's initialisers hand on to the next
+class in line, and ours take other arguments.
+"""
+
+from __future__ import annotations
+
+import time
+
+from litellm.exceptions import (
+    APIConnectionError,
+    GuardrailRaisedException,
+    ServiceUnavailableError,
+    Timeout,
+)
+
+from llmgate_plugins.errors import (
+    AllDeploymentsUnavailable,
+    DeadlineExceeded,
+    HookFailed,
+    LLMGateError,
+    RequestDenied,
+    ResponseRejected,
+    StreamInterrupted,
+)
+
+__all__ = [
+    "CallDenied",
+    "CallOutOfTime",
+    "CallRejected",
+    "NothingAvailable",
+    "PluginFailed",
+    "StreamBroken",
+    "for_litellm",
+]
+
+NAME = "llmgate"
+
+
+class CallDenied(RequestDenied, GuardrailRaisedException):  # type: ignore[misc]
+    """A policy said no. LiteLLM neither retries it nor falls back.
+
+    Attributes:
+        status_code: 429 with a `retry-after` header if it is known when it may succeed, else 403.
+    """
+
+    def __init__(self, error: RequestDenied) -> None:
+        GuardrailRaisedException.__init__(
+            self,
+            guardrail_name=f"{NAME}:{error.plugin}" if error.plugin else NAME,
+            message=error.reason,
+            should_wrap_with_default_message=False,
+            status_code=403 if error.retry_at is None else 429,
+            blocked_content=True,
+        )
+        self.reason = error.reason
+        self.code = error.code
+        self.retry_at = error.retry_at
+        self.plugin = error.plugin
+        self.type = "request_denied"
+        self.param = None
+        self.headers = (
+            {}
+            if error.retry_at is None
+            else {"retry-after": str(max(0, round(error.retry_at - time.time())))}
+        )
+
+
+class CallRejected(CallDenied, ResponseRejected):
+    """A policy said no to the answer."""
+
+
+class PluginFailed(HookFailed, GuardrailRaisedException):  # type: ignore[misc]
+    """A plugin raised where that stops the call. No provider is to blame, so nothing is retried."""
+
+    def __init__(self, error: HookFailed) -> None:
+        GuardrailRaisedException.__init__(
+            self,
+            guardrail_name=f"{NAME}:{error.plugin}",
+            message=str(error),
+            should_wrap_with_default_message=False,
+            status_code=500,
+        )
+        self.plugin = error.plugin
+        self.hook = error.hook
+        self.type = "plugin_failed"
+        self.param = None
+
+
+class NothingAvailable(AllDeploymentsUnavailable, ServiceUnavailableError):  # type: ignore[misc]
+    """Nothing of this group could be tried. LiteLLM falls back to another group, if one is configured."""
+
+    def __init__(self, error: AllDeploymentsUnavailable) -> None:
+        ServiceUnavailableError.__init__(self, message=str(error), llm_provider=NAME, model=error.alias)
+        self.alias = error.alias
+        self.reasons = error.reasons
+        self.retry_at = error.retry_at
+
+
+class CallOutOfTime(DeadlineExceeded, Timeout):  # type: ignore[misc]
+    """The call's time was over."""
+
+    def __init__(self, error: DeadlineExceeded, model: str) -> None:
+        Timeout.__init__(self, message=str(error), model=model, llm_provider=NAME)
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+class StreamBroken(StreamInterrupted, APIConnectionError):  # type: ignore[misc]
+    """A stream broke after content had been delivered; `partial` holds that."""
+
+    def __init__(self, error: StreamInterrupted, model: str) -> None:
+        APIConnectionError.__init__(self, message=str(error), llm_provider=NAME, model=model)
+        self.partial = error.partial
+
+
+def for_litellm(error: Exception, model: str) -> Exception:
+    """The same error as LiteLLM's callers expect it; a provider's own error is returned as it is."""
+    made: Exception
+    match error:
+        case CallDenied() | PluginFailed():
+            return error
+        case ResponseRejected():
+            made = CallRejected(error)
+        case RequestDenied():
+            made = CallDenied(error)
+        case HookFailed():
+            made = PluginFailed(error)
+        case AllDeploymentsUnavailable():
+            made = NothingAvailable(error)
+        case DeadlineExceeded():
+            made = CallOutOfTime(error, model)
+        case StreamInterrupted():
+            made = StreamBroken(error, model)
+        case LLMGateError():
+            made = ServiceUnavailableError(message=str(error), llm_provider=NAME, model=model)
+        case _:
+            return error
+    made.__cause__ = error.__cause__ or error
+    for note in getattr(error, "__notes__", ()):
+        made.add_note(note)
+    return made

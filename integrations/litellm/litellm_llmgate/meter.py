@@ -1,0 +1,82 @@
+"""Reads LiteLLM's stream chunks as they pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmgate_plugins.types import Message, ToolCall, Usage
+from llmgate_plugins.usage import usage_from_litellm
+
+__all__ = ["StreamMeter"]
+
+
+class StreamMeter:
+    """A meter for `ModelResponseStream` chunks."""
+
+    __slots__ = ("_calls", "_last", "_text", "finish_reason", "model")
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._calls: dict[int, list[str]] = {}
+        self._last: Any = None
+        self.finish_reason: str | None = None
+        self.model: str | None = None
+
+    def feed(self, chunk: Any) -> bool:
+        """Take note of a chunk; whether it has content, a tool call or reasoning."""
+        self._last = chunk
+        choices = chunk.choices
+        if self.model is None:
+            self.model = chunk.model
+        if not choices:
+            return False
+        choice = choices[0]
+        if choice.finish_reason is not None:
+            self.finish_reason = choice.finish_reason
+        delta = choice.delta
+        text = delta.content
+        if text:
+            self._text.append(text)
+            return True
+        calls = getattr(delta, "tool_calls", None)
+        if calls:
+            for call in calls:
+                self._take_call(call)
+            return True
+        return bool(getattr(delta, "reasoning_content", None) or getattr(delta, "function_call", None))
+
+    def _take_call(self, call: Any) -> None:
+        parts = self._calls.setdefault(call.index or 0, ["", "", ""])
+        parts[0] = call.id or parts[0]
+        parts[1] = call.function.name or parts[1]
+        parts[2] += call.function.arguments or ""
+
+    @property
+    def usage(self) -> Usage | None:
+        """As the provider reported it: in the last chunk, or where LiteLLM hides it there."""
+        chunk = self._last
+        if chunk is None:
+            return None
+        report = getattr(chunk, "usage", None) or (getattr(chunk, "_hidden_params", None) or {}).get("usage")
+        return usage_from_litellm(report) if report is not None else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether a finish reason has come. LiteLLM makes one up where a provider has none."""
+        return self.finish_reason is not None
+
+    @property
+    def text(self) -> str:
+        """The text delivered so far, with the arguments of tool calls, which are billed like it."""
+        return "".join(self._text) + "".join(parts[1] + parts[2] for parts in self._calls.values())
+
+    def message(self) -> Message:
+        """All that was delivered."""
+        return Message(
+            role="assistant",
+            content="".join(self._text),
+            tool_calls=tuple(
+                ToolCall(id=parts[0], name=parts[1], arguments=parts[2] or "{}", index=index)
+                for index, parts in sorted(self._calls.items())
+            ),
+        )

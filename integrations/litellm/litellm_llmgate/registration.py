@@ -1,0 +1,303 @@
+"""Puts a gateway inside a `litellm.Router`, and takes it out again."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from litellm.litellm_core_utils.asyncify import run_async_function
+
+from litellm_llmgate import _compat
+from litellm_llmgate.answers import native_answer
+from litellm_llmgate.asking import OPERATIONS
+from litellm_llmgate.deployments import DeploymentBook
+from litellm_llmgate.errors import for_litellm
+from litellm_llmgate.router_transport import HostCall, RouterTransport
+from litellm_llmgate.selection import OwnSelection, PinnedStrategy, current_pin
+from litellm_llmgate.streams import aopened, opened
+from llmgate_plugins import Gateway
+from llmgate_plugins.context import Context, current_context, use_context
+from llmgate_plugins.errors import ConfigurationError, Problem
+from llmgate_plugins.types import NANO, Deployment, Request
+
+__all__ = ["Registration", "gateway_of", "register"]
+
+log = logging.getLogger("llmgate.litellm")
+
+MARK = "_llmgate_registration"
+"""The attribute of a router that has a gateway."""
+
+
+def register(router: Any, gateway_or_config: Gateway | str | Path | Mapping[str, Any]) -> Registration:
+    """Let a gateway carry out the router's chat and embedding calls, sync and async, whole and streamed.
+
+    The router keeps its list, its health and its strategy, which decides wherever no
+    plugin has an opinion, and its fallbacks between groups. The gateway takes over what
+    happens inside a group: policy, failover and retries, accounting. LiteLLM's own
+    retries (`num_retries`, `retry_policy`) are off for these calls.
+
+    Args:
+        router: A `litellm.Router`.
+        gateway_or_config: A gateway, or what `Gateway.from_config` reads.
+
+    Raises:
+        ConfigurationError: The router has a gateway already, or this is no router; or the
+            configuration is wrong.
+    """
+    if not all(hasattr(router, name) for name in ("make_call", "async_function_with_retries")):
+        raise _refused(f"{type(router).__name__} is no litellm.Router", "pass the router itself")
+    if getattr(router, MARK, None) is not None:
+        raise _refused("this router has a gateway already", "call registration.unregister() first")
+    return Registration(router, gateway_of(gateway_or_config))
+
+
+def gateway_of(gateway_or_config: Gateway | str | Path | Mapping[str, Any]) -> Gateway:
+    """The gateway itself, or one built from a configuration."""
+    if isinstance(gateway_or_config, Gateway):
+        return gateway_or_config
+    return Gateway.from_config(gateway_or_config)
+
+
+class Registration:
+    """A gateway at work inside a router.
+
+    Attributes:
+        router: The router.
+        gateway: The gateway.
+    """
+
+    def __init__(self, router: Any, gateway: Gateway) -> None:
+        self.router = router
+        self.gateway = gateway
+        self._replaced: dict[str, tuple[bool, Any]] = {}
+        self._own = OwnSelection(router)
+        self._book = DeploymentBook(gateway.catalog, gateway.deployments)
+        self._transport = RouterTransport(router, self._own, self._book, gateway.services.clock)
+        self._install_strategy: Callable[[Any], None] = getattr(router, _compat.install_name(router))
+        self._install(router)
+        setattr(router, MARK, self)
+        log.info(
+            "llmgate is at work in this router: %d deployments; unless a plugin ranks, %s decides; plugins: %s",
+            len(_compat.entries(router)),
+            _compat.strategy_name(router),
+            ", ".join(name for name, _ in gateway.plugins),
+        )
+        for entry in _compat.entries(router):
+            if entry["litellm_params"].get("max_retries"):
+                log.warning(
+                    "deployment %s sets max_retries: its client retries inside an attempt, unseen by the "
+                    "gateway; set it to 0",
+                    entry["model_info"]["id"],
+                )
+
+    @property
+    def active(self) -> bool:
+        """Whether calls of the router go through the gateway."""
+        return getattr(self.router, MARK, None) is self
+
+    def deployment(self, id: str) -> Deployment | None:
+        """What plugins see of the router's deployment with this id; None if it has none."""
+        entries = _compat.entries(self.router)
+        return next((self._book.of(one) for one in entries if one["model_info"]["id"] == id), None)
+
+    def unregister(self) -> None:
+        """Leave the router as it was. Calls on their way end as they began. Idempotent."""
+        if not self.active:
+            return
+        delattr(self.router, MARK)
+        for name, (had, value) in reversed(self._replaced.items()):
+            if had:
+                setattr(self.router, name, value)
+            else:
+                delattr(self.router, name)
+        self._replaced.clear()
+        log.info("llmgate has left this router")
+
+    # ------------------------------------------------------------ what is put in place
+
+    def _install(self, router: Any) -> None:
+        pick = _compat.pick_name(router)
+        for name in (pick, _compat.PICK_NOW):
+            self._replaced[name] = (name in _compat.own_attributes(router), getattr(router, name))
+        self._reinstall()
+        self._replace(router, _compat.healthy_name(router), lambda _: self._own.healthy)
+        self._replace(router, _compat.install_name(router), lambda _: self._own.follow)
+        self._replace(router, "_reset_custom_routing_strategy", self._after_reset)
+        self._replace(router, "make_call", self._gated_call)
+        self._replace(router, "async_function_with_retries", self._without_retries)
+        self._replace(router, "function_with_fallbacks", self._with_context)
+        for name in ("_acompletion_streaming_iterator", "_completion_streaming_iterator"):
+            self._replace(router, name, self._noting_stream)
+
+    def _reinstall(self) -> None:
+        self._install_strategy(PinnedStrategy(self.router, self._own))
+
+    def _replace(self, router: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+        original = getattr(router, name)
+        self._replaced[name] = (name in _compat.own_attributes(router), original)
+        setattr(router, name, wrap(original))
+
+    def _after_reset(self, reset: Callable[[], None]) -> Callable[[], None]:
+        """`update_settings(routing_strategy=...)` takes any strategy out: LiteLLM's new one decides then."""
+
+        @functools.wraps(reset)
+        def reset_and_return() -> None:
+            reset()
+            self._own.follow_router()
+            self._reinstall()
+            log.info("the router's strategy has changed; it decides from now on where no plugin ranks")
+
+        return reset_and_return
+
+    def _gated_call(self, make_call: Any) -> Any:
+        """One attempt of LiteLLM's becomes one call of the gateway."""
+
+        @functools.wraps(make_call)
+        async def gated_call(original_function: Any, *args: Any, **kwargs: Any) -> Any:
+            operation = OPERATIONS.get(getattr(original_function, "__name__", ""))
+            if operation is None:
+                return await make_call(original_function, *args, **kwargs)
+            return await make_call(self._through_gateway(original_function, operation), *args, **kwargs)
+
+        return gated_call
+
+    def _without_retries(self, with_retries: Any) -> Any:
+        """The gateway retries; LiteLLM must not repeat what the gateway has given up."""
+
+        @functools.wraps(with_retries)
+        async def once(*args: Any, **kwargs: Any) -> Any:
+            if getattr(kwargs.get("original_function"), "__name__", "") in OPERATIONS:
+                kwargs["num_retries"] = 0
+            return await with_retries(*args, **kwargs)
+
+        return once
+
+    def _with_context(self, sync_call: Any) -> Any:
+        """LiteLLM may run a sync call in a thread of its own, where context variables are not seen."""
+
+        @functools.wraps(sync_call)
+        def with_context(*args: Any, **kwargs: Any) -> Any:
+            context = current_context()
+
+            async def enter() -> Any:
+                with use_context(context):
+                    return await self.router.async_function_with_fallbacks(*args, **kwargs)
+
+            return run_async_function(enter)
+
+        return with_context
+
+    def _noting_stream(self, wrap_stream: Any) -> Any:
+        """Keep hold of the provider's stream: only that knows whether it ended or was cut."""
+
+        def note(kwargs: dict[str, Any]) -> None:
+            pin = current_pin()
+            if pin is not None:
+                pin.stream = kwargs.get("model_response")
+
+        if inspect.iscoroutinefunction(wrap_stream):
+
+            @functools.wraps(wrap_stream)
+            async def anoting(*args: Any, **kwargs: Any) -> Any:
+                note(kwargs)
+                return await wrap_stream(*args, **kwargs)
+
+            return anoting
+
+        @functools.wraps(wrap_stream)
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            note(kwargs)
+            return wrap_stream(*args, **kwargs)
+
+        return noting
+
+    # ------------------------------------------------------------ a call
+
+    def _through_gateway(self, function: Any, operation: str) -> Any:
+        """Stands in for LiteLLM's own function: the gateway calls that, once per attempt."""
+        if asyncio.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def acarried(*args: Any, **kwargs: Any) -> Any:
+                request = HostCall(operation, function, args, kwargs).asked
+                try:
+                    if request.stream:
+                        chunks = self.gateway.astream(
+                            request, context=self._context(), transport=self._transport
+                        )
+                        return self._noted(await aopened(chunks, request), request)
+                    response = await self.gateway.acomplete(
+                        request, context=self._context(), transport=self._transport
+                    )
+                except Exception as error:  # noqa: BLE001 - whatever it is, in LiteLLM's terms
+                    _raise_for_litellm(error, request)
+                return self._noted(native_answer(response, request.native.sent, request), request)
+
+            return acarried
+
+        @functools.wraps(function)
+        def carried(*args: Any, **kwargs: Any) -> Any:
+            request = HostCall(operation, function, args, kwargs).asked
+            try:
+                if request.stream:
+                    chunks = self.gateway.stream(request, context=self._context(), transport=self._transport)
+                    return self._noted(opened(chunks, request), request)
+                response = self.gateway.complete(request, context=self._context(), transport=self._transport)
+            except Exception as error:  # noqa: BLE001 - whatever it is, in LiteLLM's terms
+                _raise_for_litellm(error, request)
+            return self._noted(native_answer(response, request.native.sent, request), request)
+
+        return carried
+
+    def _context(self) -> Context:
+        return current_context()
+
+    def _noted(self, answer: Any, request: Request) -> Any:
+        """Say in LiteLLM's hidden parameters what became of the call."""
+        hidden = getattr(answer, "_hidden_params", None)
+        call = request.native.call
+        if call is None:
+            return answer
+        forget_frames(outcome.error for _, outcome in call.record.attempts)
+        if not isinstance(hidden, dict):
+            return answer
+        attempt = request.native.attempt
+        hidden["llmgate"] = {
+            "call_id": call.id,
+            "deployment": attempt.deployment.id,
+            "attempts": attempt.number,
+            "cost_usd": None if request.stream else call.record.cost / NANO,
+        }
+        return answer
+
+
+def forget_frames(errors: Iterable[BaseException | None]) -> None:
+    """Errors that were failed over are kept in the decision record; what they hold on to is not.
+
+    Their frames hold the whole call, the stream that is handed out included: a reader who
+    drops it would never be noticed.
+    """
+    left = [error for error in errors if error is not None]
+    seen: set[int] = set()
+    while left:
+        error = left.pop()
+        if id(error) not in seen:
+            seen.add(id(error))
+            error.__traceback__ = None
+            left.extend(one for one in (error.__cause__, error.__context__) if one is not None)
+
+
+def _raise_for_litellm(error: Exception, request: Request) -> None:
+    made = for_litellm(error, request.model)
+    if made is error:
+        raise error
+    raise made from made.__cause__
+
+
+def _refused(message: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(problems=[Problem(message=message, remedy=remedy)])

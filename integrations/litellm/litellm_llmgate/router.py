@@ -1,0 +1,44 @@
+"""`litellm.Router` with a gateway inside, in one object."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import litellm
+
+from litellm_llmgate.registration import Registration, gateway_of, register
+from llmgate_plugins import Gateway
+
+__all__ = ["Router"]
+
+
+class Router(litellm.Router):  # type: ignore[misc]
+    """A drop-in for `litellm.Router`.
+
+    Args:
+        args, kwargs: As of `litellm.Router`.
+        gateway: A gateway, or what `Gateway.from_config` reads; default: one with the
+            built-in plugins and a ledger in memory.
+
+    Attributes:
+        llmgate: The registration: `router.llmgate.gateway` is the gateway.
+    """
+
+    llmgate: Registration
+
+    def __init__(
+        self,
+        *args: Any,
+        gateway: Gateway | str | Path | Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # Before the router is built: a bad configuration must not leave one behind in LiteLLM's callbacks.
+        made = Gateway() if gateway is None else gateway_of(gateway)
+        super().__init__(*args, **kwargs)
+        self.llmgate = register(self, made)
+
+
+Router.__init__.__signature__ = inspect.signature(litellm.Router.__init__)  # type: ignore[attr-defined]

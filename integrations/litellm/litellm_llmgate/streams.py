@@ -1,0 +1,170 @@
+"""The gateway's stream in the shape that LiteLLM's callers expect."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, closing
+from datetime import datetime
+from typing import Any
+
+from litellm.litellm_core_utils.litellm_logging import Logging
+from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
+from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
+
+from litellm_llmgate.answers import litellm_usage
+from litellm_llmgate.errors import for_litellm
+from litellm_llmgate.usage_on_streams import hide_usage
+from llmgate_plugins.types import Chunk, Request
+
+__all__ = ["GatedStream", "aopened", "opened"]
+
+END = object()
+
+
+class GatedStream(CustomStreamWrapper):  # type: ignore[misc]
+    """A stream through the gateway. Iterates as LiteLLM's own does, and carries what that carries.
+
+    Args:
+        source: The chunks.
+        like: The stream that LiteLLM opened for the attempt that is being read.
+    """
+
+    def __init__(self, source: Any, like: CustomStreamWrapper) -> None:
+        super().__init__(
+            completion_stream=source,
+            model=like.model,
+            custom_llm_provider=like.custom_llm_provider,
+            logging_obj=like.logging_obj,
+            _response_headers=like._response_headers,
+        )
+        self._source = source
+        self.chunks = like.chunks
+        self._hidden_params = dict(like._hidden_params)
+
+    def __iter__(self) -> Iterator[ModelResponseStream]:
+        return self
+
+    def __next__(self) -> ModelResponseStream:
+        return next(self._source)
+
+    def __aiter__(self) -> AsyncIterator[ModelResponseStream]:
+        return self
+
+    async def __anext__(self) -> ModelResponseStream:
+        return await anext(self._source)
+
+    def close(self) -> None:
+        """Leave a sync stream early."""
+        self._source.close()
+
+    async def aclose(self) -> None:
+        """Leave an async stream early."""
+        await self._source.aclose()
+
+
+async def aopened(chunks: AsyncIterator[Any], request: Request) -> Any:
+    """The stream, once its first content is there. Errors until then are raised here."""
+    first = await anext(chunks, END)
+    like = request.native.opened or _own_stream(request)
+    return GatedStream(_arelay(first, chunks, request), like)
+
+
+def opened(chunks: Iterator[Any], request: Request) -> Any:
+    """The same in a thread."""
+    first = next(chunks, END)
+    like = request.native.opened or _own_stream(request)
+    return GatedStream(_relay(first, chunks, request), like)
+
+
+async def _arelay(first: Any, chunks: Any, request: Request) -> AsyncIterator[Any]:
+    fit = _Fitting(request)
+    async with aclosing(chunks):
+        try:
+            if first is not END:
+                for one in fit(first):
+                    yield one
+                async for chunk in chunks:
+                    for one in fit(chunk):
+                        yield one
+        except Exception as error:  # noqa: BLE001 - whatever ends it, in LiteLLM's terms
+            raise for_litellm(error, request.model) from error.__cause__
+
+
+def _relay(first: Any, chunks: Any, request: Request) -> Iterator[Any]:
+    fit = _Fitting(request)
+    with closing(chunks):
+        try:
+            if first is not END:
+                yield from fit(first)
+                for chunk in chunks:
+                    yield from fit(chunk)
+        except Exception as error:  # noqa: BLE001 - whatever ends it, in LiteLLM's terms
+            raise for_litellm(error, request.model) from error.__cause__
+
+
+class _Fitting:
+    """What the caller gets to see of a chunk: LiteLLM's own as it is, a plugin's in LiteLLM's shape."""
+
+    __slots__ = ("_hides", "_previous", "_request")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._hides = request.native.usage_added
+        self._previous: Any = None
+
+    def __call__(self, chunk: Any) -> tuple[Any, ...]:
+        if isinstance(chunk, Chunk):
+            return _own_chunks(chunk, self._request)
+        if self._hides and hide_usage(chunk, self._previous):
+            return ()
+        self._previous = chunk
+        return (chunk,)
+
+
+def _own_chunks(chunk: Chunk, request: Request) -> tuple[ModelResponseStream, ...]:
+    """A plugin's answer: its content, then why it ends, then its usage if the caller asked for that."""
+    identity = f"chatcmpl-{uuid.uuid4().hex}"
+    model = chunk.model or request.model
+    calls = [
+        {
+            "index": call.index,
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in chunk.tool_calls
+    ]
+
+    def made(delta: Delta, finish_reason: str | None = None, **more: Any) -> ModelResponseStream:
+        choice = StreamingChoices(index=0, delta=delta, finish_reason=finish_reason)
+        return ModelResponseStream(
+            id=identity, created=int(time.time()), model=model, choices=[choice], **more
+        )
+
+    chunks = [
+        made(Delta(role="assistant", content=chunk.text or None, tool_calls=calls or None)),
+        made(Delta(), chunk.finish_reason or "stop"),
+    ]
+    asked = request.native.kwargs.get("stream_options") or {}
+    if asked.get("include_usage"):
+        chunks.append(made(Delta(), usage=litellm_usage(chunk.usage)))
+    return tuple(chunks)
+
+
+def _own_stream(request: Request) -> CustomStreamWrapper:
+    """What LiteLLM would have opened, for an answer that no provider gave."""
+    kwargs = request.native.kwargs
+    logging = kwargs.get("litellm_logging_obj") or Logging(
+        model=request.model,
+        messages=kwargs.get("messages"),
+        stream=True,
+        call_type="acompletion",
+        start_time=datetime.now(),  # noqa: DTZ005 - as LiteLLM does
+        litellm_call_id=str(uuid.uuid4()),
+        function_id="",
+    )
+    return CustomStreamWrapper(
+        completion_stream=None, model=request.model, logging_obj=logging, custom_llm_provider="llmgate"
+    )
