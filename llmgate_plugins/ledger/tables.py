@@ -126,11 +126,9 @@ class Tables:
                 try:
                     with connection.begin():
                         self._write_together(connection, steps, answers)
-                except OperationalError as error:
-                    if "locked" in str(error.orig):
+                except Exception as error:
+                    if _is_locked(error):
                         raise
-                    self._write_singly(connection, steps, answers)
-                except Exception:  # noqa: BLE001 - whatever it is, its row is found below
                     self._write_singly(connection, steps, answers)
         except DBAPIError as error:
             raise StorageError(f"{self._path}: {error.orig}") from error
@@ -160,16 +158,23 @@ class Tables:
     def _write_singly(
         self, connection: Connection, steps: Sequence[tuple[int, str, dict[str, Any]]], answers: list[Any]
     ) -> None:
-        """When something in the transaction was not as expected: each row on its own."""
-        with connection.begin():
-            for index, kind, values in steps:
-                try:
-                    with connection.begin_nested():
-                        answers[index] = _execute_one(connection, kind, values)
-                except DBAPIError as error:
-                    answers[index] = error.orig
-                except Exception as error:  # noqa: BLE001 - a value the database does not take
-                    answers[index] = error
+        """When something in the transaction was not as expected: a transaction for each row.
+
+        Not a savepoint for each: a full disk ends the whole transaction, and with it rows
+        that were already said to be written."""
+        for position, (index, kind, values) in enumerate(steps):
+            try:
+                with connection.begin():
+                    answer = _execute_one(connection, kind, values)
+            except DBAPIError as error:
+                answer = error.orig
+                if _is_locked(error):  # it has waited long enough for all of them
+                    for later, _, _ in steps[position:]:
+                        answers[later] = answer
+                    return
+            except Exception as error:  # noqa: BLE001 - a value the database does not take
+                answer = error
+            answers[index] = answer
 
     # ------------------------------------------------------------ reading
 
@@ -222,6 +227,10 @@ def _execute_groups(
             for index, _ in group:
                 answers[index] = True
         group.clear()
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, OperationalError) and "locked" in str(error.orig)
 
 
 def _execute_one(connection: Connection, kind: str, values: dict[str, Any]) -> Any:

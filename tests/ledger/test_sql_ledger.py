@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import sqlite3
@@ -173,6 +174,32 @@ def test_a_row_that_cannot_be_written_fails_alone(ledger: SqlLedger) -> None:
             pending.result(timeout=10)
     assert [row["call_id"] for row in ledger.attempts()] == ["good0", "good1", "good2"]
     assert len(ledger.calls()) == 1
+
+
+async def test_a_task_that_is_cancelled_while_it_waits_has_still_written(ledger: SqlLedger) -> None:
+    with ledger._writer.gate:
+        pending = ledger.open_attempt(intent("left"))
+        waiting = asyncio.ensure_future(asyncio.wrap_future(pending))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    await asyncio.wrap_future(ledger.open_attempt(intent("stayed")))
+    assert pending.cancelled()
+    assert {row["call_id"] for row in ledger.attempts()} == {"left", "stayed"}
+
+
+def test_a_full_disk_is_told_and_the_ledger_goes_on_when_there_is_room(ledger: SqlLedger) -> None:
+    answer(ledger.open_attempt(intent("early")))
+    pages = pragma(ledger, "page_count")
+    pragma(ledger, f"max_page_count = {pages}")  # as full a disk as a test can have
+    large = [ledger.open_attempt(intent(f"large{n}", labels={"tenant": "x" * 9_000})) for n in range(20)]
+    told = [pending.exception(timeout=10) for pending in large]
+    assert any(isinstance(error, StorageError) and "full" in str(error) for error in told)
+    pragma(ledger, "max_page_count = 100000")
+    answer(ledger.open_attempt(intent("late")))
+    kept = {f"large{n}" for n, error in enumerate(told) if error is None}
+    assert {row["call_id"] for row in ledger.attempts()} == {"early", "late", *kept}
 
 
 def test_a_full_queue_blocks_for_a_while_and_then_says_so(file: Path) -> None:
