@@ -57,15 +57,15 @@ def _classify(error: BaseException, depth: int) -> Failure:
         if deeper is not None and deeper.error_class is not ErrorClass.UNKNOWN:
             return deeper
         verdict = names.transport or names.vague or _UNKNOWN
-        if verdict[0] is ErrorClass.CONNECTION:
-            facts = facts._replace(status=None)  # no answer came, whatever the client writes there
     return _failure(error, verdict, facts)
 
 
 def _failure(error: BaseException, verdict: Verdict, facts: Facts) -> Failure:
     error_class, scope = verdict
     wait = wait_of(error, facts) if error_class in PATIENT else None
-    return _failure_of(error_class, scope, facts.status, facts.code, wait)
+    # Where no answer came there was no status, whatever a client writes there.
+    status = facts.status if error_class is not ErrorClass.CONNECTION else None
+    return _failure_of(error_class, scope, status, facts.code, wait)
 
 
 @lru_cache(maxsize=1024)

@@ -14,7 +14,7 @@ from llmgate_plugins.plugins.arguments import positive, whole
 from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.plugins.pending import is_pending, then
 from llmgate_plugins.plugins.preferences import Cheapest
-from llmgate_plugins.services import Grant, Lease, MaybePending, Refusal, Reservation, Services
+from llmgate_plugins.services import Grant, Lease, Reservation, Services
 from llmgate_plugins.types import NANO, Attempt, Deployment, Outcome, Request
 
 __all__ = ["Budget", "BudgetScope"]
@@ -125,8 +125,8 @@ class Budget:
         remaining = call.remaining(services.clock.monotonic())
         ttl = (remaining if 0 < remaining < math.inf else LONGEST_ATTEMPT) + GRACE
 
-        def take(answer: Grant | Refusal) -> Skip | None:
-            if isinstance(answer, Refusal):
+        def take(answer: object) -> Skip | None:
+            if not isinstance(answer, Grant):
                 return Skip("budget")
             leases = call.stash.get(self._leases)
             if leases is None:
@@ -135,8 +135,7 @@ class Budget:
             return None
 
         try:
-            held: MaybePending[Grant | Refusal] = services.state.reserve((reservation,), ttl=ttl)
-            answer = then(held, take)
+            answer = then(services.state.reserve((reservation,), ttl=ttl), take)
         except StorageError:
             return self._unknown()
         return self._or_unknown(answer) if isinstance(answer, Awaitable) else answer
