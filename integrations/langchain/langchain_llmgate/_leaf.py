@@ -1,0 +1,208 @@
+"""One deployment's inner chat model, and the words in which it wants to be asked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
+
+from langchain_llmgate._tools import BoundTools, Structure, structure_of
+from langchain_llmgate._vocabulary import (
+    ALWAYS_SAY_WHY,
+    TAKES_TIMEOUT,
+    clean_tool,
+    family_of,
+    takes_markers,
+    without_foreign,
+    without_markers,
+)
+from llmgate_plugins.types import Deployment
+
+__all__ = ["Leaf"]
+
+KEPT_TRANSLATIONS: Final = 256
+SDK_TIMEOUT: Final = 600.0
+"""What the clients wait for by themselves: a longer time of ours is not worth telling."""
+
+
+class Leaf:
+    """An inner chat model with everything about it that is the same for every call.
+
+    Attributes:
+        family: Which client it calls ("openai", "anthropic", "litellm"), or "".
+        streams, astreams: Whether it streams, at all and in an event loop.
+        always_ends: Its streams always say why they ended.
+        provider: LangChain's name of the provider ("openai", "google_genai", ...).
+    """
+
+    def __init__(self, deployment: Deployment, model: BaseChatModel) -> None:
+        kind = type(model)
+        self.deployment = deployment
+        self.model = model
+        self.family = family_of(model)
+        self.streams = kind._stream is not BaseChatModel._stream  # noqa: SLF001
+        self.astreams = self.streams or kind._astream is not BaseChatModel._astream  # noqa: SLF001
+        self.always_ends = self.family in ALWAYS_SAY_WHY
+        self.provider = str(model._get_ls_params().get("ls_provider") or deployment.provider)  # noqa: SLF001
+        self.takes_manager = {
+            name: _takes(getattr(kind, name), "run_manager")
+            for name in ("_generate", "_agenerate", "_stream", "_astream")
+        }
+        self._keeps_markers = takes_markers(model, self.family)
+        self._bind_words = frozenset(inspect.signature(kind.bind_tools).parameters)
+        self._memo: dict[Any, tuple[Any, Any]] = {}
+        self._own_timeout = _own_timeout(model) if self.family in TAKES_TIMEOUT else 0.0
+
+    def prompt(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+        """The messages as this model takes them."""
+        return list(messages) if self._keeps_markers else without_markers(messages)
+
+    def words(self, asked: Mapping[str, Any], seconds: float | None) -> dict[str, Any]:
+        """The call's words as this model takes them: translated, and without what it refuses.
+
+        Args:
+            asked: In the OpenAI vocabulary.
+            seconds: How long the call may still take; None for ever.
+        """
+        fixed = self.deployment.params
+        words = {**fixed, **asked} if fixed else dict(asked)
+        if "tools" in words or "response_format" in words:
+            words = self._translated(words)
+        words = without_foreign(words, self.family)
+        if seconds is not None and 0.0 < seconds < self._own_timeout:
+            words["timeout"] = seconds
+        return words
+
+    def own_name(self, served: str | None) -> str | None:
+        """The deployment's name of the model, where the inner one says the same in other words."""
+        model = self.deployment.model
+        if served == f"{self.deployment.provider}/{model}":
+            return model
+        return served
+
+    def parser(self, structure: Structure) -> Runnable[Any, Any]:
+        """What turns this model's answer into the structure."""
+        return self._structured(structure)[1]
+
+    def _translated(self, words: dict[str, Any]) -> dict[str, Any]:
+        structure = structure_of(words)
+        tools, shape = words.pop("tools", None), words.pop("response_format", None)
+        if structure is not None:
+            words.pop("tool_choice", None)
+            return {**words, **self._structured(structure)[0]}
+        if not tools:
+            words.pop("tool_choice", None)
+            words.pop("parallel_tool_calls", None)
+            return words if shape is None else {**words, "response_format": shape}
+        choice, parallel = words.pop("tool_choice", None), words.pop("parallel_tool_calls", None)
+        bound = tools if isinstance(tools, BoundTools) else BoundTools(tools)
+        key = (bound.key, repr(choice), parallel, repr(shape))
+        return {**words, **self._remembered(key, bound, lambda: self._tools(bound, choice, parallel, shape))}
+
+    def _tools(self, tools: BoundTools, choice: Any, parallel: bool | None, shape: Any) -> dict[str, Any]:
+        """The inner model's own words for tools, from its own `bind_tools`."""
+        told: dict[str, Any] = {}
+        raw: Sequence[Any] = tools.raw
+        if tools.strict is not None:
+            if "strict" in self._bind_words:
+                told["strict"] = tools.strict
+            else:
+                raw = tools  # made strict when they were bound
+        if not self._keeps_markers:
+            raw = [clean_tool(tool) for tool in raw]
+        if choice is not None:
+            told["tool_choice"] = _choice(choice, self.family)
+        if parallel is not None:
+            told["parallel_tool_calls"] = parallel
+        by_binding = shape is not None and "response_format" in self._bind_words and not _is_json_mode(shape)
+        if by_binding:
+            told["response_format"] = shape
+        words = _bound_words(self.model.bind_tools(list(raw), **told))
+        if shape is not None and not by_binding:
+            words["response_format"] = shape
+        return words
+
+    def _structured(self, structure: Structure) -> tuple[dict[str, Any], Runnable[Any, Any]]:
+        made: tuple[dict[str, Any], Runnable[Any, Any]] = self._remembered(
+            structure, structure, lambda: self._structure(structure)
+        )
+        return made
+
+    def _structure(self, structure: Structure) -> tuple[dict[str, Any], Runnable[Any, Any]]:
+        """The inner model's own words and its own parser, from its own `with_structured_output`.
+
+        A method that it does not know is replaced by a forced tool call, which all know.
+        """
+        options = dict(structure.options)
+        if structure.method is not None:
+            options["method"] = structure.method
+        try:
+            return _taken_apart(self.model.with_structured_output(structure.schema, **options))
+        except (TypeError, ValueError, NotImplementedError):
+            return _taken_apart(BaseChatModel.with_structured_output(self.model, structure.schema))
+
+    def _remembered(self, key: Any, owner: Any, make: Callable[[], Any]) -> Any:
+        """Made once per key. `owner` is kept alive as long, since the key may hold ids of its parts."""
+        found = self._memo.get(key)
+        if found is None:
+            if len(self._memo) >= KEPT_TRANSLATIONS:
+                self._memo.clear()
+            found = self._memo[key] = (make(), owner)
+        return found[0]
+
+
+def _taken_apart(chain: Any) -> tuple[dict[str, Any], Runnable[Any, Any]]:
+    """`model.bind(...) | parser` as its words and its parser."""
+    if not isinstance(chain, RunnableSequence):
+        raise TypeError(f"with_structured_output gave a {type(chain).__name__}, not a sequence")
+    words = _bound_words(chain.first)
+    rest = [*chain.middle, chain.last]
+    return words, rest[0] if len(rest) == 1 else RunnableSequence(*rest)
+
+
+def _bound_words(binding: Any) -> dict[str, Any]:
+    if not isinstance(binding, RunnableBinding):
+        raise TypeError(f"the inner model's binding is a {type(binding).__name__}, not a RunnableBinding")
+    words = {key: value for key, value in binding.kwargs.items() if key not in TRACED_ONLY}
+    if not words.get("tools"):
+        words.pop("tools", None)
+    if words.get("tool_choice", True) is None:
+        del words["tool_choice"]
+    return words
+
+
+TRACED_ONLY: Final = frozenset({"ls_structured_output_format", "structured_output_format"})
+
+
+def _choice(choice: Any, family: str) -> Any:
+    """A tool choice in any provider's shape -> "auto", "any", "none" or a tool's name, which all packages take."""
+    if isinstance(choice, dict):
+        function = choice.get("function") or choice
+        kind = choice.get("type")
+        choice = function["name"] if "name" in function else "any" if kind == "required" else kind
+    if choice is True or choice == "required":
+        return "any"
+    if choice == "none" and family == "anthropic":
+        return {"type": "none"}
+    return choice
+
+
+def _is_json_mode(shape: Any) -> bool:
+    return isinstance(shape, Mapping) and shape.get("type") == "json_object"
+
+
+def _takes(function: Any, name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+def _own_timeout(model: BaseChatModel) -> float:
+    """Seconds the model's client waits by itself; 0 where it is set in a form we must leave alone."""
+    for name in ("request_timeout", "default_request_timeout", "timeout"):
+        own = getattr(model, name, None)
+        if own is not None:
+            return float(own) if isinstance(own, int | float) else 0.0
+    return SDK_TIMEOUT

@@ -1,0 +1,179 @@
+"""Sends attempts through inner chat models: flat, by the methods they override, so that a call stays one run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+from langchain_llmgate._leaf import Leaf
+from langchain_llmgate._messages import as_chunk, read_message, write_messages
+from langchain_llmgate._meter import ChunkMeter, finish_reason_of, model_of
+from langchain_llmgate._report import introduce
+from llmgate_plugins.errors import ProviderError
+from llmgate_plugins.services import Clock
+from llmgate_plugins.types import Attempt, Message, Request, Response
+from llmgate_plugins.usage import usage_from_langchain
+
+if TYPE_CHECKING:
+    from langchain_llmgate._fleet import Fleet
+
+__all__ = ["ChatTransport", "Served", "Turn"]
+
+T = TypeVar("T")
+RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Turn:
+    """What LangChain's core handed to the gate for this call.
+
+    Attributes:
+        words: Call arguments in the OpenAI vocabulary.
+        introduces: Whether the first chunk of a stream says who serves.
+    """
+
+    messages: Sequence[BaseMessage]
+    stop: list[str] | None
+    words: Mapping[str, Any]
+    run_manager: RunManager = None
+    introduces: bool = False
+
+    @classmethod
+    def of(cls, request: Request) -> Turn:
+        """For a call that did not come from LangChain."""
+        words = dict(request.params)
+        stop = words.pop("stop", None)
+        return cls(
+            messages=write_messages(request.messages),
+            stop=[stop] if isinstance(stop, str) else stop,
+            words=words,
+        )
+
+
+class Served:
+    """An inner model's result, read as a neutral message only if somebody asks."""
+
+    __slots__ = ("leaf", "message", "result")
+
+    def __init__(self, leaf: Leaf, result: ChatResult) -> None:
+        self.leaf = leaf
+        self.result = result
+        self.message: Message | None = None
+
+    def read(self) -> Message:
+        """The answer as a neutral message."""
+        if self.message is None:
+            self.message = read_message(self.result.generations[0].message)
+        return self.message
+
+
+class ChatTransport:
+    """A transport over a fleet of inner chat models.
+
+    Args:
+        turn: The call it is for; None to read each request by itself.
+        clock: The gateway's, by which deadlines are told.
+    """
+
+    __slots__ = ("_clock", "_fleet", "_turn")
+
+    def __init__(self, fleet: Fleet, clock: Clock | None = None, turn: Turn | None = None) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self._turn = turn
+
+    def send(self, attempt: Attempt, request: Request) -> Response:
+        """By the inner model's `_generate`."""
+        leaf, turn, given = self._prepared("_generate", attempt, request)
+        if leaf.model.rate_limiter is not None:
+            leaf.model.rate_limiter.acquire(blocking=True)
+        return _response(leaf, leaf.model._generate(leaf.prompt(turn.messages), **given))  # noqa: SLF001
+
+    async def asend(self, attempt: Attempt, request: Request) -> Response:
+        """By the inner model's `_agenerate`."""
+        leaf, turn, given = self._prepared("_agenerate", attempt, request)
+        if leaf.model.rate_limiter is not None:
+            await leaf.model.rate_limiter.aacquire(blocking=True)
+        return _response(leaf, await leaf.model._agenerate(leaf.prompt(turn.messages), **given))  # noqa: SLF001
+
+    def open(self, attempt: Attempt, request: Request) -> Iterator[ChatGenerationChunk]:
+        """By the inner model's `_stream`; one chunk if it has none."""
+        leaf, turn, given = self._prepared("_stream", attempt, request)
+        if not leaf.streams or leaf.model._streaming_disabled(**turn.words):  # noqa: SLF001
+            yield self._introduced(as_chunk(self.send(attempt, request).native.result), leaf, turn, attempt)
+            return
+        if leaf.model.rate_limiter is not None:
+            leaf.model.rate_limiter.acquire(blocking=True)
+        chunks = iter(leaf.model._stream(leaf.prompt(turn.messages), **given))  # noqa: SLF001
+        for first in chunks:
+            yield self._introduced(first, leaf, turn, attempt)
+            break
+        yield from chunks
+
+    async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[ChatGenerationChunk]:
+        """By the inner model's `_astream`; one chunk if it has none."""
+        leaf, turn, given = self._prepared("_astream", attempt, request)
+        if not leaf.astreams or leaf.model._streaming_disabled(**turn.words):  # noqa: SLF001
+            answer = await self.asend(attempt, request)
+            yield self._introduced(as_chunk(answer.native.result), leaf, turn, attempt)
+            return
+        if leaf.model.rate_limiter is not None:
+            await leaf.model.rate_limiter.aacquire(blocking=True)
+        async with _closing(leaf.model._astream(leaf.prompt(turn.messages), **given)) as chunks:  # noqa: SLF001
+            async for first in chunks:
+                yield self._introduced(first, leaf, turn, attempt)
+                break
+            async for chunk in chunks:
+                yield chunk
+
+    def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:  # noqa: ARG002 - one for all requests
+        """Reads LangChain chunks."""
+        return ChunkMeter(self._fleet.leaf(attempt.deployment))
+
+    def _prepared(self, method: str, attempt: Attempt, request: Request) -> tuple[Leaf, Turn, dict[str, Any]]:
+        """Who is asked, on whose behalf, and with which arguments after the messages."""
+        leaf = self._fleet.leaf(attempt.deployment)
+        turn = self._turn or Turn.of(request)
+        seconds = None
+        if attempt.deadline is not None and self._clock is not None:
+            seconds = attempt.deadline - self._clock.monotonic()
+        given = leaf.words(turn.words, seconds)
+        given["stop"] = turn.stop
+        if leaf.takes_manager[method]:
+            given["run_manager"] = turn.run_manager
+        return leaf, turn, given
+
+    def _introduced(
+        self, chunk: ChatGenerationChunk, leaf: Leaf, turn: Turn, attempt: Attempt
+    ) -> ChatGenerationChunk:
+        introduce(chunk, leaf, attempt, aloud=turn.introduces)
+        return chunk
+
+
+def _closing(chunks: AsyncIterator[T]) -> AbstractAsyncContextManager[AsyncIterator[T]]:
+    """Closes a stream that can be closed, when it is left early."""
+    return aclosing(chunks) if hasattr(chunks, "aclose") else nullcontext(chunks)  # type: ignore[type-var]
+
+
+def _response(leaf: Leaf, result: ChatResult) -> Response:
+    if not result.generations:
+        raise ProviderError("the model gave no generation", code="empty_response")
+    generation = result.generations[0]
+    message = generation.message
+    usage = message.usage_metadata if isinstance(message, AIMessage) else None
+    model = model_of(message.response_metadata) or (model_of(result.llm_output) if result.llm_output else None)
+    served = Served(leaf, result)
+    return Response(
+        source=served.read,
+        usage=usage_from_langchain(usage) if usage is not None else None,
+        finish_reason=finish_reason_of(generation),
+        model=leaf.own_name(model),
+        deployment_id=leaf.deployment.id,
+        native=served,
+    )
