@@ -38,7 +38,7 @@ from llmgate_plugins.services import (
 )
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.transport import Transport
-from llmgate_plugins.types import EMPTY, Attempt, Deployment, Failure, Message, Request, Response
+from llmgate_plugins.types import EMPTY, Attempt, Deployment, Failure, Message, Price, Request, Response
 from llmgate_plugins.usage import estimate_usage
 
 __all__ = ["Gateway", "Open", "Send"]
@@ -104,7 +104,7 @@ class Gateway:
             services=self.services,
             routes=self.routes,
             classify=_judge,
-            price_of=self.catalog.price_of,
+            price_of=self._price_of,
             estimate=estimate_usage,
             remember=self._decisions.append,
         )
@@ -402,6 +402,9 @@ class Gateway:
         return Call(
             identity, request, context, started, None if seconds is None else started + seconds, record
         )
+
+    def _price_of(self, deployment: Deployment, model: str | None, input_tokens: int) -> Price | None:
+        return self.catalog.price_of(deployment, model, input_tokens=input_tokens)
 
     def _flight(self, call: Call, transport: Transport | None) -> Flight:
         return Flight(

@@ -38,7 +38,7 @@ class Core:
 
     Attributes:
         classify: Turns an error into a `Failure`.
-        price_of: The price for a deployment and the model that served.
+        price_of: The price for a deployment, the model that served, and so many input tokens.
         estimate: Tokens of a request and so many delivered characters.
         remember: Keeps a finished decision record.
     """
@@ -47,7 +47,7 @@ class Core:
     services: Services
     routes: Routes
     classify: Callable[[BaseException], Failure]
-    price_of: Callable[[Deployment, str | None], Price | None]
+    price_of: Callable[[Deployment, str | None, int], Price | None]
     estimate: Callable[[Request, int], Usage]
     remember: Callable[[DecisionRecord], None]
 

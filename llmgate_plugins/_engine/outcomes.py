@@ -17,11 +17,16 @@ MAYBE_BILLED = frozenset(
 """The request reached the model as far as anybody knows: book the input as an estimate."""
 
 
+LONG_CONTEXT = 100_000
+"""Input tokens from which a model may have another price (the lowest threshold known is 128,000)."""
+
+
 def _cost(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -> int:
     deployment = attempt.deployment
     price = deployment.price
-    if model is not None and model != deployment.model:
-        price = flight.core.price_of(deployment, model)
+    read = usage.input + usage.cached_input + usage.cache_write
+    if read > LONG_CONTEXT or (model is not None and model != deployment.model):
+        price = flight.core.price_of(deployment, model, read)
     return price.cost(usage) if price is not None else 0
 
 

@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmgate_plugins.testing.clock import VirtualClock as VirtualClock
     from llmgate_plugins.testing.clock import VirtualSleeper as VirtualSleeper
+    from llmgate_plugins.testing.contract import PluginContract as PluginContract
+    from llmgate_plugins.testing.faces import FACES as FACES
+    from llmgate_plugins.testing.faces import STREAMS as STREAMS
+    from llmgate_plugins.testing.faces import WHOLE as WHOLE
+    from llmgate_plugins.testing.faces import Told as Told
+    from llmgate_plugins.testing.faces import ask as ask
     from llmgate_plugins.testing.faults import Fault as Fault
     from llmgate_plugins.testing.faults import FaultKind as FaultKind
     from llmgate_plugins.testing.scripted import ScriptedProvider as ScriptedProvider
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from llmgate_plugins.testing.simulator.question import Reply as Reply
     from llmgate_plugins.testing.simulator.server import ProviderSimulator as ProviderSimulator
     from llmgate_plugins.testing.steps import Hang as Hang
+    from llmgate_plugins.testing.steps import Pause as Pause
     from llmgate_plugins.testing.steps import Slow as Slow
     from llmgate_plugins.testing.steps import Step as Step
     from llmgate_plugins.testing.steps import Stream as Stream
@@ -29,6 +36,13 @@ _MODULES = {
     "Fault": "faults",
     "FaultKind": "faults",
     "Hang": "steps",
+    "Pause": "steps",
+    "PluginContract": "contract",
+    "FACES": "faces",
+    "STREAMS": "faces",
+    "WHOLE": "faces",
+    "Told": "faces",
+    "ask": "faces",
     "ProviderSimulator": "simulator.server",
     "Question": "simulator.question",
     "RecordedRequest": "simulator.provider",
@@ -43,9 +57,14 @@ _MODULES = {
 }
 
 __all__ = [
+    "FACES",
+    "STREAMS",
+    "WHOLE",
     "Fault",
     "FaultKind",
     "Hang",
+    "Pause",
+    "PluginContract",
     "ProviderSimulator",
     "Question",
     "RecordedRequest",
@@ -55,8 +74,10 @@ __all__ = [
     "Slow",
     "Step",
     "Stream",
+    "Told",
     "VirtualClock",
     "VirtualSleeper",
+    "ask",
 ]
 
 

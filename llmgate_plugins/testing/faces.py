@@ -48,7 +48,7 @@ class Told:
 def ask(
     face: str,
     gateway: Gateway,
-    model: str = "fast",
+    model: str | Request = "fast",
     prompt: str = "hello",
     *,
     context: Context | None = None,
@@ -59,12 +59,15 @@ def ask(
 
     Args:
         face: One of `FACES`.
+        model: An alias, to be asked `prompt`; or a whole request.
         take: Leave a stream after so many chunks.
     """
     stream = face in STREAMS
-    request = Request(
-        model=model, messages=(Message(role="user", content=prompt),), stream=stream, tags=tags or {}
-    )
+    if isinstance(model, Request):
+        request = model.replace(stream=stream)
+    else:
+        messages = (Message(role="user", content=prompt),)
+        request = Request(model=model, messages=messages, stream=stream, tags=tags or {})
     pieces: list[str] = []
     error: BaseException | None = None
     try:

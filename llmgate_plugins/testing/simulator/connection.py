@@ -42,6 +42,9 @@ class Connection:
         self._writer = writer
         self._http = h11.Connection(h11.SERVER)
         self._read: asyncio.Task[bytes] | None = None
+        sock = writer.get_extra_info("socket")
+        if sock is not None:  # else small pieces wait 40 ms for the peer's delayed ACK
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def next_request(self) -> Incoming | None:
         """The next request; None when the client is done.

@@ -1,0 +1,149 @@
+"""The conformance suite passes for what ships in the box, and fails for what does not conform."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmgate_plugins.plugins import (
+    Budget,
+    Capabilities,
+    Cheapest,
+    ContextConstraints,
+    Failover,
+    Fastest,
+    InOrder,
+    Weighted,
+)
+from llmgate_plugins.testing import PluginContract
+
+
+class TestInOrder(PluginContract):
+    def make_plugin(self) -> object:
+        return InOrder()
+
+
+class TestWeighted(PluginContract):
+    def make_plugin(self) -> object:
+        return Weighted({"east": 3, "west": 1})
+
+
+class TestCheapest(PluginContract):
+    def make_plugin(self) -> object:
+        return Cheapest()
+
+
+class TestFastest(PluginContract):
+    def make_plugin(self) -> object:
+        return Fastest()
+
+
+class TestBudget(PluginContract):
+    def make_plugin(self) -> object:
+        return Budget(scope="global", limit=10_000_000_000, window=86_400)
+
+
+class TestConstraints(PluginContract):
+    def make_plugin(self) -> object:
+        plugin = ContextConstraints()
+        plugin.name = "constraints"  # beside the built-in one
+        return plugin
+
+
+class TestCapabilities(PluginContract):
+    def make_plugin(self) -> object:
+        return Capabilities()
+
+
+class TestFailover(PluginContract):
+    def make_plugin(self) -> object:
+        plugin = Failover(max_attempts=2)
+        plugin.name = "failover"
+        return plugin
+
+
+BROKEN = {
+    "raises in accounting": (
+        """
+    @hookimpl
+    def end_attempt(self, outcome):
+        raise KeyError(outcome.status)
+        """,
+        "it failed in end_attempt",
+    ),
+    "raises in policy": (
+        """
+    @hookimpl
+    def admit_request(self, request):
+        return request.nothing
+        """,
+        "it raised instead of denying",
+    ),
+    "mutates": (
+        """
+    @hookimpl
+    def admit_request(self, request):
+        request.params.get("stop", []).append("y")
+        """,
+        "test_it_changes_nothing_it_is_handed",
+    ),
+    "answers nonsense": (
+        """
+    @hookimpl
+    def rank_deployments(self, deployments):
+        return {one.id for one in deployments}
+        """,
+        "it raised instead of denying",
+    ),
+    "tells faces apart": (
+        """
+    @hookimpl
+    def rank_deployments(self, deployments):
+        import asyncio
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return None
+        return deployments[::-1]
+        """,
+        "test_it_decides_alike_on_every_face",
+    ),
+    "cannot be cancelled": (
+        """
+    @hookimpl
+    def end_attempt(self, outcome):
+        assert outcome.status != "cancelled"
+        """,
+        "test_a_reader_who_leaves_is_told_to_it_like_any_end",
+    ),
+    "does not fit": (
+        """
+    @hookimpl
+    def admit_requests(self): ...
+        """,
+        "did you mean admit_request?",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_does_not_conform_fails_the_suite(case: str, tmp_path: Path) -> None:
+    body, message = BROKEN[case]
+    (tmp_path / "test_it.py").write_text(
+        "from llmgate_plugins import hookimpl\n"
+        "from llmgate_plugins.testing import PluginContract\n\n"
+        f"class Plugin:\n{body}\n\n"
+        "class TestPlugin(PluginContract):\n    def make_plugin(self):\n        return Plugin()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert ran.returncode == 1, ran.stdout
+    assert message in ran.stdout
