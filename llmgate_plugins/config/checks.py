@@ -100,8 +100,10 @@ class _CrossCheck:
 
     def _address(self, path: Path, deployment: DeploymentConfig) -> Iterator[Problem]:
         address = deployment.litellm_params.api_base or ""
-        if not address.startswith("os.environ/"):
-            yield from self._unusable(path, address)
+        unusable = () if address.startswith("os.environ/") else tuple(self._unusable(path, address))
+        if unusable:
+            yield from unusable
+            return
         split = self._split(deployment)
         keyed = deployment.litellm_params.api_key or deployment.litellm_params.litellm_credential_name
         if split and not keyed and usual_keys(split[0]) and not may_have_usual_key(split[0], address):

@@ -105,14 +105,18 @@ def missing_secrets(config: GatewayConfig, *, usual: bool = True) -> list[Proble
 
 def _entries(config: GatewayConfig, names: Iterable[str]) -> Iterator[tuple[int, DeploymentConfig]]:
     """Concrete entries with their place in the file; wildcards are filled in by mentioned names."""
-    concrete = set(config.model_names)
-    wanted = dict.fromkeys((*_mentioned(config), *names))
+    wildcards = [entry for entry in config.model_list if entry.is_wildcard]
+    known = {*config.model_names, *config.alias_map()}
+    served: dict[str, list[str]] = {}
+    for name in dict.fromkeys((*_mentioned(config), *names)):
+        patterns = [entry.model_name for entry in wildcards if entry.serving(name)]
+        if patterns and name not in known and "*" not in name:
+            served.setdefault(max(patterns, key=len), []).append(name)  # as LiteLLM: the longest one
     for index, entry in enumerate(config.model_list):
         if not entry.is_wildcard:
             yield index, entry
-            continue
-        for name in wanted:
-            serving = entry.serving(name) if name not in concrete and "*" not in name else None
+        for name in served.get(entry.model_name, ()) if entry.is_wildcard else ():
+            serving = entry.serving(name)
             if serving is not None:
                 yield index, serving
 

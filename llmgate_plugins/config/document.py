@@ -31,7 +31,7 @@ MAX_DEPTH = 50
 """The deepest nesting, counted with aliases followed."""
 MAX_ALIASES = 100
 """The most uses of an anchor (`*name`)."""
-MAX_VALUES = 200_000
+MAX_VALUES = 100_000
 """The most values, counted with aliases followed; a long text counts for several."""
 
 Path_ = tuple[str | int, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from llmgate_plugins.config.deployment_config import DeploymentConfig, Name
@@ -20,6 +20,13 @@ from llmgate_plugins.secrets import Secret
 __all__ = ["CredentialConfig", "GatewayConfig"]
 
 _SQLITE: Final = "sqlite:///"
+
+
+def _not_empty(entries: tuple[DeploymentConfig, ...]) -> tuple[DeploymentConfig, ...]:
+    # pydantic's own check counts only valid entries, and so complains twice.
+    if not entries:
+        raise PydanticCustomError("no_entries", "is empty; name at least one deployment")
+    return entries
 
 
 def _state(value: str) -> str:
@@ -44,21 +51,37 @@ def _ledger(value: str) -> str:
     )
 
 
+def _texts(value: Any) -> Any:
+    """Environment variables are text, also where the file has a number or nothing."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: str(inner) if isinstance(inner, int | float) else inner
+        for name, inner in value.items()
+        if inner is not None
+    }
+
+
+Secrets = Annotated[
+    Mapping[str, Secret],
+    BeforeValidator(_texts, json_schema_input_type=Mapping[str, str | float | bool | None]),
+]
+"""Names and their secret values."""
+
+
 class CredentialConfig(Section):
     """A set of credentials that deployments refer to by name, in LiteLLM's own shape."""
 
     credential_name: Name = Field(description="The name deployments use as `litellm_credential_name`.")
-    credential_values: Mapping[str, Secret] = Field(
-        description="Parameters for `litellm_params`: api_key, api_base ..."
-    )
+    credential_values: Secrets = Field(description="Parameters for `litellm_params`: api_key, api_base ...")
     credential_info: Mapping[str, Free] = Field(default_factory=dict, description="Free remarks.")
 
 
 class GatewayConfig(Section):
     """What a gateway is built from. Read one with `load_config`."""
 
-    model_list: Annotated[tuple[DeploymentConfig, ...], Field(min_length=1)] = Field(
-        description="The deployments, as in LiteLLM."
+    model_list: Annotated[tuple[DeploymentConfig, ...], AfterValidator(_not_empty)] = Field(
+        description="The deployments, as in LiteLLM.", json_schema_extra={"minItems": 1}
     )
     policies: Mapping[str, PolicyConfig] = Field(
         default_factory=dict, description="Named policies; `default` applies where the context names none."
@@ -87,7 +110,7 @@ class GatewayConfig(Section):
     litellm_settings: LiteLLMSettings = Field(
         default_factory=LiteLLMSettings, description="LiteLLM's module settings."
     )
-    environment_variables: Mapping[str, Secret] = Field(
+    environment_variables: Secrets = Field(
         default_factory=dict,
         description="Values for os.environ/NAME references of this file; they win over the environment, "
         "and are not put into it.",

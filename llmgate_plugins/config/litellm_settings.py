@@ -189,7 +189,7 @@ def _known_settings(
     for key, value in settings.items():
         if key in known or value is None:
             continue
-        close = difflib.get_close_matches(str(key), section.model_fields, n=1, cutoff=0.85)
+        close = difflib.get_close_matches(str(key), section.model_fields, n=1, cutoff=0.75)
         remedy = f"did you mean {close[0]}?" if close else ""
         notes.append(_note((name, key), "no meaning here, ignored", remedy))
     strategy = known.get("routing_strategy")

@@ -55,7 +55,7 @@ def load_config(source: str | Path | Mapping[str, Any]) -> GatewayConfig:
     return _accepted(_read(source))
 
 
-def parse_config(text: str, *, file: str | None = None) -> GatewayConfig:
+def parse_config(text: str, *, file: str = "<text>") -> GatewayConfig:
     """The configuration in a YAML text; `file` is its name in messages.
 
     Raises:

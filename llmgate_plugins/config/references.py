@@ -121,7 +121,8 @@ class References:
     def _in(self, value: Any, path: Path) -> Iterator[tuple[Path, Secret, str]]:
         for where, secret in secrets_in(value, path):
             if secret.reference is not None:
-                yield where, self._findable(secret), ""
+                # A new one each time: what is only looked at must not be remembered.
+                yield where, self._findable(Secret(secret.reference)), ""
 
     def _written(self, entry: DeploymentConfig) -> dict[str, Any]:
         params = entry.litellm_params

@@ -31,7 +31,7 @@ _PLACEHOLDERS: Final = frozenset(
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a setting of this name holds a secret: `api_key`, `aws_secret_access_key`, `Authorization` ..."""
+    """Whether a setting of this name holds a secret, such as `aws_secret_access_key`."""
     words = {word.lower() for word in _SPLIT.split(name)}
     return bool(words & _WORDS) and not words & _COUNTING
 
