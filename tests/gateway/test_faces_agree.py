@@ -41,7 +41,7 @@ def story(face: str, script: dict[str, list[Any]], begins: list[Any], seed: int)
     )
     told = ask(face, s.gateway)
     assert s.books_balance()
-    assert len([row for row in s.ledger.calls()]) == 1
+    assert len(s.ledger.calls()) == 1
     return (
         told.text,
         type(told.error),
