@@ -1,0 +1,225 @@
+"""The plugins that narrow and rank: order, weights, price, speed, region, capabilities."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.values import DEAR, a_deployment, a_request, an_attempt, some_services
+
+from llmgate_plugins.context import Context
+from llmgate_plugins.decisions import Drop
+from llmgate_plugins.plugins import Capabilities, Cheapest, ContextConstraints, Fastest, InOrder, Weighted
+from llmgate_plugins.types import Deployment, Outcome, Price
+
+A, B, C = a_deployment("a"), a_deployment("b"), a_deployment("c")
+
+
+def ids(ranking: Any) -> list[str]:
+    return [one.id for one in ranking.order]
+
+
+def test_in_order_keeps_the_configured_order() -> None:
+    assert ids(InOrder().rank_deployments((B, A, C))) == ["b", "a", "c"]
+
+
+def test_each_is_first_as_often_as_its_weight_says() -> None:
+    services, plugin = some_services(), Weighted({"a": 6, "b": 3, "c": 1})
+    firsts = Counter(ids(plugin.rank_deployments((A, B, C), services))[0] for _ in range(10_000))
+    for id, share in (("a", 0.6), ("b", 0.3), ("c", 0.1)):
+        assert firsts[id] / 10_000 == pytest.approx(share, abs=0.02)
+
+
+def test_the_second_place_is_drawn_by_weight_from_the_rest() -> None:
+    services, plugin = some_services(), Weighted({"a": 98, "b": 3, "c": 1})
+    orders = [ids(plugin.rank_deployments((A, B, C), services)) for _ in range(10_000)]
+    seconds = Counter(order[1] for order in orders if order[0] == "a")
+    assert seconds["b"] / seconds.total() == pytest.approx(0.75, abs=0.02)
+
+
+def test_weights_come_from_the_deployments_unless_given() -> None:
+    heavy, light = a_deployment("heavy", weight=9.0), a_deployment("light", weight=1.0)
+    services = some_services()
+    for plugin, share in ((Weighted(), 0.9), (Weighted({"heavy": 1}), 0.5)):
+        firsts = Counter(ids(plugin.rank_deployments((heavy, light), services))[0] for _ in range(5_000))
+        assert firsts["heavy"] / 5_000 == pytest.approx(share, abs=0.03)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 100.0]), min_size=0, max_size=80), st.integers(0, 2**32))
+def test_it_is_a_permutation_with_weightless_ones_last(weights: list[float], seed: int) -> None:
+    deployments = tuple(a_deployment(str(n), weight=weight) for n, weight in enumerate(weights))
+    ranking = Weighted().rank_deployments(deployments, some_services(seed))
+    order = [*ranking.order, *(one for one in deployments if one not in set(ranking.order))]
+    assert sorted(one.id for one in order) == sorted(one.id for one in deployments)
+    assert len(set(order)) == len(deployments)
+    zeros = [one.weight == 0 for one in order]
+    assert zeros == sorted(zeros)
+
+
+def test_many_deployments_are_drawn_by_weight_too() -> None:
+    many = tuple(a_deployment(str(n), weight=900.0 if n == 57 else 1.0) for n in range(100))
+    services, plugin = some_services(), Weighted()
+    firsts = Counter(ids(plugin.rank_deployments(many, services))[0] for _ in range(4_000))
+    assert firsts["57"] / 4_000 == pytest.approx(0.9, abs=0.02)
+
+
+def test_the_same_seed_draws_the_same_order() -> None:
+    def orders(seed: int) -> list[list[str]]:
+        services, plugin = some_services(seed), Weighted()
+        return [ids(plugin.rank_deployments((A, B, C), services)) for _ in range(20)]
+
+    assert orders(7) == orders(7) != orders(8)
+
+
+@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf"), "1", True])
+def test_a_weight_that_makes_no_sense_is_refused_by_name(weight: Any) -> None:
+    with pytest.raises(ValueError, match="'a'"):
+        Weighted({"a": weight})
+
+
+def test_the_cheapest_is_first_and_the_unpriced_last() -> None:
+    cheap = a_deployment("cheap", price=Price(input=100_000_000, output=400_000_000))
+    dear = a_deployment("dear", price=DEAR)
+    ranking = Cheapest().rank_deployments((A, dear, cheap))
+    assert ids(ranking) == ["cheap", "dear", "a"]
+    assert ranking.scores == {"dear": pytest.approx(6.0), "cheap": pytest.approx(0.175)}
+
+
+def test_another_tuple_of_deployments_gets_its_own_ranking() -> None:
+    plugin = Cheapest()
+    dear = a_deployment("dear", price=DEAR)
+    both = (A, dear)
+    assert plugin.rank_deployments(both) is plugin.rank_deployments(both)
+    assert ids(plugin.rank_deployments((A,))) == ["a"]
+
+
+class Race:
+    """Deployments that answer in a given time, as `Fastest` would see them."""
+
+    def __init__(self, **options: Any) -> None:
+        self.plugin = Fastest(**options)
+        self.services = some_services()
+
+    def saw(self, deployment: Deployment, latency: float, **fields: Any) -> None:
+        outcome = Outcome(**({"status": "success", "latency": latency} | fields))
+        self.plugin.end_attempt(an_attempt(deployment), outcome, self.services)
+
+    def order(self, *deployments: Deployment, stream: bool = False) -> list[str]:
+        return ids(self.plugin.rank_deployments(a_request(stream=stream), deployments, self.services))
+
+    def advance(self, seconds: float) -> None:
+        self.services.clock.advance(seconds)  # type: ignore[attr-defined]
+
+
+def test_the_fastest_is_first() -> None:
+    race = Race()
+    for deployment, latency in ((A, 3.0), (B, 1.0), (C, 2.0)):
+        race.saw(deployment, latency)
+    assert race.order(A, B, C) == ["b", "c", "a"]
+
+
+def test_an_untried_one_is_explored_by_one_call_at_a_time() -> None:
+    race = Race()
+    race.saw(A, 1.0)
+    assert race.order(A, B) == ["b", "a"]
+    assert race.order(A, B) == ["a", "b"]
+    race.saw(B, 0.5)
+    assert race.order(A, B) == ["b", "a"]
+
+
+def test_one_not_seen_for_a_window_is_explored_again() -> None:
+    race = Race(window=60)
+    race.saw(A, 1.0)
+    race.saw(B, 9.0)
+    for _ in range(7):
+        race.advance(10)
+        race.saw(A, 1.0)
+    assert race.order(A, B)[0] == "b"
+
+
+def test_failing_fast_is_not_being_fast() -> None:
+    race = Race()
+    race.saw(A, 1.0)
+    race.saw(B, 2.0)
+    for _ in range(50):
+        race.saw(B, 0.01, status="error")
+    assert race.order(A, B) == ["a", "b"]
+
+
+def test_a_stream_is_ranked_by_its_first_token() -> None:
+    race = Race()
+    race.saw(A, 9.0, first_token=0.2)
+    race.saw(B, 3.0, first_token=0.9)
+    assert race.order(A, B, stream=True) == ["a", "b"]
+    assert race.order(A, B) == ["b", "a"]
+
+
+def test_what_was_slow_and_became_fast_is_found_out() -> None:
+    race = Race()
+    race.saw(A, 5.0)
+    race.saw(B, 1.0)
+    for _ in range(40):
+        race.advance(10)
+        race.saw(A, 0.5)
+        race.saw(B, 1.0)
+    assert race.order(A, B) == ["a", "b"]
+
+
+def test_one_that_misses_its_goal_ranks_behind() -> None:
+    race = Race(p95=2.0)
+    for n in range(40):
+        race.saw(A, 10.0 if n % 5 == 0 else 0.1)
+        race.saw(B, 1.9)
+    assert race.order(A, B) == ["b", "a"]
+    assert Race(p95=2.0).plugin.rank_deployments(a_request(), (), some_services()).order == []
+
+
+def test_fastest_is_safe_among_threads() -> None:
+    race = Race()
+
+    def run() -> None:
+        for _ in range(200):
+            race.saw(A, 1.0)
+            race.order(A, B, C)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(race.order(A, B, C)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("arguments", [{"window": 0}, {"p95": -1}, {"p50": "1"}])
+def test_fastest_refuses_times_that_make_no_sense(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        Fastest(**arguments)
+
+
+def test_a_call_bound_to_a_region_is_served_there_or_not_at_all() -> None:
+    eu, us, nowhere = (
+        a_deployment("eu", region="eu"),
+        a_deployment("us", region="us"),
+        a_deployment("nowhere"),
+    )
+    narrow = ContextConstraints().narrow_deployments
+    assert narrow((eu, us, nowhere), Context(region="eu")) == Drop({"us": "region", "nowhere": "region"})
+    assert narrow((eu, us, nowhere), Context()) is None
+    assert narrow((eu,), Context(region="eu")) is None
+
+
+def test_what_a_deployment_is_known_not_to_do_rules_it_out() -> None:
+    tools = a_deployment("tools", capabilities=frozenset({"tools"}))
+    vision = a_deployment("vision", capabilities=frozenset({"vision"}))
+    unknown = a_deployment("unknown")
+    narrow = Capabilities().narrow_deployments
+    with_tools = a_request(params={"tools": [{}]})
+    assert narrow(with_tools, (tools, vision, unknown)) == Drop({"vision": "no_tools"})
+    with_schema = a_request(params={"tools": [{}], "response_format": {"type": "json_schema"}})
+    assert narrow(with_schema, (tools, vision)) == Drop({"tools": "no_json_schema", "vision": "no_tools"})
+    assert narrow(a_request(params={"tools": []}), (vision,)) is None
+    assert narrow(a_request(), (vision,)) is None
