@@ -1,0 +1,149 @@
+"""Named policies: picked by the trusted context, failing closed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.values import DEAR, a_call, a_deployment, a_request, an_attempt, some_services
+
+from llmgate_plugins.context import Context
+from llmgate_plugins.decisions import Drop
+from llmgate_plugins.errors import RequestDenied
+from llmgate_plugins.plugins import Policies, Policy
+from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
+from llmgate_plugins.types import Outcome, Price, Request
+
+EU = a_deployment("eu", provider="openai", model="m", region="eu", capabilities=frozenset({"tools"}))
+US = a_deployment("us", provider="anthropic", region="us", price=DEAR)
+PLAIN = a_deployment("plain", price=Price(input=1, output=1))
+ALL = (EU, US, PLAIN)
+NOBODY = Context()
+
+
+def admitted(policies: Policies, context: Context = NOBODY, **fields: Any) -> Request | None:
+    request = a_request(**fields)
+    return policies.admit_request(request, context, a_call(request, context))
+
+
+def dropped(context: Context = NOBODY, **policy: Any) -> dict[str, str]:
+    drop = Policies({"default": policy}).narrow_deployments(ALL, context)
+    return dict(drop.reasons) if drop else {}
+
+
+def order(policies: Policies, context: Context = NOBODY) -> list[str] | None:
+    ranking = policies.rank_deployments(a_request(), ALL, context, some_services())
+    return [one.id for one in ranking.order] if ranking else None
+
+
+def test_what_is_not_declared_is_not_good_enough() -> None:
+    assert dropped(region=["eu"]) == {"us": "region", "plain": "region"}
+    assert dropped(capabilities=["tools"]) == {"us": "capability", "plain": "capability"}
+    assert dropped(provider=["openai"]) == {"us": "provider", "plain": "provider"}
+
+
+def test_only_and_ignore_name_ids_providers_or_models() -> None:
+    assert dropped(only=["us", "openai/m"]) == {"plain": "not_in_policy"}
+    assert dropped(ignore=["anthropic", "plain"]) == {"us": "ignored", "plain": "ignored"}
+    assert dropped(prefer="ordered") == {}
+
+
+def test_the_context_picks_the_policy() -> None:
+    policies = Policies({"default": Policy(region=["us"]), "support": Policy(region=["eu"])})
+    support = Context(policy="support")
+    assert policies.narrow_deployments(ALL, support) == Drop({"us": "region", "plain": "region"})
+    assert policies.narrow_deployments(ALL, NOBODY) == Drop({"eu": "region", "plain": "region"})
+    assert policies.narrow_deployments((US,), NOBODY) is None
+
+
+def test_an_unknown_policy_is_denied_wherever_it_is_met() -> None:
+    policies = Policies({"default": Policy()})
+    lost = Context(policy="defualt")
+    for ask in (
+        lambda: admitted(policies, lost),
+        lambda: policies.narrow_deployments(ALL, lost),
+        lambda: order(policies, lost),
+    ):
+        with pytest.raises(RequestDenied, match="defualt"):
+            ask()
+
+
+def test_without_a_default_policy_calls_go_unruled() -> None:
+    policies = Policies({"support": Policy(region=["eu"])})
+    assert admitted(policies) is None
+    assert policies.narrow_deployments(ALL, NOBODY) is None
+    assert order(policies) is None
+
+
+def test_tags_pick_no_policy() -> None:
+    policies = Policies({"open": Policy(), "default": Policy(data_class=["public"])})
+    with pytest.raises(RequestDenied):
+        admitted(policies, tags={"policy": "open"})
+
+
+def test_data_of_another_class_or_of_none_is_denied() -> None:
+    policies = Policies({"default": Policy(data_class=["public"])})
+    assert admitted(policies, Context(data_class="public")) is None
+    for context in (Context(data_class="pii"), NOBODY):
+        with pytest.raises(RequestDenied) as denied:
+            admitted(policies, context)
+        assert denied.value.code == "data_class"
+
+
+def test_fallbacks_and_deadline_come_from_the_policy() -> None:
+    policies = Policies({"default": Policy(fallback_to=["strong"], deadline=30.0)})
+    request = admitted(policies)
+    assert request is not None
+    assert (request.fallbacks, request.timeout) == (("strong",), 30.0)
+
+
+def test_the_applications_fallbacks_stay_and_a_shorter_time_stays() -> None:
+    policies = Policies({"default": Policy(fallback_to=["strong"], deadline=30.0)})
+    assert admitted(policies, fallbacks=(), timeout=5.0) is None
+    longer = admitted(policies, fallbacks=(), timeout=50.0)
+    assert longer is not None
+    assert (longer.fallbacks, longer.timeout) == ((), 30.0)
+
+
+def test_the_most_attempts_are_left_for_failover() -> None:
+    policies = Policies({"default": Policy(max_attempts=2)})
+    call = a_call()
+    policies.admit_request(call.request, NOBODY, call)
+    assert call.stash[MOST_ATTEMPTS] == 2
+
+
+def test_each_preference_ranks_in_its_own_way() -> None:
+    def preferring(prefer: Any) -> list[str] | None:
+        return order(Policies({"default": Policy(prefer=prefer)}))
+
+    assert preferring("ordered") == ["eu", "us", "plain"]
+    assert preferring("cheapest") == ["plain", "us", "eu"]
+    assert sorted(preferring("weighted") or []) == ["eu", "plain", "us"]
+    assert preferring("fastest") == ["eu", "us", "plain"]
+    assert preferring(None) is None
+
+
+def test_the_fastest_is_learned_from_what_every_call_saw() -> None:
+    policies = Policies({"default": Policy(), "quick": Policy(prefer="fastest", p95=1.0)})
+    services = some_services()
+    for deployment, latency in ((EU, 3.0), (US, 0.5), (PLAIN, 0.8)):
+        policies.end_attempt(an_attempt(deployment), Outcome(status="success", latency=latency), services)
+    ranking = policies.rank_deployments(a_request(), ALL, Context(policy="quick"), services)
+    assert ranking is not None
+    assert [one.id for one in ranking.order] == ["us", "plain", "eu"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "named"),
+    [
+        ({"prefer": "dearest"}, "prefer"),
+        ({"region": "eu"}, "region"),
+        ({"deadline": 0}, "deadline"),
+        ({"p95": -1}, "p95"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"regoin": ["eu"]}, "regoin"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused_by_name(policy: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=f"'mine'.*{named}"):
+        Policies({"mine": policy})
