@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -79,7 +80,7 @@ class Clients:
         world = self._threads
         if world is None:
             with self._lock:
-                world = self._threads = self._threads or _World("OpenAI", _pool("DefaultHttpxClient"))
+                world = self._threads = self._threads or self._world()
         client: OpenAI = world.client(deployment)
         return client
 
@@ -104,6 +105,11 @@ class Clients:
             world, self._threads = self._threads, None
         if world is not None:
             world.pool.close()
+
+    def _world(self) -> _World:
+        pool = _pool("DefaultHttpxClient")
+        weakref.finalize(self, pool.close)  # for those who never close
+        return _World("OpenAI", pool)
 
     async def _until_the_end_of(self, loop: asyncio.AbstractEventLoop, world: _World) -> AsyncGenerator[None]:
         """A loop that ends (`asyncio.run`) closes its asynchronous generators, and so the connections."""

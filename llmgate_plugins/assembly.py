@@ -1,0 +1,237 @@
+"""From a configuration to everything a gateway is built with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from llmgate_plugins._discovery import Allowed, installed, load_allowed
+from llmgate_plugins.catalog import Catalog
+from llmgate_plugins.config import (
+    BudgetConfig,
+    GatewayConfig,
+    LatencyGoal,
+    PolicyConfig,
+    build_deployments,
+    load_config,
+)
+from llmgate_plugins.context import Context
+from llmgate_plugins.errors import ConfigurationError, Problem
+from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.ledger import open_ledger
+from llmgate_plugins.plugins import (
+    Budget,
+    Cheapest,
+    Failover,
+    Fastest,
+    InOrder,
+    Policies,
+    Policy,
+    Weighted,
+    default_plugins,
+)
+from llmgate_plugins.transports import default_transport
+from llmgate_plugins.types import EMPTY, Deployment, Request
+
+__all__ = ["GeneralFallbacks", "assemble"]
+
+DEADLINE = 600.0
+"""Seconds a call may take where configuration says nothing, as of the gateway."""
+
+_PREFERENCES = {"ordered": InOrder, "weighted": Weighted, "cheapest": Cheapest, "fastest": Fastest}
+
+
+def assemble(
+    source: str | Path | Mapping[str, Any] | GatewayConfig,
+    *,
+    plugins: Iterable[object] = (),
+    services: Mapping[str, Any] = EMPTY,
+    check_secrets: bool = True,
+) -> dict[str, Any]:
+    """Keyword arguments for `Gateway`.
+
+    Plugins run in this order: those given here, those the file names, budgets, general
+    fallbacks, policies, LiteLLM's routing strategy, the built-in ones.
+
+    Args:
+        source: A file, a mapping of the same shape, or what `load_config` returned.
+        plugins: Run before all others.
+        services: Further arguments of `Gateway`; they win over the file. `check_secrets`
+            may stand here as well.
+        check_secrets: Refuse if a reference to a secret leads nowhere. False leaves that
+            to the first call that needs it.
+
+    Raises:
+        ConfigurationError: With every mistake found, each with file and line.
+    """
+    given = dict(services)
+    check_secrets = given.pop("check_secrets", check_secrets)
+    config = source if isinstance(source, GatewayConfig) else load_config(source)
+    catalog = given.get("catalog") or Catalog(overrides=config.price_overrides())
+    deployments = [
+        _with_defaults(one, config) for one in build_deployments(config, catalog, secrets=check_secrets)
+    ]
+    built_in = default_plugins() if given.pop("defaults", True) else ()
+    made: dict[str, Any] = {
+        "deployments": deployments,
+        "plugins": [*plugins, *_from_file(config), *_built_in(config, built_in)],
+        "aliases": config.alias_map(),
+        "fallbacks": {alias: to for alias, to in config.named_fallbacks().items() if alias != "*"},
+        "deadline": max([DEADLINE, *(one.deadline for one in config.policies.values() if one.deadline)]),
+        "catalog": catalog,
+        "defaults": False,  # they stand among the plugins already, as the file wants them
+    }
+    if "transport" not in given:
+        made["transport"] = default_transport(deployments)
+    if "ledger" not in given:
+        made["ledger"] = open_ledger(config.ledger)
+    return {**made, **given}
+
+
+class GeneralFallbacks:
+    """Where to go on for an alias that has no fallbacks of its own: `fallback_to`, `default_fallbacks`.
+
+    They are one flat list for all aliases, unlike named fallbacks, which lead from alias
+    to alias. What the application asks for wins.
+
+    Args:
+        by_policy: Policy -> aliases, in order.
+        otherwise: For every other policy.
+        named: Aliases that have fallbacks of their own.
+        aliases: Other name -> alias.
+    """
+
+    def __init__(
+        self,
+        by_policy: Mapping[str, Sequence[str]],
+        otherwise: Sequence[str] = (),
+        named: Iterable[str] = (),
+        aliases: Mapping[str, str] = EMPTY,
+    ) -> None:
+        self._by_policy = {name: tuple(targets) for name, targets in by_policy.items()}
+        self._otherwise = tuple(otherwise)
+        self._named = frozenset(named)
+        self._aliases = dict(aliases)
+
+    @hookimpl
+    def admit_request(self, request: Request, context: Context) -> Request | None:
+        """Write them into a request that names none."""
+        if request.fallbacks is not None or self._aliases.get(request.model, request.model) in self._named:
+            return None
+        targets = self._by_policy.get(context.policy or "default", self._otherwise)
+        return request.replace(fallbacks=targets) if targets else None
+
+
+def _built_in(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[object]:
+    """The plugins that the sections of the file stand for, and those that are always there."""
+    yield from (_budget(index, one, config) for index, one in enumerate(config.budgets))
+    fallbacks = _general_fallbacks(config)
+    if fallbacks is not None:
+        yield fallbacks
+    preference = config.router_settings.preference
+    if config.policies:
+        default = {"default": config.default_policy} if "default" in config.policies or preference else {}
+        yield Policies({name: _policy(one) for name, one in {**config.policies, **default}.items()})
+    elif preference is not None:
+        yield _PREFERENCES[preference]()
+    retries = config.num_retries
+    for plugin in defaults:
+        tuned = retries is not None and isinstance(plugin, Failover)
+        yield Failover(max_attempts=(retries or 0) + 1) if tuned else plugin
+
+
+def _policy(policy: PolicyConfig) -> Policy:
+    goal = policy.slo or LatencyGoal()
+    return Policy(
+        prefer=policy.prefer,
+        **{name: getattr(policy.require, name) for name in type(policy.require).model_fields},
+        deadline=policy.deadline,
+        max_attempts=policy.max_attempts,
+        p50=goal.p50,
+        p95=goal.p95,
+        p99=goal.p99,
+    )
+
+
+def _general_fallbacks(config: GatewayConfig) -> GeneralFallbacks | None:
+    named = config.named_fallbacks()
+    otherwise = named.pop("*", ()) or (
+        config.router_settings.default_fallbacks or config.litellm_settings.default_fallbacks
+    )
+    by_policy = {name: one.fallback_to for name, one in config.policies.items() if one.fallback_to}
+    if not by_policy and not otherwise:
+        return None
+    return GeneralFallbacks(by_policy, otherwise, named, config.alias_map())
+
+
+def _budget(index: int, budget: BudgetConfig, config: GatewayConfig) -> Budget:
+    exhausted = budget.on_exhausted
+    if exhausted != "deny" and exhausted.prefer != "cheapest":
+        raise ConfigurationError(
+            problems=[
+                config.locator.problem(
+                    ("budgets", index, "on_exhausted", "prefer"),
+                    f"an exhausted budget can prefer the cheapest deployment, not {exhausted.prefer!r}",
+                    "write prefer: cheapest, or on_exhausted: deny",
+                )
+            ]
+        )
+    return Budget(
+        budget.scope,
+        budget.limit.nano_usd,
+        float(budget.limit.seconds),
+        budget.hard,
+        "deny" if exhausted == "deny" else "cheapest",
+    )
+
+
+def _with_defaults(deployment: Deployment, config: GatewayConfig) -> Deployment:
+    """What LiteLLM's sections say for all deployments, where one says nothing itself."""
+    general = {"timeout": config.attempt_timeout, "drop_params": config.litellm_settings.drop_params}
+    options = deployment.endpoint.options
+    missing = {name: value for name, value in general.items() if value is not None and name not in options}
+    if not missing:
+        return deployment
+    return replace(deployment, endpoint=replace(deployment.endpoint, options={**missing, **options}))
+
+
+def _from_file(config: GatewayConfig) -> list[object]:
+    allowed = []
+    problems: list[Problem] = []
+    for index, one in enumerate(config.plugins):
+        version = one.version
+        try:
+            version = _exact(one.name, one.dist, version)
+        except ValueError as error:
+            path = ("plugins", index, "version")
+            problems.append(config.locator.problem(path, str(error), "allow one version: 1.2.0"))
+        allowed.append(Allowed(name=one.name, dist=one.dist, version=version, options=one.options))
+    if problems:
+        raise ConfigurationError(problems=problems)
+    return load_allowed(allowed)
+
+
+def _exact(name: str, dist: str | None, version: str | None) -> str | None:
+    """The one installed version that a range allows; what is no range stays as it is.
+
+    Raises:
+        ValueError: It is no range, or the installed version is outside.
+    """
+    if version is None or not any(sign in version for sign in "<>~!*,"):
+        return version
+    try:
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    except ImportError:
+        raise ValueError(f"the range {version!r} needs the package packaging to be read") from None
+    try:
+        allowed = SpecifierSet(version)
+    except InvalidSpecifier:
+        raise ValueError(f"{version!r} is no range of versions") from None
+    there = [one for one in installed() if one.name == name and dist in (None, one.dist)]
+    for one in there:
+        if allowed.contains(one.version):
+            return one.version
+    found = ", ".join(f"{one.dist} {one.version}" for one in there) or "nothing of that name"
+    raise ValueError(f"allowed is {version}, installed is {found}")
