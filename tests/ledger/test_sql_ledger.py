@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from support.writers import processes, write_and_recover
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger import MemoryLedger, SqlLedger, open_ledger
+from llmgate_plugins.ledger.writer import Entry
 
 
 @pytest.fixture
@@ -37,6 +39,16 @@ def ledger(file: Path) -> Iterator[SqlLedger]:
 def pragma(ledger: SqlLedger, name: str) -> object:
     with ledger._tables._connection() as connection:
         return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+
+
+@contextmanager
+def in_one_transaction(ledger: SqlLedger) -> Iterator[None]:
+    """What is handed over in here is written together: the writer waits with a lesser task in hand."""
+    with ledger._writer.gate:
+        ledger._writer.put(Entry("flush", "flush"))
+        while ledger._writer._queue:
+            time.sleep(0.001)
+        yield
 
 
 # ---------------------------------------------------------------- opening
@@ -158,7 +170,7 @@ def test_an_acknowledged_row_is_in_the_file(ledger: SqlLedger, file: Path) -> No
 
 
 def test_a_row_that_cannot_be_written_fails_alone(ledger: SqlLedger) -> None:
-    with ledger._writer.gate:  # so that all of these come into one transaction
+    with in_one_transaction(ledger):
         good = [ledger.open_attempt(intent(f"good{n}")) for n in range(3)]
         too_large = ledger.open_attempt(intent("large", estimate=2**70))
         no_deployment = ledger.open_attempt(intent("broken", deployment=None))
@@ -174,6 +186,36 @@ def test_a_row_that_cannot_be_written_fails_alone(ledger: SqlLedger) -> None:
             pending.result(timeout=10)
     assert [row["call_id"] for row in ledger.attempts()] == ["good0", "good1", "good2"]
     assert len(ledger.calls()) == 1
+
+
+def test_rows_that_meet_in_one_transaction_keep_their_order(ledger: SqlLedger) -> None:
+    with in_one_transaction(ledger):
+        ledger.open_attempt(intent("b"))
+        pending = [ledger.settle_attempt("a", 1, settlement()), ledger.settle_attempt("b", 1, settlement())]
+        ledger.open_attempt(intent("a"))
+        pending.append(ledger.settle_attempt("a", 1, settlement()))
+        pending.append(ledger.settle_attempt("a", 1, settlement()))
+    assert [one.result(timeout=10) for one in pending] == [False, True, True, False]
+    with in_one_transaction(ledger):
+        early = ledger.settle_attempt("c", 1, settlement())
+        ledger.open_attempt(intent("c"))
+    assert early.result(timeout=10) is False
+    assert {row["call_id"]: row["status"] for row in ledger.attempts()} == {
+        "a": "success",
+        "b": "success",
+        "c": "intent",
+    }
+
+
+def test_a_writer_that_waits_keeps_no_error_of_the_last_call_alive(ledger: SqlLedger) -> None:
+    class Heavy(Exception):
+        pass
+
+    answer(ledger.close_call(record(error=Heavy("with a long traceback"))))
+    until = time.monotonic() + 5
+    while any(type(found) is Heavy for found in gc.get_objects()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 async def test_a_task_that_is_cancelled_while_it_waits_has_still_written(ledger: SqlLedger) -> None:

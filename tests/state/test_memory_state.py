@@ -52,7 +52,9 @@ def test_a_wall_clock_set_back_grants_no_window_twice(state: MemoryState, clock:
     assert isinstance(hold(state, "other", 1, 1, window=60), Grant)
     clock.wall = 6_001.0
     assert isinstance(hold(state, "tpm", 10, 10, window=60), Grant), "the new window is open already"
-    assert isinstance(hold(state, "tpm", 1, 10, window=60), Refusal)
+    refusal = hold(state, "tpm", 1, 10, window=60)
+    assert isinstance(refusal, Refusal)
+    assert refusal.retry_at == 6_120.0
     assert isinstance(hold(state, "other", 1, 1, window=60), Refusal)
 
 
@@ -101,6 +103,24 @@ def test_memory_does_not_grow_with_the_number_of_calls(state: MemoryState, clock
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after < 1.6 * before, "three times the calls, and about the same memory"
+
+
+def test_memory_does_not_grow_while_nothing_expires(state: MemoryState) -> None:
+    wanted = [Reservation(key="budget", amount=1, limit=10, window=DAY)]
+
+    def calls(count: int) -> None:
+        for number in range(count):
+            grant = state.reserve(wanted, ttl=3_600)
+            assert isinstance(grant, Grant)
+            state.release(grant.lease)
+            state.put("same", b"x", ttl=30 + number)
+
+    calls(500)
+    tracemalloc.start()
+    calls(20_000)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 100_000
 
 
 def test_state_is_opened_by_its_name() -> None:

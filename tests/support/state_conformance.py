@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import pytest
@@ -67,6 +69,20 @@ def hold(
 def lease_of(answer: Grant | Refusal) -> Lease:
     assert isinstance(answer, Grant), answer
     return answer.lease
+
+
+def run_together(works: Sequence[Callable[[], None]]) -> None:
+    """Run them in threads that take turns as often as Python can."""
+    workers = [threading.Thread(target=work) for work in works]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 class StateConformance:
@@ -316,11 +332,7 @@ class StateConformance:
                 if isinstance(slot, Grant):
                     settled(state.release(slot.lease))
 
-        workers = [threading.Thread(target=work, args=(n,)) for n in range(threads)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        run_together([partial(work, seed) for seed in range(threads)])
         assert over == []
         assert settled(state.spent("slots")) == (0, 0)
         assert settled(state.spent("budget", window=DAY)) == (sum(booked), 0)
@@ -333,10 +345,6 @@ class StateConformance:
         def work() -> None:
             won.extend(self.settle(state, lease, {"budget": 1}) for lease in leases)
 
-        workers = [threading.Thread(target=work) for _ in range(4)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        run_together([work] * 4)
         assert sum(won) == 50
         assert settled(state.spent("budget", window=DAY)) == (50, 0)
