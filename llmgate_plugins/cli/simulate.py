@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import threading
 import time
@@ -57,7 +58,7 @@ def simulate(port: int, names: tuple[str, ...], faults: tuple[str, ...], seed: i
         simulator = ProviderSimulator(seed=seed, port=port, on_request=_log_json if as_json else _log)
     except OSError as error:
         raise click.ClickException(
-            f"cannot listen on 127.0.0.1:{port}: {error.strerror}; try --port 0"
+            f"cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}; try --port 0"
         ) from None
     try:
         providers = [simulator.provider(name) for name in names]

@@ -1,4 +1,7 @@
-"""Simulated providers and the real clients that talk to them."""
+"""Simulated providers and the real clients that talk to them.
+
+The clients load no certificates: that is most of the time it takes to make one.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,22 @@ def provider(sim: ProviderSimulator) -> SimulatedProvider:
 
 @pytest.fixture
 def gpt(provider: SimulatedProvider) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=provider.openai_base_url, api_key="sk-test-key", max_retries=0) as client:
+    with openai.OpenAI(
+        base_url=provider.openai_base_url,
+        api_key="sk-test-key",
+        max_retries=0,
+        http_client=openai.DefaultHttpxClient(verify=False),
+    ) as client:
         yield client
 
 
 @pytest.fixture
 async def async_gpt(provider: SimulatedProvider) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=provider.openai_base_url, api_key="sk-test-key", max_retries=0
+        base_url=provider.openai_base_url,
+        api_key="sk-test-key",
+        max_retries=0,
+        http_client=openai.DefaultAsyncHttpxClient(verify=False),
     ) as client:
         yield client
 
@@ -39,7 +50,10 @@ async def async_gpt(provider: SimulatedProvider) -> AsyncIterator[openai.AsyncOp
 @pytest.fixture
 def claude(provider: SimulatedProvider) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(
-        base_url=provider.anthropic_base_url, api_key="sk-ant-key", max_retries=0
+        base_url=provider.anthropic_base_url,
+        api_key="sk-ant-key",
+        max_retries=0,
+        http_client=anthropic.DefaultHttpxClient(verify=False),
     ) as client:
         yield client
 
@@ -47,6 +61,9 @@ def claude(provider: SimulatedProvider) -> Iterator[anthropic.Anthropic]:
 @pytest.fixture
 async def async_claude(provider: SimulatedProvider) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(
-        base_url=provider.anthropic_base_url, api_key="sk-ant-key", max_retries=0
+        base_url=provider.anthropic_base_url,
+        api_key="sk-ant-key",
+        max_retries=0,
+        http_client=anthropic.DefaultAsyncHttpxClient(verify=False),
     ) as client:
         yield client

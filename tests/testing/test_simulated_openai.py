@@ -272,9 +272,12 @@ def test_the_responses_api_and_unknown_providers_are_not_found(
 ) -> None:
     with pytest.raises(openai.NotFoundError):
         gpt.responses.create(model="gpt-4o", input="Hi")
-    with openai.OpenAI(base_url=f"{sim.url}/nobody/v1", api_key="k", max_retries=0) as client:
-        with pytest.raises(openai.NotFoundError):
-            ask(client)
+    nobody = f"{sim.url}/nobody/v1"
+    with (
+        openai.OpenAI(base_url=nobody, api_key="k", max_retries=0) as client,
+        pytest.raises(openai.NotFoundError),
+    ):
+        ask(client)
 
 
 def test_images_are_accepted(gpt: openai.OpenAI) -> None:
