@@ -9,6 +9,7 @@ from llmgate_plugins.plugins.in_order import InOrder
 from llmgate_plugins.plugins.narrowing import Capabilities, ContextConstraints
 from llmgate_plugins.plugins.policies import Policies, Policy
 from llmgate_plugins.plugins.preferences import Cheapest, Fastest
+from llmgate_plugins.plugins.tracing import Tracing
 from llmgate_plugins.plugins.weighted import Weighted
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LedgerAccounting",
     "Policies",
     "Policy",
+    "Tracing",
     "Weighted",
     "default_plugins",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from concurrent.futures import Future
+from operator import attrgetter
 from typing import Any
 
 from llmgate_plugins.context import Context
@@ -22,6 +23,7 @@ _FACTS = (
     *("tenant", "team", "project", "user", "feature", "cohort", "environment"),
     *("region", "data_class", "policy"),
 )
+_facts_of = attrgetter(*_FACTS)
 
 
 class LedgerAccounting:
@@ -96,7 +98,8 @@ class LedgerAccounting:
 
 
 def _facts(context: Context) -> Mapping[str, str]:
-    labels = {name: value for name in _FACTS if (value := getattr(context, name)) is not None}
+    facts = zip(_FACTS, _facts_of(context), strict=True)
+    labels = {name: value for name, value in facts if value is not None}
     for name, value in context.extra.items():
         labels[f"extra:{name}"] = value
     return labels or EMPTY
