@@ -69,7 +69,7 @@ def rows(registration: Registration) -> list[dict[str, Any]]:
 
 def ends(registration: Registration) -> list[tuple[str, str]]:
     """(deployment, status) of each attempt row."""
-    return [(row["deployment_id"], row["status"]) for row in rows(registration)]
+    return [(row["deployment"], row["status"]) for row in rows(registration)]
 
 
 class Saw:

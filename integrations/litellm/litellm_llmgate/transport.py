@@ -1,0 +1,185 @@
+"""Plain calls through `litellm.completion`: every provider that LiteLLM speaks to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final
+
+import litellm
+from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.messages import from_message
+from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.secrets import Secret
+from llmgate_plugins.types import Attempt, Chunk, Deployment, Request, Response, ToolCall
+from llmgate_plugins.usage import usage_from_litellm
+
+from litellm_llmgate.answers import read_response
+
+__all__ = ["LiteLLMTransport"]
+
+_BOUND: Final = frozenset(
+    {
+        "api_base",
+        "api_key",
+        "api_version",
+        "base_url",
+        "client",
+        "custom_llm_provider",
+        "extra_headers",
+        "headers",
+        "model",
+        "organization",
+    }
+)
+"""Where a call goes and with which key is the deployment's alone."""
+
+
+class LiteLLMTransport:
+    """Sends one attempt to one deployment through LiteLLM. Thread-safe; serves any event loop.
+
+    Errors are LiteLLM's. Its retries and those of its clients are off, and keys are
+    revealed here and nowhere else.
+    """
+
+    def send(self, attempt: Attempt, request: Request) -> Response:
+        """Send and return the whole answer.
+
+        Raises:
+            openai.OpenAIError: As LiteLLM raises it.
+            ProviderError: What came is no answer.
+            ConfigurationError: The call names an address or a key.
+        """
+        words = _asked(attempt, request)
+        if request.operation == "embedding":
+            return read_response(litellm.embedding(**words), attempt, request)
+        return read_response(litellm.completion(**words), attempt, request)
+
+    async def asend(self, attempt: Attempt, request: Request) -> Response:
+        """The same for an event loop."""
+        words = _asked(attempt, request)
+        if request.operation == "embedding":
+            return read_response(await litellm.aembedding(**words), attempt, request)
+        return read_response(await litellm.acompletion(**words), attempt, request)
+
+    def open(self, attempt: Attempt, request: Request) -> Iterator[Chunk]:
+        """Send and yield the chunks; the connection is closed with the iterator."""
+        stream = litellm.completion(**_asked(attempt, request), stream=True)
+        try:
+            for piece in stream:
+                yield _chunk(piece)
+        finally:
+            close = getattr(stream.completion_stream, "close", None)
+            if close is not None:
+                with contextlib.suppress(Exception):  # it may be broken
+                    close()
+
+    async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[Chunk]:
+        """The same for an event loop."""
+        stream = await litellm.acompletion(**_asked(attempt, request), stream=True)
+        try:
+            async for piece in stream:
+                yield _chunk(piece)
+        finally:
+            await stream.aclose()
+
+    def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:  # noqa: ARG002 - as `Transport` has it
+        """A meter for one stream."""
+        return ChunkMeter()
+
+
+def _asked(attempt: Attempt, request: Request) -> dict[str, Any]:
+    refused = sorted(_BOUND & request.params.keys())
+    if refused:
+        raise ConfigurationError(
+            f"{', '.join(refused)} cannot be given with a call: address and key belong to the deployment"
+        )
+    deployment = attempt.deployment
+    words = {
+        **deployment.params,
+        **request.params,
+        **_reached(deployment),
+        "model": deployment.model,
+        "custom_llm_provider": deployment.provider,
+        "num_retries": 0,
+        "max_retries": 0,
+        "timeout": _timeout(attempt, request),
+    }
+    words.pop("stream", None)
+    if request.operation == "embedding":
+        words.setdefault("input", [])
+        return words
+    words["messages"] = [from_message(message) for message in request.messages]
+    if request.stream and _takes_stream_options(deployment):
+        words["stream_options"] = {**(words.get("stream_options") or {}), "include_usage": True}
+    return words
+
+
+def _reached(deployment: Deployment) -> dict[str, Any]:
+    """Address, key and client settings; the one place where secrets are revealed."""
+    endpoint = deployment.endpoint
+    found = {
+        name: _plain(value)
+        for name, value in endpoint.options.items()
+        if name not in ("timeout", "stream_timeout")
+    }
+    if endpoint.base_url is not None:
+        found["api_base"] = endpoint.base_url
+    if endpoint.api_key is not None:
+        found["api_key"] = endpoint.api_key.reveal()
+    if endpoint.headers:
+        found["extra_headers"] = {name: _plain(value) for name, value in endpoint.headers.items()}
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return value
+
+
+def _timeout(attempt: Attempt, request: Request) -> float | None:
+    """The shortest of what the call, the deployment and the request allow, in seconds."""
+    options = attempt.deployment.endpoint.options
+    limits = (
+        None if attempt.deadline is None else attempt.deadline - attempt.started,
+        (options.get("stream_timeout") if request.stream else None) or options.get("timeout"),
+        request.params.get("timeout"),
+        request.timeout,
+    )
+    return min((float(limit) for limit in limits if limit is not None), default=None)
+
+
+def _takes_stream_options(deployment: Deployment) -> bool:
+    names = litellm.get_supported_openai_params(
+        model=deployment.model, custom_llm_provider=deployment.provider
+    )
+    return "stream_options" in (names or ())
+
+
+def _chunk(piece: Any) -> Chunk:
+    report = getattr(piece, "usage", None)
+    usage = usage_from_litellm(report) if report is not None else None
+    if not piece.choices:
+        return Chunk(usage=usage, model=piece.model, native=piece)
+    choice = piece.choices[0]
+    delta = choice.delta
+    return Chunk(
+        text=delta.content or "",
+        reasoning=getattr(delta, "reasoning_content", None) or "",
+        tool_calls=tuple(
+            ToolCall(
+                id=call.id or "",
+                name=call.function.name or "",
+                arguments=call.function.arguments or "",
+                index=call.index or 0,
+            )
+            for call in getattr(delta, "tool_calls", None) or ()
+        ),
+        usage=usage,
+        finish_reason=choice.finish_reason,
+        model=piece.model,
+        native=piece,
+    )

@@ -1,0 +1,52 @@
+"""A simulator per test, and LiteLLM's global lists as they were before it."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import litellm
+import pytest
+from llmgate_plugins.testing import ProviderSimulator
+
+litellm.suppress_debug_info = True
+litellm.disable_aiohttp_transport = True  # its sessions are never closed and complain much later
+LISTS = (
+    "callbacks",
+    "success_callback",
+    "failure_callback",
+    "input_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+
+
+@pytest.fixture
+def sim():
+    with ProviderSimulator(seed=7) as simulator:
+        yield simulator
+
+
+@pytest.fixture(autouse=True)
+def _callbacks_of_this_test_only():
+    before = {name: list(getattr(litellm, name)) for name in LISTS}
+    yield
+    for name, value in before.items():
+        getattr(litellm, name)[:] = value
+
+LITELLMS_OWN_WARNINGS = (
+    "ignore:.*`ReadOnly` qualifier:UserWarning",
+    "ignore:Pydantic serializer warnings:UserWarning",
+    "ignore:Accessing the .model_:DeprecationWarning",
+    "ignore::ResourceWarning",  # it never closes its clients
+    "ignore:unclosed:pytest.PytestUnraisableExceptionWarning",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """What LiteLLM itself warns of does not fail our tests; its deprecations do."""
+    for item in items:
+        if item.path.parent.name == "litellm":
+            for warning in LITELLMS_OWN_WARNINGS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
