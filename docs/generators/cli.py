@@ -1,0 +1,47 @@
+"""`reference/cli.md`: every command's own help text."""
+
+from __future__ import annotations
+
+import click
+
+from generators.markdown import NOTICE
+
+__all__ = ["page"]
+
+WIDTH = 80
+
+
+def page() -> str:
+    """The page."""
+    from llmgate_plugins.cli import main
+
+    root = _command(main)
+    parts = [NOTICE, "", "# Command line", "", "Installed by `pip install 'llmgate-plugins[cli]'`.", ""]
+    for path, command in _walk(("llmgate",), root):
+        parts += [f"## {' '.join(path)}", "", f"```text\n{_help(path, command)}\n```", ""]
+    return "\n".join(parts)
+
+
+def _command(entry: object) -> click.Command:
+    """`main` is the command itself, or a function that runs it."""
+    if isinstance(entry, click.Command):
+        return entry
+    from llmgate_plugins import cli
+
+    return next(one for one in vars(cli).values() if isinstance(one, click.Group))
+
+
+def _walk(path: tuple[str, ...], command: click.Command) -> list[tuple[tuple[str, ...], click.Command]]:
+    found = [(path, command)]
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=path[-1])
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None and not inner.hidden:
+                found += _walk((*path, name), inner)
+    return found
+
+
+def _help(path: tuple[str, ...], command: click.Command) -> str:
+    context = click.Context(command, info_name=" ".join(path), terminal_width=WIDTH, max_content_width=WIDTH)
+    return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())

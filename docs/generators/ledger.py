@@ -1,0 +1,111 @@
+"""`reference/ledger.md`: the two tables of the ledger, column by column."""
+
+from __future__ import annotations
+
+from sqlalchemy import Table
+
+from generators.markdown import NOTICE, table
+from llmgate_plugins.ledger.schema import SCHEMA_VERSION, attempts, calls
+
+__all__ = ["page"]
+
+USAGE = {
+    "input_tokens": "Input tokens at full price.",
+    "cached_input_tokens": "Input tokens the provider's prompt cache served.",
+    "cache_write_tokens": "Input tokens written to that cache.",
+    "output_tokens": "Output tokens that are not reasoning.",
+    "reasoning_tokens": "Output tokens spent thinking.",
+    "estimated": "Whether tokens and cost are counted by llmgate, not reported by the provider.",
+}
+FACTS = {
+    "tenant": "Of the context, as are the next nine: set by the application, trusted.",
+    "team": "",
+    "project": "",
+    "user_id": "`Context.user`.",
+    "feature": "",
+    "cohort": "",
+    "environment": "",
+    "required_region": "`Context.region`: where the call had to be served.",
+    "data_class": "",
+    "policy": "The policy that the context named.",
+    "tags": "The caller's labels, untrusted. JSON.",
+    "extra": "`Context.extra`. JSON.",
+}
+ATTEMPTS = {
+    "call_id": "The call this attempt belongs to.",
+    "number": "1 for the call's first attempt. (call_id, number) is the key.",
+    "at": "Unix time when the row was written, before anything was sent.",
+    "alias": "The alias under which the deployment was chosen.",
+    "deployment": "Id of the deployment.",
+    "provider": "Its provider.",
+    "model": "Its model, as configured.",
+    "served_model": "The model that answered, by the provider's word.",
+    "region": "Where the deployment runs, if declared.",
+    "credential": "A short name of its key, safe to show. Never the key.",
+    "reason": "first, retry, next_deployment or fallback.",
+    "status": "intent (not settled), success, error, cancelled, abandoned; unknown: recovered after a crash.",
+    "error_class": "What kind of failure; see [classification](classification.md).",
+    "http_status": "HTTP status of the failure, if there was one.",
+    "finish_reason": "stop, length, tool_calls, content_filter ...",
+    **USAGE,
+    "estimate_nano_usd": "What it would probably cost, written before sending; what a crash is booked at.",
+    "cost_nano_usd": "What it cost, rounded up. 1 USD is 1,000,000,000.",
+    "price_source": "Where its price is from: config, litellm or genai-prices.",
+    "price_as_of": "Date or version of that source.",
+    "latency_s": "Seconds from begin to end.",
+    "first_token_s": "Seconds to the first content of a stream.",
+    **FACTS,
+}
+CALLS = {
+    "call_id": "The key; a UUIDv7 unless the application gave one.",
+    "at": "Unix time when the call began.",
+    "model": "The alias asked for.",
+    "operation": "chat or embedding.",
+    "stream": "Whether it was read chunk by chunk.",
+    "status": "success, answered (by a plugin or a cache, not sent), denied, error, cancelled, abandoned.",
+    "served_by": "Id of the deployment whose answer the caller got.",
+    "attempts": "How many attempts, skipped ones included.",
+    **USAGE,
+    "cost_nano_usd": "Of all attempts together.",
+    "latency_s": "Seconds from begin to end.",
+    "first_token_s": "Seconds from the call's begin to the first content of a stream.",
+    "denied_by": "The plugin that denied, answered or failed it.",
+    "reason": "The code of a denial.",
+    "error": "What the caller got instead of an answer.",
+    **FACTS,
+    "priority": "Of the context: 0 is lowest, 3 is critical.",
+    "problems": "What went wrong in plugins without stopping the call. JSON.",
+    "decision": "The decision record: who was considered, dropped, ranked, tried. JSON.",
+}
+
+HEAD = f"""{NOTICE}
+
+# Ledger
+
+One row per attempt, one row per call. The same columns stand in the rows of a ledger in memory
+(`gateway.services.ledger.attempts()`, `.calls()`) and in the SQLite file. Tables of version {SCHEMA_VERSION}.
+
+An attempt's row is written before the first byte leaves, with status `intent`, and settled exactly once.
+"""
+
+
+def page() -> str:
+    """The page. A column without a description is an error."""
+    return "\n".join([HEAD, _table(attempts, ATTEMPTS), "", _table(calls, CALLS), ""])
+
+
+def _table(found: Table, descriptions: dict[str, str]) -> str:
+    names = [column.name for column in found.columns]
+    missing, extra = set(names) - set(descriptions), set(descriptions) - set(names)
+    if missing or extra:
+        raise SystemExit(f"{found.name}: describe {sorted(missing)}, drop {sorted(extra)}")
+    rows = [
+        (
+            f"`{column.name}`",
+            str(column.type).lower(),
+            "yes" if column.nullable else "",
+            descriptions[column.name],
+        )
+        for column in found.columns
+    ]
+    return f"## Table `{found.name}`\n\n" + table(("column", "type", "may be null", "what"), rows)
