@@ -43,7 +43,8 @@ class _CrossCheck:
         self.at = config.locator.problem
         self.aliases = config.alias_map()
         self.ids = {d.model_info.id for d in config.model_list if d.model_info.id}
-        self.known = {*config.model_names, *self.aliases, *self.ids}
+        self.names = set(config.model_names)
+        self.known = {*self.names, *self.aliases, *self.ids}
         self.registered = registered_providers(config)
         self.wildcards = [d for d in config.model_list if d.is_wildcard]
 
@@ -151,14 +152,14 @@ class _CrossCheck:
         for path, names, severity in self._alias_sections():
             for name, target in names.items():
                 here = (*path, name)
-                if name in self.config.model_names:
+                if name in self.names:
                     yield self.at(
                         here,
-                        f"alias {name!r} hides the model_name of the same name",
+                        f"alias {name!r} has the name of a model_name, which wins",
                         "rename one of them",
                         severity=severity,
                     )
-                if self.aliases[name] == name or self._loops(name):
+                elif self._loops(name):
                     yield self.at(here, f"alias {name!r} leads back to itself", "let it lead to a model_name")
                 elif not self.serves(target):
                     remedy = closest(target, self.known) or "name a model_name of model_list"
@@ -171,7 +172,7 @@ class _CrossCheck:
         yield ("litellm_settings", "model_alias_map"), config.litellm_settings.model_alias_map, _LITELLM
 
     def _loops(self, name: str) -> bool:
-        return self.aliases[name] in self.aliases
+        return self.aliases[name] in self.aliases  # a chain that ends nowhere ends in itself
 
     def _fallback_names(self) -> Iterator[Problem]:
         for path, fallbacks, severity in self._fallback_sections():
@@ -207,11 +208,11 @@ class _CrossCheck:
                 yield self.at((*path, index), f"falls back to nothing: no {target!r}", remedy)
 
     def _fallback_loops(self) -> Iterator[Problem]:
-        """Each alias is tried at most once per call, so a loop ends; it may still not be meant."""
+        """LiteLLM files often let two aliases stand in for each other; each is tried once per call."""
         named, told = self.config.named_fallbacks(), set[str]()
-        for path, fallbacks, _ in self._fallback_sections():
+        for path, fallbacks, severity in self._fallback_sections():
             for source in fallbacks:
-                if path[-1] != "fallbacks" or source in told:
+                if path[-1] != "fallbacks" or source in told:  # the other kinds are not followed on
                     continue
                 loop = _loop_through(source, named)
                 if len(loop) > 1:
@@ -220,8 +221,8 @@ class _CrossCheck:
                     yield self.at(
                         (*path, source),
                         f"fallbacks run in a circle: {chain}",
-                        "fine if meant: each is tried once per call",
-                        severity="warning",
+                        "drop one of them",
+                        severity=severity,
                     )
 
     def _policies(self) -> Iterator[Problem]:

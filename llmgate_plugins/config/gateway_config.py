@@ -181,12 +181,17 @@ class GatewayConfig(Section):
         return {name: override.model_dump(exclude_none=True) for name, override in self.prices.items()}
 
     def alias_map(self) -> dict[str, str]:
-        """Other name -> alias, from all sections, chains followed to their end."""
-        direct = {
+        """Other name -> alias, from all sections, chains followed to their end.
+
+        A name that `model_list` has too is left out: there the deployments win.
+        """
+        written = {
             **self.litellm_settings.model_alias_map,
             **self.router_settings.model_group_alias,
             **self.aliases,
         }
+        names = set(self.model_names)
+        direct = {name: target for name, target in written.items() if name not in names}
         resolved = {}
         for name in direct:
             target, seen = direct[name], {name}

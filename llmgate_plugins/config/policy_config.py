@@ -77,7 +77,7 @@ class PolicyConfig(Section):
 class Degrade(Section):
     """Go on, but differently."""
 
-    prefer: Preference = Field(description="What to prefer from then on.")
+    prefer: Literal["cheapest"] = Field(description="What to prefer from then on: cheapest.")
 
 
 def _shape(value: Any) -> str:
@@ -125,7 +125,9 @@ class PluginConfig(Section):
 
     name: Name = Field(description="Name of its entry point in the group `llmgate`.")
     dist: Name | None = Field(None, description="The distribution it must come from.")
-    version: Text | None = Field(None, description='The exact version that distribution must have: "1.2.0".')
+    version: Text | None = Field(
+        None, description='The version that distribution must have: "1.2.0" or ">=1.2,<2".'
+    )
     options: Mapping[str, Free] = Field(
         default_factory=dict, description="What it is made with; secrets as references."
     )

@@ -39,10 +39,11 @@ def _mend_entry(entries: list[Any], path: Path) -> None:
     entry = entries[index]
     _remove(entry, inner)
     for needed, stand_in in _STAND_INS.items():
-        holder = entry
+        holder: Any = entry
         for step in needed[:-1]:
-            holder = holder[step]
-        if needed[-1] not in holder or inner == needed:
+            holder = holder.get(step)
+        # What is no mapping has a mistake of its own, and its turn comes.
+        if isinstance(holder, dict) and (needed[-1] not in holder or inner == needed):
             holder[needed[-1]] = _copied(stand_in)
 
 

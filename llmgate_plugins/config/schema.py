@@ -15,6 +15,9 @@ def config_schema() -> dict[str, Any]:
     schema = GatewayConfig.model_json_schema(mode="validation")
     for name, what in FOREIGN_SECTIONS.items():
         schema["properties"][name] = {"description": f"{what}; no meaning here, ignored.".capitalize()}
+    # A plain name is short for {name: ...}; the reader turns it before pydantic looks.
+    plugins = schema["properties"]["plugins"]
+    plugins["items"] = {"anyOf": [{"type": "string", "minLength": 1}, plugins["items"]]}
     # LiteLLM's own settings pass, whatever they are: they are ignored with a note.
     for name in ("RouterSettings", "LiteLLMSettings"):
         schema["$defs"][name]["additionalProperties"] = True

@@ -13,10 +13,12 @@ from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.types import Deployment, Price
 
+LISTED = Price(input=100, cached_input=50, cache_write=100, output=400, source="litellm")
+
 
 @dataclass(frozen=True)
 class Card:
-    price: Price | None = Price(input=100, cached_input=50, cache_write=100, output=400, source="litellm")
+    price: Price | None = LISTED
     context_window: int | None = 128_000
     max_output: int | None = 4_096
     capabilities: frozenset[str] = frozenset({"tools"})
@@ -197,7 +199,7 @@ def test_price_and_size_come_from_the_catalogue_and_what_is_written_wins() -> No
         ),
         cards=cards,
     )
-    assert (known.price, known.context_window, known.max_output) == (Card().price, 128_000, 4_096)
+    assert (known.price, known.context_window, known.max_output) == (LISTED, 128_000, 4_096)
     assert known.capabilities == {"tools"}
     assert priced.price is not None
     assert (priced.price.input, priced.price.cached_input, priced.price.output) == (10**9, 250_000_000, 400)

@@ -12,8 +12,20 @@ from llmgate_plugins.config.quantities import SpendingLimit, parse_duration, par
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
-    [("500ms", 0.5), ("30s", 30), ("2m", 120), ("1h", 3600), ("1d", 86400), ("1h30m", 5400), ("1.5s", 1.5)]
-    + [(" 2 m ", 120), (30, 30), (0.25, 0.25), ("30", 30), ("1m 30s", 90)],
+    [
+        ("500ms", 0.5),
+        ("30s", 30),
+        ("2m", 120),
+        ("1h", 3600),
+        ("1d", 86400),
+        ("1h30m", 5400),
+        ("1.5s", 1.5),
+        (" 2 m ", 120),
+        (30, 30),
+        (0.25, 0.25),
+        ("30", 30),
+        ("1m 30s", 90),
+    ],
 )
 def test_a_duration_is_read_in_seconds(written: Any, seconds: float) -> None:
     assert parse_duration(written) == pytest.approx(seconds)
@@ -21,8 +33,27 @@ def test_a_duration_is_read_in_seconds(written: Any, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["", "soon", "-1s", "0", 0, -5, "1h30", "30 30", "30sec", True, None, [], "9999999d", float("inf")]
-    + [float("nan"), 10**400, "s", "1..5s", "１s" * 0 + "1e3s"],
+    [
+        "",
+        "soon",
+        "-1s",
+        "0",
+        0,
+        -5,
+        "1h30",
+        "30 30",
+        "30sec",
+        True,
+        None,
+        [],
+        "9999999d",
+        float("inf"),
+        float("nan"),
+        10**400,
+        "s",
+        "1..5s",
+        "1e3s",
+    ],
 )
 def test_what_is_no_duration_is_refused(written: Any) -> None:
     with pytest.raises(PydanticCustomError, match="duration"):
@@ -58,11 +89,12 @@ def test_a_spending_limit_is_exact_nano_dollars_per_window(written: str, nano: i
         [],
         "",
         "x" * 1000,
-    ]
-    + ["0.0000000001 USD/day", "1e9 USD/day"],
+        "0.0000000001 USD/day",
+        "1e9 USD/day",
+    ],
 )
 def test_what_is_no_spending_limit_is_refused(written: Any) -> None:
-    with pytest.raises(PydanticCustomError, match="USD|limit"):
+    with pytest.raises(PydanticCustomError, match=r"USD|limit"):
         parse_limit(written)
 
 

@@ -21,7 +21,8 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 OWN = """\
 model_list:
   - model_name: fast
-    litellm_params: {model: openai/gpt-4o-mini, api_key: os.environ/OPENAI_API_KEY, input_cost_per_token: "1e-6"}
+    litellm_params:
+      {model: openai/gpt-4o-mini, api_key: os.environ/OPENAI_API_KEY, input_cost_per_token: "1e-6"}
     model_info: {region: us, tier: 1}
   - model_name: fast
     litellm_params: {model: anthropic/claude-haiku-4-5, timeout: 30, rpm: os.environ/RPM}

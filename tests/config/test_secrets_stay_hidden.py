@@ -32,7 +32,8 @@ model_list:
       extra_body: {{inner: [{{password: {CANARY}-nested}}]}}
       proxy: http://user:{CANARY}-proxy@host
       token: 47110815
-    model_info: {{webhook_secret: {CANARY}-info, url: "https://h/?key={CANARY}-query", note: sk-{CANARY}-shape0}}
+    model_info:
+      {{webhook_secret: {CANARY}-info, url: "https://h/?key={CANARY}-query", note: sk-{CANARY}-shape0}}
 credential_list:
   - credential_name: lent
     credential_values: {{api_key: {CANARY}-lent}}
