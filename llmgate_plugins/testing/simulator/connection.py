@@ -35,7 +35,10 @@ class Incoming:
 
 
 class Connection:
-    """Reads requests from a socket and writes answers, whole, in pieces, or broken."""
+    """Reads requests from a socket and writes answers, whole, in pieces, or broken.
+
+    A client that shuts down its sending half before it has its answer counts as gone.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
