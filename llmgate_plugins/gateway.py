@@ -7,14 +7,13 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequen
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmgate_plugins._drivers import adrive, drive
 from llmgate_plugins._engine.effects import Open, Send
 from llmgate_plugins._engine.flight import Core, Flight, Steps
 from llmgate_plugins._engine.pipeline import admit, carry_out, dismiss, whole_call
 from llmgate_plugins._registry import Registry
-from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.classification import classify
 from llmgate_plugins.context import Call, Context, current_context
 from llmgate_plugins.errors import ConfigurationError
@@ -40,6 +39,9 @@ from llmgate_plugins.state import MemoryState
 from llmgate_plugins.transport import Transport
 from llmgate_plugins.types import EMPTY, Attempt, Deployment, Failure, Message, Price, Request, Response
 from llmgate_plugins.usage import estimate_usage
+
+if TYPE_CHECKING:
+    from llmgate_plugins.catalog import Catalog
 
 __all__ = ["Gateway", "Open", "Send"]
 
@@ -97,7 +99,7 @@ class Gateway:
         self.registry: Final = Registry((*plugins, *(default_plugins() if defaults else ())))
         self.transport: Final = transport
         self.deadline: Final = deadline
-        self.catalog: Final = catalog or Catalog()
+        self._catalog = catalog
         self._decisions: deque[DecisionRecord] = deque(maxlen=KEPT_DECISIONS)
         self._core: Final = Core(
             hooks=self.registry.hooks,
@@ -308,6 +310,15 @@ class Gateway:
     def deployments(self) -> Mapping[str, Deployment]:
         """Every deployment by its id."""
         return self.routes.by_id
+
+    @property
+    def catalog(self) -> Catalog:
+        """Prices and capabilities by model; opened when first needed."""
+        if self._catalog is None:
+            from llmgate_plugins.catalog import Catalog  # a third of the import time; calls seldom need it
+
+            self._catalog = Catalog()
+        return self._catalog
 
     @property
     def plugins(self) -> tuple[tuple[str, object], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Awaitable, Mapping, Sequence
@@ -75,6 +74,8 @@ class SystemSleeper:
         time.sleep(seconds)
 
     async def asleep(self, seconds: float) -> None:
+        import asyncio  # not needed to import the package
+
         await asyncio.sleep(seconds)
 
 

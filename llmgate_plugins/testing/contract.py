@@ -208,9 +208,8 @@ class Stage:
     def books_balance(self) -> bool:
         """Whether the sum of all attempts is the sum of all calls."""
         ledger = self.gateway.services.ledger
-        return sum(row["cost_nano_usd"] for row in ledger.attempts()) == sum(
-            row["cost_nano_usd"] for row in ledger.calls()
-        )
+        attempts = sum(int(row["cost_nano_usd"]) for row in ledger.attempts())
+        return attempts == sum(int(row["cost_nano_usd"]) for row in ledger.calls())
 
 
 def _decision(told: Told) -> tuple[Any, ...]:
