@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 
 import pytest
-from support.state_conformance import DAY, ManualClock, StateConformance, hold
+from support.state_conformance import DAY, ManualClock, StateConformance, hold, run_together
 
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.services import Grant, Lease, Refusal, Reservation
@@ -80,7 +81,7 @@ def test_the_window_of_now_always_ends_after_now(
 def test_memory_does_not_grow_with_the_number_of_calls(state: MemoryState, clock: ManualClock) -> None:
     def calls(count: int) -> None:
         for number in range(count):
-            clock.advance(0.05)
+            clock.advance(0.5)
             grant = state.reserve(
                 (
                     Reservation(key=f"user:{number}", amount=1, limit=5, window=60.0),
@@ -95,14 +96,29 @@ def test_memory_does_not_grow_with_the_number_of_calls(state: MemoryState, clock
             state.put("same", b"x", ttl=30 + number % 7)
             state.add(f"count:{number}", ttl=30)
 
-    calls(15_000)
+    calls(3_000)
     tracemalloc.start()
-    calls(15_000)
+    calls(3_000)
     before, _ = tracemalloc.get_traced_memory()
-    calls(30_000)
+    calls(6_000)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after < 1.6 * before, "three times the calls, and about the same memory"
+
+
+def test_no_thread_comes_between_the_check_of_a_limit_and_the_hold(state: MemoryState) -> None:
+    class SlowLimit(int):
+        def __lt__(self, other: int) -> bool:
+            time.sleep(0.002)  # lets every other thread look at the same moment
+            return int.__lt__(self, other)
+
+    granted: list[bool] = []
+
+    def work() -> None:
+        granted.append(isinstance(hold(state, "budget", 1, SlowLimit(3)), Grant))
+
+    run_together([work] * 10)
+    assert sum(granted) == 3
 
 
 def test_memory_does_not_grow_while_nothing_expires(state: MemoryState) -> None:

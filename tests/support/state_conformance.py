@@ -19,7 +19,7 @@ import pytest
 
 from llmgate_plugins.services import Grant, Lease, Refusal, Reservation, State
 
-__all__ = ["DAY", "ManualClock", "StateConformance", "hold", "settled"]
+__all__ = ["DAY", "ManualClock", "StateConformance", "hold", "run_together", "settled"]
 
 DAY = 86_400.0
 START = 1_800_000_000.0  # 30,000 seconds before the end of a day
