@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import inspect
 import os
+import warnings
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 import pytest
+
 from llmgate_plugins.testing import ProviderSimulator
 
 litellm.suppress_debug_info = True
@@ -29,11 +34,29 @@ def sim():
 
 
 @pytest.fixture(autouse=True)
-def _callbacks_of_this_test_only():
+async def _traces_of_this_test_are_removed():
     before = {name: list(getattr(litellm, name)) for name in LISTS}
     yield
     for name, value in before.items():
         getattr(litellm, name)[:] = value
+    kept = litellm.in_memory_llm_clients_cache
+    for client in list(kept.cache_dict.values()):
+        for one in (client, getattr(client, "client", None)):
+            close = getattr(one, "aclose", None) or getattr(one, "close", None)
+            closing = close() if close is not None else None
+            if inspect.isawaitable(closing):
+                with contextlib.suppress(RuntimeError):  # of another loop, which is closed
+                    await closing
+    kept.flush_cache()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _what_litellm_never_closes_is_dropped_quietly():
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
 
 LITELLMS_OWN_WARNINGS = (
     "ignore:.*`ReadOnly` qualifier:UserWarning",

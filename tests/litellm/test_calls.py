@@ -7,9 +7,10 @@ import time
 import litellm
 import pytest
 from litellm.exceptions import GuardrailRaisedException
+from support.litellm_routers import FACES, HELLO, ask, ends, entry, registered, rows
+
 from llmgate_plugins import Drop, Gateway, HookFailed, Ranking, RequestDenied, hookimpl
 from llmgate_plugins.testing import Fault
-from support.litellm_routers import FACES, HELLO, ask, ends, entry, registered, rows
 
 SERVER_ERROR = Fault("server")
 
@@ -166,7 +167,11 @@ async def test_a_denial_reaches_nobody_and_is_neither_retried_nor_fallen_back_on
     with pytest.raises(GuardrailRaisedException) as caught:
         await ask(face, router, "fast")
     assert isinstance(caught.value, RequestDenied)
-    assert (caught.value.reason, caught.value.code, caught.value.plugin) == ("not on a Sunday", "sunday", "No")
+    assert (caught.value.reason, caught.value.code, caught.value.plugin) == (
+        "not on a Sunday",
+        "sunday",
+        "No",
+    )
     assert caught.value.status_code == 403
     assert str(caught.value) == "not on a Sunday"
     assert (no.asked, len(one.requests), len(other.requests)) == (1, 0, 0)
@@ -192,7 +197,7 @@ async def test_a_plugins_bug_is_not_retried_as_if_a_provider_had_failed(sim, fac
         fallbacks=[{"fast": ["strong"]}],
         num_retries=3,
     )
-    with pytest.raises(HookFailed, match="Buggy.*narrow_deployments.*oh") as caught:
+    with pytest.raises(HookFailed, match=r"Buggy.*narrow_deployments.*oh") as caught:
         await ask(face, router, "fast")
     assert isinstance(caught.value, GuardrailRaisedException)
     assert (buggy.asked, len(one.requests), len(other.requests)) == (1, 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import uuid
 from typing import Any
@@ -27,11 +28,12 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
     Raises:
         ProviderError: It holds no choice at all.
     """
-    usage = usage_from_litellm(getattr(answer, "usage", None) or {})
+    fields = answer.get if isinstance(answer, dict) else functools.partial(_field, answer)
+    usage = usage_from_litellm(fields("usage") or {})
     hidden = getattr(answer, "_hidden_params", None)
     if isinstance(hidden, dict) and hidden.get("cache_hit") is True:
         usage = FREE
-    model = getattr(answer, "model", None)
+    model = fields("model")
     if request.operation != "chat":
         return Response(
             source=NO_MESSAGE,
@@ -84,6 +86,10 @@ def native_answer(response: Response, sent: Response | None, request: Request) -
         ],
         usage=litellm_usage(usage),
     )
+
+
+def _field(answer: Any, name: str) -> Any:
+    return getattr(answer, name, None)
 
 
 def litellm_usage(usage: Usage | None) -> LiteLLMUsage:

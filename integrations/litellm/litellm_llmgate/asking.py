@@ -6,18 +6,35 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.messages import from_message, to_message
 from llmgate_plugins.types import EMPTY, LazyMessages, Message, Request
 
-__all__ = ["OPERATIONS", "request_of", "written_back"]
+__all__ = ["operation_of", "request_of", "written_back"]
 
 OPERATIONS: Final[Mapping[str, str]] = {
     "_acompletion": "chat",
     "_completion": "chat",
     "_aembedding": "embedding",
     "_embedding": "embedding",
+    "_atext_completion": "text",
 }
 """LiteLLM's own functions that make one attempt, and what they are for."""
+
+_GENERIC: Final = "_ageneric_api_call_with_fallbacks"
+"""How the functions begin that make one attempt of an endpoint of another shape."""
+_ENDPOINTS: Final[Mapping[str, str]] = {
+    "aresponses": "responses",
+    "anthropic_messages": "messages",
+    "aanthropic_messages": "messages",
+}
+_CONVERSATION: Final[Mapping[str, str]] = {
+    "chat": "messages",
+    "messages": "messages",
+    "text": "prompt",
+    "responses": "input",
+}
+"""Operation -> the argument that holds what is said."""
 
 PARAMS: Final = frozenset(
     [
@@ -28,26 +45,33 @@ PARAMS: Final = frozenset(
         "function_call",
         "functions",
         "input",
+        "instructions",
         "logit_bias",
         "logprobs",
         "max_completion_tokens",
+        "max_output_tokens",
         "max_tokens",
         "modalities",
         "n",
         "parallel_tool_calls",
         "prediction",
         "presence_penalty",
+        "prompt",
         "prompt_cache_key",
         "prompt_cache_retention",
+        "reasoning",
         "reasoning_effort",
         "response_format",
         "safety_identifier",
         "seed",
         "service_tier",
         "stop",
+        "stop_sequences",
         "store",
         "stream_options",
+        "system",
         "temperature",
+        "text",
         "thinking",
         "tool_choice",
         "tools",
@@ -69,12 +93,22 @@ _SECRET: Final = re.compile(r"key|token|secret|passw|authoriz|credential|cookie"
 _LONGEST_TAG: Final = 256
 
 
+def operation_of(function: Any, kwargs: Mapping[str, Any]) -> str | None:
+    """What this function of LiteLLM's makes an attempt of; None for what the gateway leaves alone."""
+    name = getattr(function, "__name__", "")
+    if name.startswith(_GENERIC):
+        return _ENDPOINTS.get(getattr(kwargs.get("original_generic_function"), "__name__", ""))
+    return OPERATIONS.get(name)
+
+
 def request_of(operation: str, kwargs: Mapping[str, Any], native: Any) -> Request:
     """The neutral request in the keyword arguments of one of LiteLLM's calls."""
-    messages = kwargs.get("messages")
+    said = kwargs.get(_CONVERSATION.get(operation, ""))
+    if isinstance(said, str):
+        said = [{"role": "user", "content": said}]
     return Request(
         model=kwargs["model"],
-        messages=LazyMessages(messages, _message) if operation == "chat" and messages else (),
+        messages=LazyMessages(said, _message) if isinstance(said, Sequence) and said else (),
         params={name: value for name, value in kwargs.items() if name in PARAMS and value is not None},
         tags=tags_of(kwargs),
         stream=operation == "chat" and kwargs.get("stream") is True,
@@ -84,13 +118,26 @@ def request_of(operation: str, kwargs: Mapping[str, Any], native: Any) -> Reques
 
 
 def written_back(asked: Request, admitted: Request, kwargs: dict[str, Any]) -> None:
-    """Carry what a policy changed into the keyword arguments of LiteLLM's call."""
-    if admitted.messages is not asked.messages:
-        kwargs["messages"] = [_native(message) for message in admitted.messages]
+    """Carry what a policy changed into the keyword arguments of LiteLLM's call.
+
+    Raises:
+        ConfigurationError: This endpoint has no place for the messages that a policy wants.
+    """
     if admitted.params is not asked.params:
         for name in asked.params.keys() - admitted.params.keys():
             kwargs.pop(name, None)
         kwargs.update(admitted.params)
+    if admitted.messages is asked.messages:
+        return
+    place = _CONVERSATION.get(asked.operation)
+    if place == "messages":
+        kwargs[place] = [_native(message) for message in admitted.messages]
+    elif place is not None and isinstance(kwargs.get(place), str) and len(admitted.messages) == 1:
+        kwargs[place] = admitted.messages[0].text
+    else:
+        raise ConfigurationError(
+            f"a policy changed the messages of a {asked.operation!r} call, which has none"
+        )
 
 
 def tags_of(kwargs: Mapping[str, Any]) -> Mapping[str, str]:
@@ -116,7 +163,10 @@ def tags_of(kwargs: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _message(native: Any) -> Message:
-    return to_message(native if isinstance(native, Mapping) else native.model_dump(exclude_none=True))
+    plain = native if isinstance(native, Mapping) else native.model_dump(exclude_none=True)
+    if not isinstance(plain.get("role"), str):  # the Responses API also lists calls and results without one
+        return Message(role="user", content=str(plain.get("output") or ""), native=native)
+    return to_message(plain)
 
 
 def _native(message: Message) -> Any:

@@ -7,6 +7,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from litellm.litellm_core_utils.asyncify import run_async_function
 
 from litellm_llmgate import _compat
 from litellm_llmgate.answers import native_answer
-from litellm_llmgate.asking import OPERATIONS
+from litellm_llmgate.asking import operation_of
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.errors import for_litellm
 from litellm_llmgate.router_transport import HostCall, RouterTransport
@@ -28,6 +29,9 @@ from llmgate_plugins.types import NANO, Deployment, Request
 __all__ = ["Registration", "gateway_of", "register"]
 
 log = logging.getLogger("llmgate.litellm")
+
+proxy_context: ContextVar[Context | None] = ContextVar("litellm_llmgate_proxy_context", default=None)
+"""Who is calling by the proxy's own authentication. Wins over `use_context`."""
 
 MARK = "_llmgate_registration"
 """The attribute of a router that has a gateway."""
@@ -82,7 +86,7 @@ class Registration:
         self._install(router)
         setattr(router, MARK, self)
         log.info(
-            "llmgate is at work in this router: %d deployments; unless a plugin ranks, %s decides; plugins: %s",
+            "llmgate is at work here: %d deployments; unless a plugin ranks, %s decides; plugins: %s",
             len(_compat.entries(router)),
             _compat.strategy_name(router),
             ", ".join(name for name, _ in gateway.plugins),
@@ -159,7 +163,7 @@ class Registration:
 
         @functools.wraps(make_call)
         async def gated_call(original_function: Any, *args: Any, **kwargs: Any) -> Any:
-            operation = OPERATIONS.get(getattr(original_function, "__name__", ""))
+            operation = operation_of(original_function, kwargs)
             if operation is None:
                 return await make_call(original_function, *args, **kwargs)
             return await make_call(self._through_gateway(original_function, operation), *args, **kwargs)
@@ -171,7 +175,7 @@ class Registration:
 
         @functools.wraps(with_retries)
         async def once(*args: Any, **kwargs: Any) -> Any:
-            if getattr(kwargs.get("original_function"), "__name__", "") in OPERATIONS:
+            if operation_of(kwargs.get("original_function"), kwargs) is not None:
                 kwargs["num_retries"] = 0
             return await with_retries(*args, **kwargs)
 
@@ -182,7 +186,7 @@ class Registration:
 
         @functools.wraps(sync_call)
         def with_context(*args: Any, **kwargs: Any) -> Any:
-            context = current_context()
+            context = self._context()
 
             async def enter() -> Any:
                 with use_context(context):
@@ -255,7 +259,7 @@ class Registration:
         return carried
 
     def _context(self) -> Context:
-        return current_context()
+        return proxy_context.get() or current_context()
 
     def _noted(self, answer: Any, request: Request) -> Any:
         """Say in LiteLLM's hidden parameters what became of the call."""

@@ -115,7 +115,7 @@ class RouterTransport:
             entries = [host.entries[deployment.id] for deployment in deployments]
             kwargs = dict(host.narrowed)
             try:
-                picked = await self._own.pick_among(entries, host.group, kwargs, **_asked(request, kwargs))
+                picked = await self._own.pick_among(entries, host.group, kwargs, **_asked(kwargs))
             except Exception:
                 _raise_primary(call)
                 raise
@@ -129,7 +129,7 @@ class RouterTransport:
         left = {deployment.id for deployment in deployments}
         kwargs["_excluded_deployment_ids"] = [name for name in host.entries if name not in left]
         try:
-            picked = self._own.pick_now(model=host.group, request_kwargs=kwargs, **_asked(request, kwargs))
+            picked = self._own.pick_now(model=host.group, request_kwargs=kwargs, **_asked(kwargs))
         except Exception:
             _raise_primary(call)
             raise
@@ -147,7 +147,7 @@ class RouterTransport:
         written_back(host.asked, request, kwargs)
         kwargs["model"] = alias
         host.before = dict(kwargs)
-        return host, kwargs, _asked(request, kwargs)
+        return host, kwargs, _asked(kwargs)
 
     def _listed(self, host: HostCall, group: str, found: Any, kwargs: dict[str, Any]) -> Sequence[Deployment]:
         """Remember the entries behind the deployments: the pick and the pin need them."""
@@ -258,11 +258,11 @@ class RouterTransport:
         return host.sent
 
 
-def _asked(request: Request, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a selection, besides model and the call's own."""
     return {
-        "messages": kwargs.get("messages") if request.operation == "chat" else None,
-        "input": kwargs.get("input") if request.operation == "embedding" else None,
+        "messages": kwargs.get("messages"),
+        "input": kwargs.get("input"),
         "specific_deployment": kwargs.get("specific_deployment"),
     }
 

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 import litellm
+
+from litellm_llmgate.answers import read_response
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.messages import from_message
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Request, Response, ToolCall
 from llmgate_plugins.usage import usage_from_litellm
-
-from litellm_llmgate.answers import read_response
 
 __all__ = ["LiteLLMTransport"]
 

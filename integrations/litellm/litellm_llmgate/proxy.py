@@ -1,0 +1,169 @@
+"""The LiteLLM proxy's hooks. In its config.yaml: `callbacks: ["litellm_llmgate.proxy.gateway"]`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from litellm.integrations.custom_logger import CustomLogger
+
+from litellm_llmgate.registration import MARK, Registration, proxy_context, register
+from llmgate_plugins import Gateway
+from llmgate_plugins.context import Context
+from llmgate_plugins.errors import ConfigurationError, Problem
+
+__all__ = ["ProxyGateway", "gateway"]
+
+log = logging.getLogger("llmgate.litellm")
+
+VARIABLE: Final = "LLMGATE_CONFIG"
+FILE: Final = "llmgate.yaml"
+HOOKS: Final = ("async_pre_call_hook", "async_post_call_response_headers_hook")
+_FACTS: Final = frozenset(Context.__dataclass_fields__) - {"extra", "priority"}
+
+gateway: ProxyGateway
+"""The one instance of this process, made when the proxy first asks for it."""
+
+
+class ProxyGateway(CustomLogger):  # type: ignore[misc]
+    """Puts the gateway into the proxy's router, and tells it who is calling.
+
+    LiteLLM runs hooks only where the instance's own class defines them: do not subclass.
+
+    Args:
+        gateway: The gateway.
+        source: The configuration file, for messages.
+    """
+
+    def __init__(self, gateway: Gateway, source: str) -> None:
+        super().__init__()
+        self.gateway = gateway
+        self.source = source
+        self.registration: Registration | None = None
+        self.self_check()
+
+    def self_check(self) -> None:
+        """Say in the log that LiteLLM will run the hooks.
+
+        Raises:
+            ConfigurationError: It will not.
+        """
+        missing = [name for name in HOOKS if name not in type(self).__dict__]
+        if missing:
+            raise ConfigurationError(
+                f"{type(self).__name__} does not define {', '.join(missing)} itself, so LiteLLM would never "
+                "run it and every request would pass unseen; use litellm_llmgate.proxy.gateway as it is"
+            )
+        names = ", ".join(name for name, _ in self.gateway.plugins)
+        log.warning("llmgate is ready: %s; plugins: %s", self.source, names)
+
+    def attach(self) -> Registration | None:
+        """Register the gateway on the proxy's router: the first time, and when the router is a new one."""
+        from litellm.proxy import proxy_server
+
+        router = proxy_server.llm_router
+        if router is None:
+            return None
+        if self.registration is None or self.registration.router is not router:
+            existing: Registration | None = getattr(router, MARK, None)
+            self.registration = existing or register(router, self.gateway)
+            log.warning("llmgate is at work in the proxy's router")
+        return self.registration
+
+    async def async_pre_call_hook(
+        self,
+        user_api_key_dict: Any,
+        cache: Any,  # noqa: ARG002 - LiteLLM passes them by name
+        data: Any,  # noqa: ARG002
+        call_type: str,  # noqa: ARG002
+    ) -> None:
+        """Before each request is routed."""
+        self.attach()
+        proxy_context.set(context_of(user_api_key_dict))
+
+    async def async_post_call_response_headers_hook(
+        self,
+        data: Any,  # noqa: ARG002
+        user_api_key_dict: Any,  # noqa: ARG002
+        response: Any,
+        request_headers: Any = None,  # noqa: ARG002
+        litellm_call_info: Any = None,  # noqa: ARG002
+    ) -> dict[str, str] | None:
+        """Name the call in the response's headers."""
+        hidden = getattr(response, "_hidden_params", None)
+        told = hidden.get("llmgate") if isinstance(hidden, dict) else None
+        if not isinstance(told, Mapping):
+            return None
+        return {
+            "x-llmgate-call-id": str(told["call_id"]),
+            "x-llmgate-deployment": str(told["deployment"]),
+            "x-llmgate-attempts": str(told["attempts"]),
+        }
+
+
+def context_of(key: Any) -> Context:
+    """Who is calling, by what the proxy's authentication knows of the key.
+
+    A team's metadata may hold further facts under `llmgate` (`region`, `data_class`,
+    `policy`, ...): whoever manages teams sets them. What the request itself says, its
+    `user` included, is not believed.
+    """
+    facts: dict[str, Any] = {}
+    stated = (getattr(key, "team_metadata", None) or {}).get("llmgate")
+    if isinstance(stated, Mapping):
+        facts = {name: str(value) for name, value in stated.items() if name in _FACTS and value is not None}
+        priority = stated.get("priority")
+        if isinstance(priority, int) and not isinstance(priority, bool):
+            facts["priority"] = priority
+    for name, attribute in (
+        ("tenant", "org_id"),
+        ("team", "team_id"),
+        ("project", "project_id"),
+        ("user", "user_id"),
+    ):
+        value = getattr(key, attribute, None)
+        if value is not None:
+            facts[name] = str(value)
+    alias = getattr(key, "key_alias", None)
+    return Context(**facts, extra={"key_alias": str(alias)} if alias else {})
+
+
+def __getattr__(name: str) -> Any:
+    if name != "gateway":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    source = _configuration()
+    try:
+        made = ProxyGateway(Gateway.from_config(source), source)
+    except ConfigurationError as error:
+        log.error("llmgate cannot start: %s", error)  # noqa: TRY400 - the traceback says nothing more
+        raise
+    globals()["gateway"] = made
+    return made
+
+
+def _configuration() -> str:
+    """The gateway's file: what the variable names, else beside the proxy's own.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    named = os.environ.get(VARIABLE)
+    if named:
+        return named
+    from litellm.proxy import proxy_server
+
+    own = proxy_server.user_config_file_path
+    beside = Path(own).parent / FILE if own else Path(FILE)
+    if beside.is_file():
+        return str(beside)
+    raise ConfigurationError(
+        problems=[
+            Problem(
+                message=f"there is no {beside}",
+                remedy=f"write it beside the proxy's config.yaml, or name the file in {VARIABLE}",
+            )
+        ]
+    )
