@@ -16,7 +16,7 @@ __all__ = ["LEAVES", "MODELS", "leaf", "simulator"]
 
 LEAVES = ("openai", "anthropic", "litellm")
 MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5", "litellm": "gpt-4o-mini"}
-OTHER_MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5", "litellm": "gpt-4o"}
+OTHER_MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-6", "litellm": "gpt-4o"}
 
 
 @cache

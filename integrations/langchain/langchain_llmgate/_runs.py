@@ -330,8 +330,8 @@ class GateRuns(BaseChatModel):
             params.setdefault("temperature", self.temperature)
         if self.max_tokens is not None:
             params.setdefault("max_tokens", self.max_tokens)
-        stop = stop if stop is not None else self.stop
-        if stop is not None:
+        stop = stop or self.stop
+        if stop:
             params["stop"] = stop
         context = params.pop(CONTEXT_KEY, None) or ambient_context() or self.context
         asked = ask(
