@@ -422,6 +422,17 @@ def test_many_threads_share_one_client(transport: OpenAITransport, provider: Pro
     assert len(transport._clients._threads.clients) == 1  # type: ignore[union-attr]
 
 
+def test_what_was_prepared_is_there_for_the_first_call_and_what_is_missing_is_not_told_yet(
+    provider: Provider,
+) -> None:
+    here, keyless = deployment(provider), deployment(provider, id="two", endpoint={"api_key": None})
+    own = OpenAITransport()
+    mixed = ByProvider({"openai": own})
+    mixed.prepare([here, keyless, deployment(None, id="three", provider="bedrock")])
+    assert list(own._clients._threads.clients) == [here]  # type: ignore[union-attr]
+    mixed.close()
+
+
 # ---------------------------------------------------------------- which transport
 
 

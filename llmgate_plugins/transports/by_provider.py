@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, Final, cast
 
@@ -77,6 +78,21 @@ class ByProvider:
     def meter(self, attempt: Attempt, request: Request) -> Meter:
         """A meter for one stream."""
         return self.transport_of(attempt.deployment).meter(attempt, request)
+
+    def prepare(self, deployments: Iterable[Deployment]) -> None:
+        """Let the transports of these deployments load what they need before the first call.
+
+        What is missing is left for that call to say.
+        """
+        theirs: dict[int, tuple[Transport, list[Deployment]]] = {}
+        for deployment in deployments:
+            with suppress(ConfigurationError):
+                transport = self.transport_of(deployment)
+                theirs.setdefault(id(transport), (transport, []))[1].append(deployment)
+        for transport, served in theirs.values():
+            prepare = getattr(transport, "prepare", None)
+            if prepare is not None:
+                prepare(served)
 
     def close(self) -> None:
         """Close those that were made."""

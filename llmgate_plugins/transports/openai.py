@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from operator import attrgetter
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.transports import openai_wire as wire
 from llmgate_plugins.transports.openai_clients import Clients, is_keyless, openai_package
-from llmgate_plugins.types import Attempt, Chunk, Request, Response
+from llmgate_plugins.types import Attempt, Chunk, Deployment, Request, Response
 
 __all__ = ["OpenAITransport"]
 
@@ -78,6 +78,15 @@ class OpenAITransport:
     def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:  # noqa: ARG002 - as `Transport` has it
         """A meter for one stream."""
         return ChunkMeter()
+
+    def prepare(self, deployments: Iterable[Deployment]) -> None:
+        """Import the SDK and make the clients now, so that the first call does not take that time.
+
+        What is missing is left for the first call to say.
+        """
+        for deployment in deployments:
+            with suppress(ConfigurationError):
+                self._clients.client(deployment).chat.completions  # noqa: B018 - loads what it stands for
 
     def close(self) -> None:
         """Close the connections of synchronous calls; those of a loop are closed with it."""

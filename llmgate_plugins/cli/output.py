@@ -1,0 +1,137 @@
+"""What all commands print alike: tables for 80 columns, amounts, times, JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from llmgate_plugins.types import NANO, Usage
+
+__all__ = [
+    "count",
+    "heading",
+    "pairs",
+    "print_json",
+    "print_table",
+    "seconds",
+    "table",
+    "tokens",
+    "usd",
+    "width",
+    "wrapped",
+]
+
+WIDTH: Final = 80
+
+
+def width() -> int:
+    """Columns to print for: those of the terminal, but at most 80."""
+    return max(40, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def heading(text: str) -> None:
+    """A heading with a blank line before it."""
+    click.echo(f"\n{text}\n{'-' * len(text)}")
+
+
+def table(
+    rows: Iterable[Sequence[object]], headers: Sequence[str], *, right: Iterable[int] = ()
+) -> list[str]:
+    """Lines of a table whose last column is folded where the line would get too long.
+
+    Args:
+        right: Columns that are set flush right, counted from 0.
+    """
+    body = [[str(cell) for cell in row] for row in rows]
+    shown = [list(headers), *body]
+    widths = [max(len(row[place]) for row in shown) for place in range(len(headers))]
+    flush = set(right)
+    lines = []
+    for row in shown:
+        cells = [
+            cell.rjust(size) if place in flush else cell.ljust(size)
+            for place, (cell, size) in enumerate(zip(row, widths, strict=True))
+        ]
+        before = "  ".join(cells[:-1])
+        room = max(width() - len(before) - 2, 16)
+        folded = textwrap.wrap(cells[-1].rstrip() if len(cells) - 1 not in flush else cells[-1], room) or [""]
+        lines.append(f"{before}  {folded[0]}".rstrip())
+        lines += [f"{' ' * len(before)}  {piece}" for piece in folded[1:]]
+    return lines
+
+
+def print_table(
+    rows: Iterable[Sequence[object]], headers: Sequence[str], *, right: Iterable[int] = ()
+) -> None:
+    """Print such a table; nothing if it has no rows."""
+    rows = list(rows)
+    if rows:
+        click.echo("\n".join(table(rows, headers, right=right)))
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    """The text in lines of the terminal's width, those after the first indented."""
+    return textwrap.fill(
+        text, width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def usd(nano: int) -> str:
+    """Nano-dollars as dollars: cents as usual, less than a cent with two telling digits."""
+    dollars = nano / NANO
+    if nano == 0:
+        return "$0"
+    if dollars >= 0.01:
+        return f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:.4f}"
+    return f"${dollars:.{_places(dollars)}f}"
+
+
+def _places(dollars: float) -> int:
+    places = 2
+    while places < 9 and dollars * 10**places < 10:
+        places += 1
+    return places
+
+
+def seconds(value: float | None) -> str:
+    """A time: "12 ms", "1.25 s"; "-" if not known."""
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def tokens(usage: Usage) -> str:
+    """Tokens in and out: "12 in, 30 out"; with "about" where they were estimated."""
+    read = usage.input + usage.cached_input + usage.cache_write
+    about = "about " if usage.estimated else ""
+    return f"{about}{read} in, {usage.output + usage.reasoning} out"
+
+
+def count(number: int, thing: str) -> str:
+    """ "1 call", "2 calls"."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
+def pairs(items: Iterable[str], option: str) -> Mapping[str, str]:
+    """Reads KEY=VALUE as often as given.
+
+    Raises:
+        click.BadParameter: One has no "=".
+    """
+    read = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{item!r} must be KEY=VALUE", param_hint=option)
+        read[key] = value
+    return read
