@@ -67,7 +67,7 @@ class Gateway:
 
     Raises:
         PluginRefused: A plugin does not fit the contract.
-        ConfigurationError: Duplicate ids, alias or fallback loops, names that lead nowhere.
+        ConfigurationError: Duplicate ids, alias loops, names that lead nowhere.
     """
 
     def __init__(

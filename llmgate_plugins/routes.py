@@ -17,11 +17,10 @@ class AliasTable:
         deployments: In configured order.
         aliases: Another name -> an alias (or another such name).
         fallbacks: Alias -> aliases to fall back to, in order. Nested: a fallback's own
-            fallbacks follow it.
+            fallbacks follow it, and none is tried twice.
 
     Raises:
-        ConfigurationError: Duplicate deployment id, alias loop, name that leads
-            nowhere, fallback loop.
+        ConfigurationError: Duplicate deployment id, alias loop, name that leads nowhere.
     """
 
     __slots__ = ("_by_alias", "_by_id", "_chains", "_names")
@@ -52,7 +51,7 @@ class AliasTable:
             self._names.get(alias, alias): tuple(self._known(alias, name, problems) for name in names)
             for alias, names in (fallbacks or {}).items()
         }
-        self._chains = {alias: _chain(alias, direct, problems) for alias in {*self._by_alias, *direct}}
+        self._chains = {alias: _chain(alias, direct) for alias in {*self._by_alias, *direct}}
         if problems:
             raise ConfigurationError(problems=problems)
 
@@ -116,20 +115,15 @@ class AliasTable:
         return target
 
 
-def _chain(alias: str, direct: Mapping[str, tuple[str, ...]], problems: list[Problem]) -> tuple[str, ...]:
-    """Depth first, each alias once. A way back to an alias above it is a loop."""
+def _chain(alias: str, direct: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Depth first, each alias once: a circle of fallbacks ends where it began."""
     order: dict[str, None] = {}
 
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        if name in above:
-            loop = " -> ".join([*above[above.index(name) :], name])
-            problem = Problem(message=f"fallback loop: {loop}", remedy="drop one of these fallbacks")
-            if above[0] == name and problem not in problems:
-                problems.append(problem)
-            return
-        order[name] = None
-        for following in direct.get(name, ()):
-            visit(following, (*above, name))
+    def visit(name: str) -> None:
+        if name not in order:
+            order[name] = None
+            for following in direct.get(name, ()):
+                visit(following)
 
-    visit(alias, ())
+    visit(alias)
     return tuple(order)

@@ -175,9 +175,10 @@ class State(Protocol):
 # ---------------------------------------------------------------- ledger
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as the nouns are: made for every attempt, and frozen costs three times as much.
+@dataclass(slots=True, kw_only=True)
 class AttemptIntent:
-    """The row that exists before any byte leaves.
+    """The row that exists before any byte leaves. Nobody changes it once it is handed over.
 
     Attributes:
         at: Unix time.
@@ -195,9 +196,9 @@ class AttemptIntent:
     labels: Mapping[str, str] = EMPTY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Settlement:
-    """How that row ends. `status`: success, error, cancelled, abandoned."""
+    """How that row ends, and as little changed afterwards. `status`: success, error, cancelled, abandoned."""
 
     status: str
     usage: Usage = field(default_factory=Usage)

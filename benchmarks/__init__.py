@@ -1,0 +1,1 @@
+"""What llmgate costs, measured beside what a user would pick instead, in one interleaved run."""

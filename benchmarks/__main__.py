@@ -1,0 +1,111 @@
+"""`python -m benchmarks [--json] [--smoke] [--only core,langchain,http,imports]`.
+
+Medians over interleaved rounds, CPU time of this process before wall time, ratios within
+a round. Targets are reported, never asserted: these are measurements, not tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+from typing import Any
+
+from benchmarks.harness import Result, Suite, measure
+
+PARTS = ("core", "langchain", "http", "imports")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="data instead of tables")
+    parser.add_argument("--smoke", action="store_true", help="one short round: does everything run?")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
+    asked = parser.parse_args()
+    parts = asked.only.split(",")
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"unknown part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    os.environ["LANGSMITH_TRACING"] = "false"
+    results: list[Result] = []
+    for part in parts:
+        results += _run(part, asked.smoke)
+    imports: list[dict[str, Any]] = []
+    if "imports" in parts:
+        from benchmarks.imports import measure_imports
+
+        imports = measure_imports(1 if asked.smoke else 7)
+    if asked.json:
+        print(json.dumps(_as_data(results, imports), indent=1))
+    else:
+        _print(results, imports)
+    return 0
+
+
+def _run(part: str, smoke: bool) -> list[Result]:
+    if part == "core":
+        from benchmarks.core import suites as core
+
+        return _measured(core(), rounds=1 if smoke else 15, calls=20 if smoke else 1000, chunked=50)
+    if part == "langchain":
+        from benchmarks.in_langchain import suites as langchain
+
+        return _measured(langchain(), rounds=1 if smoke else 15, calls=10 if smoke else 300, chunked=20)
+    if part == "http":
+        from benchmarks.over_http import suites as http
+        from benchmarks.server import answering_server
+
+        with answering_server() as url:
+            return _measured(http(url), rounds=1 if smoke else 9, calls=3 if smoke else 60, chunked=20)
+    return []
+
+
+def _measured(suites: list[Suite], *, rounds: int, calls: int, chunked: int) -> list[Result]:
+    found: list[Result] = []
+    for suite in suites:
+        found += measure(suite, rounds=rounds, calls=calls if suite.unit == "call" else min(chunked, calls))
+    return found
+
+
+def _as_data(results: list[Result], imports: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg(),
+        "results": [dataclasses.asdict(result) for result in results],
+        "imports": imports,
+    }
+
+
+def _print(results: list[Result], imports: list[dict[str, Any]]) -> None:
+    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+    suite = ""
+    for one in results:
+        if one.suite != suite:
+            suite = one.suite
+            print(f"\n{suite} (per {one.unit})")
+            print(f"  {'':<28}{'CPU us':>9}{'lowest':>9}{'wall us':>9}{'ratio':>7}  target")
+        print(
+            f"  {one.case:<28}{one.cpu_us:>9.1f}{one.cpu_low_us:>9.1f}{one.wall_us:>9.1f}{one.ratio:>7.2f}"
+            f"  {_verdict(one.target, one.met)}".rstrip()
+        )
+    if imports:
+        print("\nimport (fresh interpreter)")
+        print(f"  {'':<38}{'CPU ms':>8}{'MB':>7}{'added':>8}  target")
+    for row in imports:
+        added = "" if row["added_ms"] is None else f"{row['added_ms']:+.0f}"
+        target = "" if row["target_ms"] is None else f"at most {row['target_ms']:+.0f} ms"
+        print(
+            f"  {row['import']:<38}{row['cpu_ms']:>8.0f}{row['rss_mb']:>7.0f}{added:>8}"
+            f"  {_verdict(target, row['met'])}".rstrip()
+        )
+
+
+def _verdict(target: str, met: bool | None) -> str:
+    return f"{'met' if met else 'MISSED'}: {target}" if target else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The core over a transport that answers at once: what the engine and plugins themselves cost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from benchmarks.harness import Case, Suite
+from llmgate_plugins import (
+    Attempt,
+    Chunk,
+    Deployment,
+    Gateway,
+    Message,
+    Price,
+    Request,
+    Response,
+    Usage,
+    hookimpl,
+)
+from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.plugins import Budget, Capabilities, Cheapest, Fastest, Tracing, Weighted
+
+__all__ = ["CHUNKS", "suites"]
+
+CHUNKS = 100
+ASKED = (Message(role="user", content="What is the capital of France?"),)
+
+
+class Instant:
+    """Answers what it was given to answer, without doing anything."""
+
+    whole = Response.of("Paris.", usage=Usage(input=12, output=3))
+    pieces = (
+        *(Chunk(text="word ") for _ in range(CHUNKS - 1)),
+        Chunk(finish_reason="stop", usage=Usage(input=12, output=CHUNKS)),
+    )
+
+    def send(self, attempt: Attempt, request: Request) -> Response:
+        return self.whole
+
+    async def asend(self, attempt: Attempt, request: Request) -> Response:
+        return self.whole
+
+    def open(self, attempt: Attempt, request: Request) -> Iterator[Chunk]:
+        return iter(self.pieces)
+
+    async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[Chunk]:
+        for piece in self.pieces:
+            yield piece
+
+    def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:
+        return ChunkMeter()
+
+
+class Bystander:
+    """Implements six hooks and does a little in each, as simple plugins do."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"bystander-{number}"
+        self.calls = self.failures = self.spent = 0
+
+    @hookimpl
+    def admit_request(self, request: Request) -> None:
+        if len(request.messages) > 1000:
+            raise ValueError
+
+    @hookimpl
+    def narrow_deployments(self, deployments: Sequence[Deployment]) -> None:
+        return None
+
+    @hookimpl
+    def rank_deployments(self, deployments: Sequence[Deployment]) -> None:
+        return None
+
+    @hookimpl
+    def begin_attempt(self, attempt: Attempt) -> None:
+        self.calls += 1
+
+    @hookimpl
+    def end_attempt(self, outcome: Any) -> None:
+        self.failures += not outcome.ok
+
+    @hookimpl
+    def end_call(self, record: Any) -> None:
+        self.spent += 1
+
+
+def deployments() -> list[Deployment]:
+    price = Price(input=150_000_000, output=600_000_000)
+    return [
+        Deployment(
+            id=f"openai-{region}",
+            alias="fast",
+            provider="openai",
+            model="gpt-4o-mini",
+            region=region,
+            price=price,
+            capabilities=frozenset({"tools", "vision"}),
+        )
+        for region in ("us", "eu", "asia")
+    ]
+
+
+def working_plugins() -> list[object]:
+    """Ten plugins at work: policy, budget, selection, ranking, telemetry, and the built-in three."""
+    return [
+        Capabilities(),
+        Budget(scope="team", limit=10**15, window=86_400),
+        Budget(scope="global", limit=10**15, window=3_600),
+        Weighted(),
+        Fastest(),
+        Cheapest(),
+        Tracing(),
+    ]
+
+
+def suites() -> list[Suite]:
+    gateways = {
+        "engine alone": Gateway(deployments(), transport=Instant(), defaults=False),
+        "built-in plugins": Gateway(deployments(), transport=Instant()),
+        "ten plugins at work": Gateway(deployments(), transport=Instant(), plugins=working_plugins()),
+        "ten simple six-hook plugins": Gateway(
+            deployments(), transport=Instant(), defaults=False, plugins=[Bystander(n) for n in range(10)]
+        ),
+    }
+    return [
+        Suite(
+            name="core, complete",
+            unit="call",
+            cases=tuple(Case(name=name, run=_complete(one)) for name, one in gateways.items()),
+            limits_us={"ten plugins at work": 40.0, "ten simple six-hook plugins": 40.0},
+        ),
+        Suite(
+            name="core, acomplete",
+            unit="call",
+            cases=tuple(Case(name=name, run=_acomplete(one)) for name, one in gateways.items()),
+            limits_us={"ten plugins at work": 40.0, "ten simple six-hook plugins": 40.0},
+        ),
+        Suite(
+            name="core, stream",
+            unit="chunk",
+            cases=(
+                Case(name="bare iterator", run=_bare, per=CHUNKS),
+                *(Case(name=name, run=_stream(one), per=CHUNKS) for name, one in gateways.items()),
+            ),
+            limits_us={"ten plugins at work": 2.0},
+        ),
+    ]
+
+
+def _complete(gateway: Gateway) -> Any:
+    def run(calls: int) -> None:
+        for _ in range(calls):
+            gateway.complete("fast", ASKED)
+
+    return run
+
+
+def _acomplete(gateway: Gateway) -> Any:
+    async def run(calls: int) -> None:
+        for _ in range(calls):
+            await gateway.acomplete("fast", ASKED)
+
+    return run
+
+
+def _stream(gateway: Gateway) -> Any:
+    def run(calls: int) -> None:
+        for _ in range(calls):
+            for _chunk in gateway.stream("fast", ASKED):
+                pass
+
+    return run
+
+
+def _bare(calls: int) -> None:
+    transport = Instant()
+    for _ in range(calls):
+        for _chunk in transport.open(None, None):  # type: ignore[arg-type]
+            pass

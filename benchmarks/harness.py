@@ -1,0 +1,116 @@
+"""Interleaved rounds, medians and ratios: every contender meets the same noise."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Case", "Result", "Suite", "measure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One contender.
+
+    Attributes:
+        run: Does the thing `calls` times; a coroutine function runs on one event loop
+            that is kept for the whole suite.
+        per: How many units one call has (chunks of a stream).
+    """
+
+    name: str
+    run: Callable[[int], Any] | Callable[[int], Awaitable[Any]]
+    per: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Contenders that are compared with the first of them.
+
+    Attributes:
+        unit: What one unit is ("call", "chunk").
+        targets: Case -> the highest ratio it should have to another case: (case, ratio).
+    """
+
+    name: str
+    unit: str
+    cases: tuple[Case, ...]
+    targets: dict[str, tuple[str, float]] = field(default_factory=dict)
+    limits_us: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Microseconds per unit: CPU of this process, and wall."""
+
+    suite: str
+    case: str
+    unit: str
+    cpu_us: float
+    cpu_low_us: float
+    wall_us: float
+    ratio: float
+    target: str = ""
+    met: bool | None = None
+
+
+def measure(suite: Suite, *, rounds: int, calls: int) -> list[Result]:
+    """Run the suite: each round every case once, in turn, after one warm-up round."""
+    cpu: dict[str, list[float]] = {case.name: [] for case in suite.cases}
+    wall: dict[str, list[float]] = {case.name: [] for case in suite.cases}
+    with asyncio.Runner() as loop:
+        for number in range(rounds + 1):
+            turn = suite.cases if number % 2 else suite.cases[::-1]
+            for case in turn:
+                gc.collect()
+                took_cpu, took_wall = _once(case, calls, loop)
+                if number:
+                    cpu[case.name].append(took_cpu / calls / case.per * 1e6)
+                    wall[case.name].append(took_wall / calls / case.per * 1e6)
+            if sys.stderr.isatty():
+                print(f"\r{suite.name}: round {number}/{rounds} ", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    return [_result(suite, case, cpu, wall) for case in suite.cases]
+
+
+def _once(case: Case, calls: int, loop: asyncio.Runner) -> tuple[float, float]:
+    run: Any = case.run
+    cpu, wall = time.process_time(), time.perf_counter()
+    if asyncio.iscoroutinefunction(run):
+        loop.run(run(calls))
+    else:
+        run(calls)
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def _result(suite: Suite, case: Case, cpu: dict[str, list[float]], wall: dict[str, list[float]]) -> Result:
+    def ratio_to(other: str) -> float:
+        """Median of the ratios within each round: noise that hits a round hits both."""
+        return statistics.median(a / b for a, b in zip(cpu[case.name], cpu[other], strict=True))
+
+    target, met = "", None
+    if case.name in suite.targets:
+        other, most = suite.targets[case.name]
+        found = ratio_to(other)
+        target, met = f"{found:.2f}x {other}, at most {most:.2f}x", found <= most
+    elif case.name in suite.limits_us:
+        most = suite.limits_us[case.name]
+        target, met = f"at most {most:.0f} us", statistics.median(cpu[case.name]) <= most
+    return Result(
+        suite=suite.name,
+        case=case.name,
+        unit=suite.unit,
+        cpu_us=statistics.median(cpu[case.name]),
+        cpu_low_us=min(cpu[case.name]),
+        wall_us=statistics.median(wall[case.name]),
+        ratio=ratio_to(suite.cases[0].name),
+        target=target,
+        met=met,
+    )
