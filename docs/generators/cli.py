@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from generators.markdown import NOTICE
+from llmgate_plugins.cli._main import llmgate
 
 __all__ = ["page"]
 
@@ -13,22 +14,10 @@ WIDTH = 80
 
 def page() -> str:
     """The page."""
-    from llmgate_plugins.cli import main
-
-    root = _command(main)
     parts = [NOTICE, "", "# Command line", "", "Installed by `pip install 'llmgate-plugins[cli]'`.", ""]
-    for path, command in _walk(("llmgate",), root):
+    for path, command in _walk(("llmgate",), llmgate):
         parts += [f"## {' '.join(path)}", "", f"```text\n{_help(path, command)}\n```", ""]
     return "\n".join(parts)
-
-
-def _command(entry: object) -> click.Command:
-    """`main` is the command itself, or a function that runs it."""
-    if isinstance(entry, click.Command):
-        return entry
-    from llmgate_plugins import cli
-
-    return next(one for one in vars(cli).values() if isinstance(one, click.Group))
 
 
 def _walk(path: tuple[str, ...], command: click.Command) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -43,5 +32,6 @@ def _walk(path: tuple[str, ...], command: click.Command) -> list[tuple[tuple[str
 
 
 def _help(path: tuple[str, ...], command: click.Command) -> str:
-    context = click.Context(command, info_name=" ".join(path), terminal_width=WIDTH, max_content_width=WIDTH)
+    words = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(command, info_name=" ".join(path), **words)
     return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
