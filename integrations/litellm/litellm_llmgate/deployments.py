@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import litellm
@@ -33,7 +34,8 @@ class DeploymentBook:
 
     Args:
         catalog: For prices and capabilities that the entry does not name.
-        known: Deployments that the gateway was built with; they win over an entry of the same id.
+        known: Deployments that the gateway was built with. What they say of an entry with the
+            same id and model counts where the entry says nothing.
     """
 
     def __init__(self, catalog: Catalog, known: Mapping[str, Deployment] = EMPTY) -> None:
@@ -48,7 +50,10 @@ class DeploymentBook:
         found = self._built.get(key)
         if found is not None and (found[0] is params or found[0] == params):
             return found[1]
-        deployment = self._known.get(key[0]) or self._build(entry)
+        deployment = self._build(entry)
+        known = self._known.get(deployment.id)
+        if known is not None and (known.provider, known.model) == (deployment.provider, deployment.model):
+            deployment = _joined(known, deployment)
         while len(self._built) >= MOST_KEPT:
             self._built.pop(next(iter(self._built)), None)
         self._built[key] = (params, deployment)
@@ -79,6 +84,17 @@ class DeploymentBook:
                 name: value for name, value in info.items() if name not in _NOT_SHOWN and value is not None
             },
         )
+
+
+def _joined(known: Deployment, entry: Deployment) -> Deployment:
+    """The entry's word first; then what the gateway's own configuration knows of it."""
+    return replace(
+        entry,
+        region=entry.region or known.region,
+        price=known.price if known.price and known.price.source == "config" else entry.price,
+        capabilities=entry.capabilities | known.capabilities,
+        info={**known.info, **entry.info},
+    )
 
 
 def _provider_and_model(params: Entry) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from litellm.integrations.custom_logger import CustomLogger
 
+from litellm_llmgate.configured import gateway_of
 from litellm_llmgate.registration import MARK, Registration, proxy_context, register
 from llmgate_plugins import Gateway
 from llmgate_plugins.context import Context
@@ -136,12 +137,25 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     source = _configuration()
     try:
-        made = ProxyGateway(Gateway.from_config(source), source)
+        made = ProxyGateway(gateway_of(source, _own_entries()), source)
     except ConfigurationError as error:
         log.error("llmgate cannot start: %s", error)  # noqa: TRY400 - the traceback says nothing more
         raise
     globals()["gateway"] = made
     return made
+
+
+def _own_entries() -> list[Mapping[str, Any]]:
+    """The `model_list` of the proxy's own file: names that policies may refer to."""
+    import yaml
+    from litellm.proxy import proxy_server
+
+    own = proxy_server.user_config_file_path
+    if not own or not Path(own).is_file():
+        return []
+    content = yaml.safe_load(Path(own).read_text(encoding="utf-8"))
+    entries = content.get("model_list") if isinstance(content, Mapping) else None
+    return [one for one in entries or () if isinstance(one, Mapping) and "litellm_params" in one]
 
 
 def _configuration() -> str:

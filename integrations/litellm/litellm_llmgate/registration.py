@@ -16,6 +16,7 @@ from litellm.litellm_core_utils.asyncify import run_async_function
 from litellm_llmgate import _compat
 from litellm_llmgate.answers import native_answer
 from litellm_llmgate.asking import operation_of
+from litellm_llmgate.configured import gateway_of
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.errors import for_litellm
 from litellm_llmgate.router_transport import HostCall, RouterTransport
@@ -26,7 +27,7 @@ from llmgate_plugins.context import Context, current_context, use_context
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.types import NANO, Deployment, Request
 
-__all__ = ["Registration", "gateway_of", "register"]
+__all__ = ["Registration", "proxy_context", "register"]
 
 log = logging.getLogger("llmgate.litellm")
 
@@ -47,7 +48,8 @@ def register(router: Any, gateway_or_config: Gateway | str | Path | Mapping[str,
 
     Args:
         router: A `litellm.Router`.
-        gateway_or_config: A gateway, or what `Gateway.from_config` reads.
+        gateway_or_config: A gateway, a configuration file, or a mapping of the same shape. It need
+            not name deployments; LiteLLM's strategy, aliases and fallbacks stay LiteLLM's.
 
     Raises:
         ConfigurationError: The router has a gateway already, or this is no router; or the
@@ -57,14 +59,7 @@ def register(router: Any, gateway_or_config: Gateway | str | Path | Mapping[str,
         raise _refused(f"{type(router).__name__} is no litellm.Router", "pass the router itself")
     if getattr(router, MARK, None) is not None:
         raise _refused("this router has a gateway already", "call registration.unregister() first")
-    return Registration(router, gateway_of(gateway_or_config))
-
-
-def gateway_of(gateway_or_config: Gateway | str | Path | Mapping[str, Any]) -> Gateway:
-    """The gateway itself, or one built from a configuration."""
-    if isinstance(gateway_or_config, Gateway):
-        return gateway_or_config
-    return Gateway.from_config(gateway_or_config)
+    return Registration(router, gateway_of(gateway_or_config, _compat.entries(router)))
 
 
 class Registration:

@@ -9,7 +9,8 @@ from typing import Any
 
 import litellm
 
-from litellm_llmgate.registration import Registration, gateway_of, register
+from litellm_llmgate.configured import gateway_of
+from litellm_llmgate.registration import Registration, register
 from llmgate_plugins import Gateway
 
 __all__ = ["Router"]
@@ -20,8 +21,8 @@ class Router(litellm.Router):  # type: ignore[misc]
 
     Args:
         args, kwargs: As of `litellm.Router`.
-        gateway: A gateway, or what `Gateway.from_config` reads; default: one with the
-            built-in plugins and a ledger in memory.
+        gateway: As of `register`; default: a gateway with the built-in plugins and a ledger
+            in memory.
 
     Attributes:
         llmgate: The registration: `router.llmgate.gateway` is the gateway.
@@ -36,7 +37,8 @@ class Router(litellm.Router):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         # Before the router is built: a bad configuration must not leave one behind in LiteLLM's callbacks.
-        made = Gateway() if gateway is None else gateway_of(gateway)
+        entries = kwargs.get("model_list") or (args[0] if args else None) or ()
+        made = Gateway() if gateway is None else gateway_of(gateway, entries)
         super().__init__(*args, **kwargs)
         self.llmgate = register(self, made)
 
