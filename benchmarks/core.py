@@ -19,7 +19,7 @@ from llmgate_plugins import (
     hookimpl,
 )
 from llmgate_plugins.meters import ChunkMeter
-from llmgate_plugins.plugins import Budget, Capabilities, Cheapest, Fastest, Tracing, Weighted
+from llmgate_plugins.plugins import Budget, Capabilities, Fastest, InOrder, Policies, Policy, Tracing, Weighted
 
 __all__ = ["CHUNKS", "suites"]
 
@@ -103,14 +103,14 @@ def deployments() -> list[Deployment]:
 
 
 def working_plugins() -> list[object]:
-    """Ten plugins at work: policy, budget, selection, ranking, telemetry, and the built-in three."""
+    """Ten plugins at work: policy, capability, budget, rankings, telemetry, and the built-in three."""
     return [
+        Policies({"default": Policy(prefer="cheapest")}),
         Capabilities(),
         Budget(scope="team", limit=10**15, window=86_400),
-        Budget(scope="global", limit=10**15, window=3_600),
-        Weighted(),
         Fastest(),
-        Cheapest(),
+        Weighted(),
+        InOrder(),
         Tracing(),
     ]
 

@@ -9,17 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from llmgate_plugins._departure import Departures, Messages
 from llmgate_plugins._drivers import adrive, drive
 from llmgate_plugins._engine.effects import Open, Send
-from llmgate_plugins._engine.flight import Core, Flight, Steps
-from llmgate_plugins._engine.pipeline import admit, carry_out, dismiss, whole_call
+from llmgate_plugins._engine.flight import Core
+from llmgate_plugins._engine.pipeline import admit, dismiss
 from llmgate_plugins._registry import Registry
 from llmgate_plugins.classification import classify
-from llmgate_plugins.context import Call, Context, current_context
-from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.context import Call, Context
 from llmgate_plugins.ledger import MemoryLedger
-from llmgate_plugins.messages import to_messages
-from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.plugins import default_plugins
 from llmgate_plugins.records import CallStatus, DecisionRecord
 from llmgate_plugins.redaction import redact_error
@@ -37,7 +35,7 @@ from llmgate_plugins.services import (
 )
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.transport import Transport
-from llmgate_plugins.types import EMPTY, Attempt, Deployment, Failure, Message, Price, Request, Response
+from llmgate_plugins.types import EMPTY, Deployment, Failure, Price, Request, Response
 from llmgate_plugins.usage import estimate_usage
 
 if TYPE_CHECKING:
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "Open", "Send"]
 
 KEPT_DECISIONS: Final = 1_000
-
-Messages = str | Sequence[Message | Mapping[str, Any]]
 
 
 class Gateway:
@@ -60,7 +56,8 @@ class Gateway:
         aliases: Another name -> an alias.
         fallbacks: Alias -> aliases to fall back to, in order.
         deadline: Seconds a call may take; None for no limit.
-        defaults: Append the built-in plugins (`llmgate_plugins.plugins.default_plugins`).
+        defaults: Append the built-in plugins (`llmgate_plugins.plugins.default_plugins`), save
+            those that `plugins` has one of.
         catalog: Prices and capabilities by model; default: the installed sources.
         clock, random, sleeper, state, ledger: What touches the world. Defaults: the
             machine's clock, an own generator, real sleep, memory, memory.
@@ -96,12 +93,13 @@ class Gateway:
             ledger=ledger if ledger is not None else MemoryLedger(),
         )
         self.routes: Final = AliasTable(deployments, aliases=aliases, fallbacks=fallbacks)
-        self.registry: Final = Registry((*plugins, *(default_plugins() if defaults else ())))
-        self.transport: Final = transport
-        self.deadline: Final = deadline
+        plugins = tuple(plugins)
+        kinds = {type(plugin) for plugin in plugins}
+        missing = [plugin for plugin in default_plugins() if type(plugin) not in kinds] if defaults else []
+        self.registry: Final = Registry((*plugins, *missing))
         self._catalog = catalog
         self._decisions: deque[DecisionRecord] = deque(maxlen=KEPT_DECISIONS)
-        self._core: Final = Core(
+        core = Core(
             hooks=self.registry.hooks,
             services=self.services,
             routes=self.routes,
@@ -110,6 +108,7 @@ class Gateway:
             estimate=estimate_usage,
             remember=self._decisions.append,
         )
+        self._departures: Final = Departures(core, transport, deadline)
 
     @classmethod
     def from_config(
@@ -162,11 +161,11 @@ class Gateway:
             DeadlineExceeded: The time was over.
             Exception: The first attempt's own error, with a note per attempt.
         """
-        call, steps, transport = self._depart(
+        started = self._departures.start(
             model, messages, params, False, context, tags, transport, deadline, call_id
         )
         answer: Response | None = None
-        for answer in drive(steps, transport, call, self.services):  # noqa: B007 - the only one is the last
+        for answer in drive(*started, self.services):  # noqa: B007 - the only one is the last
             pass
         return _given(answer)
 
@@ -183,11 +182,11 @@ class Gateway:
         **params: Any,
     ) -> Response:
         """`complete` for an event loop."""
-        call, steps, transport = self._depart(
+        started = self._departures.start(
             model, messages, params, False, context, tags, transport, deadline, call_id
         )
         answer: Response | None = None
-        async for answer in adrive(steps, transport, call, self.services):  # noqa: B007 - as above
+        async for answer in adrive(*started, self.services):  # noqa: B007 - as above
             pass
         return _given(answer)
 
@@ -209,10 +208,10 @@ class Gateway:
         after it, the stream ends with `StreamInterrupted`. Arguments and other errors
         as of `complete`, raised when the first chunk is asked for.
         """
-        call, steps, transport = self._depart(
+        started = self._departures.start(
             model, messages, params, True, context, tags, transport, deadline, call_id
         )
-        return drive(steps, transport, call, self.services)
+        return drive(*started, self.services)
 
     def astream(
         self,
@@ -227,10 +226,10 @@ class Gateway:
         **params: Any,
     ) -> AsyncGenerator[Any, Any]:
         """`stream` for an event loop. Close it (`contextlib.aclosing`) when leaving early."""
-        call, steps, transport = self._depart(
+        started = self._departures.start(
             model, messages, params, True, context, tags, transport, deadline, call_id
         )
-        return adrive(steps, transport, call, self.services)
+        return adrive(*started, self.services)
 
     # ------------------------------------------------------------ for hosts
 
@@ -244,15 +243,13 @@ class Gateway:
         with `.throw(...)`. The last item yielded is the final `Response`; a stream's chunks
         come one by one. Close the generator to abandon the call.
         """
-        call, steps, _ = self._depart(request, (), {}, None, context, None, None, None, call_id)
-        return drive(steps, None, call, self.services)
+        return drive(*self._departures.start_stepped(request, context, call_id), self.services)
 
     def asteps(
         self, request: Request | Call, *, context: Context | None = None, call_id: str | None = None
     ) -> AsyncGenerator[Any, Any]:
         """`steps` for an event loop, with `.asend(...)` and `.athrow(...)`."""
-        call, steps, _ = self._depart(request, (), {}, None, context, None, None, None, call_id)
-        return adrive(steps, None, call, self.services)
+        return adrive(*self._departures.start_stepped(request, context, call_id), self.services)
 
     def admit(
         self,
@@ -270,8 +267,8 @@ class Gateway:
             RequestDenied: A policy said no.
             HookFailed: A policy plugin failed.
         """
-        call = self._call(request, context, deadline, call_id)
-        for _ in drive(admit(self._flight(call, None)), None, call, self.services):
+        call = self._departures.call(request, context, deadline, call_id)
+        for _ in drive(admit(self._departures.flight(call, None)), None, call, self.services):
             pass
         return call
 
@@ -284,27 +281,37 @@ class Gateway:
         call_id: str | None = None,
     ) -> Call:
         """`admit` for an event loop."""
-        call = self._call(request, context, deadline, call_id)
-        async for _ in adrive(admit(self._flight(call, None)), None, call, self.services):
+        call = self._departures.call(request, context, deadline, call_id)
+        async for _ in adrive(admit(self._departures.flight(call, None)), None, call, self.services):
             pass
         return call
 
     def dismiss(self, call: Call, status: CallStatus = "answered") -> None:
         """End an admitted call that will not be carried out. Does nothing if it has ended."""
         if call.record.status == "open":
-            for _ in drive(dismiss(self._flight(call, None), status), None, call, self.services):
+            for _ in drive(dismiss(self._departures.flight(call, None), status), None, call, self.services):
                 pass
 
     async def adismiss(self, call: Call, status: CallStatus = "answered") -> None:
         """`dismiss` for an event loop."""
         if call.record.status == "open":
             async with aclosing(
-                adrive(dismiss(self._flight(call, None), status), None, call, self.services)
+                adrive(dismiss(self._departures.flight(call, None), status), None, call, self.services)
             ) as rest:
                 async for _ in rest:
                     pass
 
     # ------------------------------------------------------------ looking in
+
+    @property
+    def transport(self) -> Transport | None:
+        """How plain calls are sent."""
+        return self._departures.transport
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds a call may take."""
+        return self._departures.deadline
 
     @property
     def deployments(self) -> Mapping[str, Deployment]:
@@ -354,80 +361,8 @@ class Gateway:
         names = ", ".join(name for name, _ in self.plugins)
         return f"Gateway({len(self.deployments)} deployments; plugins: {names})"
 
-    # ------------------------------------------------------------ how a call starts
-
-    def _depart(
-        self,
-        model: str | Request | Call,
-        messages: Messages,
-        params: Mapping[str, Any],
-        stream: bool | None,
-        context: Context | None,
-        tags: Mapping[str, str] | None,
-        transport: Transport | None,
-        deadline: float | None,
-        call_id: str | None,
-    ) -> tuple[Call, Steps, Transport | None]:
-        transport = transport or self.transport
-        if transport is None and stream is not None:
-            raise ConfigurationError(
-                "this gateway has no transport; give it one, or use it through an adapter"
-            )
-        if isinstance(model, Call):
-            call = model
-            if stream is not None and call.request.stream is not stream:
-                call.request = call.request.replace(stream=stream)
-                call.record.stream = stream
-            return call, carry_out(self._flight(call, transport)), transport
-        if isinstance(model, Request):
-            request = model if stream is None or model.stream is stream else model.replace(stream=stream)
-        else:
-            request = Request(
-                model=model,
-                messages=to_messages(messages),
-                params=params,
-                tags=tags or EMPTY,
-                stream=bool(stream),
-            )
-        call = self._call(request, context, deadline, call_id)
-        return call, whole_call(self._flight(call, transport)), transport
-
-    def _call(
-        self, request: Request, context: Context | None, deadline: float | None, call_id: str | None
-    ) -> Call:
-        services = self.services
-        at, started = services.clock.time(), services.clock.monotonic()
-        seconds = deadline if deadline is not None else self.deadline
-        if context is None:
-            context = current_context()
-        identity = call_id or _uuid7(at, services.random)
-        record = DecisionRecord(
-            call_id=identity,
-            model=request.model,
-            at=at,
-            context=context,
-            tags=request.tags,
-            operation=request.operation,
-            stream=request.stream,
-        )
-        return Call(
-            identity, request, context, started, None if seconds is None else started + seconds, record
-        )
-
     def _price_of(self, deployment: Deployment, model: str | None, input_tokens: int) -> Price | None:
         return self.catalog.price_of(deployment, model, input_tokens=input_tokens)
-
-    def _flight(self, call: Call, transport: Transport | None) -> Flight:
-        return Flight(
-            self._core,
-            call,
-            hasattr(transport, "pick"),  # a `HostSelection`; isinstance of a Protocol is slow
-            _neutral_meter if transport is None else transport.meter,
-        )
-
-
-def _neutral_meter(_attempt: Attempt, _request: Request) -> ChunkMeter:
-    return ChunkMeter()
 
 
 def _judge(error: BaseException) -> Failure:
@@ -441,11 +376,3 @@ def _given(answer: Response | None) -> Response:
     if answer is None:
         raise RuntimeError("the engine ended without an answer")
     return answer
-
-
-def _uuid7(at: float, random: Random) -> str:
-    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Sorts by time."""
-    bits = random.getrandbits(74)
-    number = int(at * 1000) << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0x2 << 62 | bits & (1 << 62) - 1
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -115,8 +115,9 @@ def test_sync_plugins_cost_no_effects(pending: bool) -> None:
             return request
 
     s = scene({"a": ["x"]}, AsyncWitness() if pending else Sync())
-    call = s.gateway._call(Request(model="fast"), None, None, None)
-    effects = list(admit(s.gateway._flight(call, None)))
+    departures = s.gateway._departures
+    call = departures.call(Request(model="fast"), None, None, None)
+    effects = list(admit(departures.flight(call, None)))
     for effect in effects:
         effect.answer.close()
     assert [type(effect) for effect in effects] == ([Await] if pending else [])

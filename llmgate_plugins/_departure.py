@@ -1,0 +1,122 @@
+"""How a call starts: from what an application hands in to steps that a driver can carry out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmgate_plugins._engine.flight import Core, Flight, Steps
+from llmgate_plugins._engine.pipeline import carry_out, whole_call
+from llmgate_plugins.context import Call, Context, current_context
+from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.messages import to_messages
+from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.services import Random
+from llmgate_plugins.transport import Transport
+from llmgate_plugins.types import EMPTY, Attempt, Message, Request
+
+__all__ = ["Departures", "Messages"]
+
+Messages = str | Sequence[Message | Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Departures:
+    """Starts the calls of one gateway.
+
+    Attributes:
+        transport: The gateway's own; a call may bring another.
+        deadline: Seconds per call; a call may name others.
+    """
+
+    core: Core
+    transport: Transport | None
+    deadline: float | None
+
+    def start(
+        self,
+        model: str | Request | Call,
+        messages: Messages,
+        params: Mapping[str, Any],
+        stream: bool,
+        context: Context | None,
+        tags: Mapping[str, str] | None,
+        transport: Transport | None,
+        deadline: float | None,
+        call_id: str | None,
+    ) -> tuple[Steps, Transport, Call]:
+        """A call through one of the faces: its steps, and what to carry them out with."""
+        transport = transport or self.transport
+        if transport is None:
+            raise ConfigurationError(
+                "this gateway has no transport; give it one, or use it through an adapter"
+            )
+        if isinstance(model, Call):
+            call = model
+            if call.request.stream is not stream:
+                call.request = call.request.replace(stream=stream)
+                call.record.stream = stream
+            return carry_out(self.flight(call, transport)), transport, call
+        if isinstance(model, Request):
+            request = model if model.stream is stream else model.replace(stream=stream)
+        else:
+            request = Request(
+                model=model, messages=to_messages(messages), params=params, tags=tags or EMPTY, stream=stream
+            )
+        call = self.call(request, context, deadline, call_id)
+        return whole_call(self.flight(call, transport)), transport, call
+
+    def start_stepped(
+        self, request: Request | Call, context: Context | None, call_id: str | None
+    ) -> tuple[Steps, None, Call]:
+        """A call whose host sends by itself."""
+        if isinstance(request, Call):
+            return carry_out(self.flight(request, None)), None, request
+        call = self.call(request, context, None, call_id)
+        return whole_call(self.flight(call, None)), None, call
+
+    def call(
+        self, request: Request, context: Context | None, deadline: float | None, call_id: str | None
+    ) -> Call:
+        """A call that is about to begin."""
+        services = self.core.services
+        at, started = services.clock.time(), services.clock.monotonic()
+        seconds = deadline if deadline is not None else self.deadline
+        if context is None:
+            context = current_context()
+        if call_id is None:
+            call_id = _uuid7(at, services.random)
+        record = DecisionRecord(
+            call_id=call_id,
+            model=request.model,
+            at=at,
+            context=context,
+            tags=request.tags,
+            operation=request.operation,
+            stream=request.stream,
+        )
+        until = None if seconds is None else started + seconds
+        return Call(call_id, request, context, started, until, record)
+
+    def flight(self, call: Call, transport: Transport | None) -> Flight:
+        """What the engine needs to know of this call."""
+        return Flight(
+            self.core,
+            call,
+            hasattr(transport, "pick"),  # a `HostSelection`; isinstance of a Protocol is slow
+            _neutral_meter if transport is None else transport.meter,
+        )
+
+
+def _neutral_meter(_attempt: Attempt, _request: Request) -> ChunkMeter:
+    return ChunkMeter()
+
+
+def _uuid7(at: float, random: Random) -> str:
+    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Sorts by time."""
+    bits = random.getrandbits(74)
+    number = int(at * 1000) << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0x2 << 62 | bits & (1 << 62) - 1
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
