@@ -1,4 +1,4 @@
-"""LangChain's own conformance suites, over each kind of inner model, healthy and with a dead first deployment."""
+"""LangChain's own conformance suites, over each kind of inner model, also with a dead first deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An admitted call on its way through LangChain's core: admitted before any trace or cache sees the prompt."""
+"""An admitted call on its way through LangChain's core: policy comes before any trace or cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ADMISSION", "Admission", "ask"]
 
 ADMISSION: Final = "llmgate_admission"
-"""The call argument in which an admission travels through LangChain's core. Never traced, never a cache key."""
+"""The call argument in which an admission travels through LangChain's core, unseen by traces and caches."""
 
 
 class Admission:
@@ -68,10 +68,14 @@ class Admission:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.aclose(_status(error))
+
+    async def aclose(self, status: CallStatus = "abandoned") -> None:
+        """Close what was opened; end the call if it is still open."""
         if self.opened is not None:
             await self.opened.aclose()
         if self.call.record.status == "open":
-            await self._gateway.adismiss(self.call, _status(error))
+            await self._gateway.adismiss(self.call, status)
 
     def __del__(self) -> None:
         """A stream of events that was made and never read."""

@@ -46,7 +46,7 @@ def _deployment(deployment: Deployment, fleet: Fleet) -> dict[str, Any]:
         "region": deployment.region,
         "address": deployment.endpoint.base_url,
         "params": _plain(deployment.params, DEEPEST),
-        "inner": None if model is None else _plain(model._identifying_params, DEEPEST),  # noqa: SLF001
+        "inner": None if model is None else _plain(model._identifying_params, DEEPEST),
     }
 
 

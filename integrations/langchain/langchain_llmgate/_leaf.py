@@ -13,6 +13,7 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
 from langchain_llmgate._tools import BoundTools, Structure, structure_of
 from langchain_llmgate._vocabulary import (
     ALWAYS_SAY_WHY,
+    STRUCTURE_DEFAULTS,
     TAKES_TIMEOUT,
     clean_tool,
     family_of,
@@ -44,10 +45,10 @@ class Leaf:
         self.deployment = deployment
         self.model = model
         self.family = family_of(model)
-        self.streams = kind._stream is not BaseChatModel._stream  # noqa: SLF001
-        self.astreams = self.streams or kind._astream is not BaseChatModel._astream  # noqa: SLF001
+        self.streams = kind._stream is not BaseChatModel._stream
+        self.astreams = self.streams or kind._astream is not BaseChatModel._astream
         self.always_ends = self.family in ALWAYS_SAY_WHY
-        self.provider = str(model._get_ls_params().get("ls_provider") or deployment.provider)  # noqa: SLF001
+        self.provider = str(model._get_ls_params().get("ls_provider") or deployment.provider)
         self.takes_manager = {
             name: _takes(getattr(kind, name), "run_manager")
             for name in ("_generate", "_agenerate", "_stream", "_astream")
@@ -137,7 +138,7 @@ class Leaf:
 
         A method that it does not know is replaced by a forced tool call, which all know.
         """
-        options = dict(structure.options)
+        options = {**STRUCTURE_DEFAULTS.get(self.family, {}), **structure.options}
         if structure.method is not None:
             options["method"] = structure.method
         try:
@@ -179,11 +180,11 @@ TRACED_ONLY: Final = frozenset({"ls_structured_output_format", "structured_outpu
 
 
 def _choice(choice: Any, family: str) -> Any:
-    """A tool choice in any provider's shape -> "auto", "any", "none" or a tool's name, which all packages take."""
+    """A tool choice in any provider's shape -> "auto", "any", "none" or a tool's name."""
     if isinstance(choice, dict):
         function = choice.get("function") or choice
         kind = choice.get("type")
-        choice = function["name"] if "name" in function else "any" if kind == "required" else kind
+        choice = function.get("name", kind)
     if choice is True or choice == "required":
         return "any"
     if choice == "none" and family == "anthropic":

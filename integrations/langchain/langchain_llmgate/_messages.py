@@ -128,12 +128,16 @@ def rewrite_message(message: Message) -> BaseMessage:
 def _write_calls(native: BaseMessage, message: Message, content: Any) -> dict[str, Any]:
     """Changed tool calls, without the copies of them that providers keep elsewhere in the message."""
     valid, invalid = _parsed_calls(message.tool_calls)
-    kept = {key: v for key, v in native.additional_kwargs.items() if key not in ("tool_calls", "function_call")}
+    kept = {
+        key: v for key, v in native.additional_kwargs.items() if key not in ("tool_calls", "function_call")
+    }
     if isinstance(content, list):
         content = [
             block
             for block in content
-            if not (isinstance(block, dict) and block.get("type") in ("tool_use", "tool_call", "function_call"))
+            if not (
+                isinstance(block, dict) and block.get("type") in ("tool_use", "tool_call", "function_call")
+            )
         ]
     return {
         "tool_calls": valid,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import add_usage
+from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
@@ -83,11 +84,13 @@ class ChunkMeter:
         leaf: Whose stream it is.
     """
 
-    __slots__ = ("_chunks", "_leaf", "feed")
+    __slots__ = ("_chunks", "_found", "_leaf", "_read", "feed")
 
     def __init__(self, leaf: Leaf) -> None:
         self._leaf = leaf
         self._chunks: list[ChatGenerationChunk] = []
+        self._found = _Found()
+        self._read = 0
         self.feed = self._first
 
     def _first(self, chunk: ChatGenerationChunk) -> bool:
@@ -97,24 +100,31 @@ class ChunkMeter:
         self.feed = self._chunks.append  # type: ignore[assignment]
         return True
 
+    def _so_far(self) -> _Found:
+        """What all chunks so far tell; each is read once. Most hold nothing but a piece of text."""
+        found, chunks = self._found, self._chunks
+        for chunk in chunks[self._read :]:
+            message, info = chunk.message, chunk.generation_info
+            told = message.response_metadata
+            if told or info:
+                found.finish_reason = finish_reason_of(chunk) or found.finish_reason
+                found.model = found.model or model_of(told) or (model_of(info) if info else None)
+            used = message.usage_metadata  # type: ignore[attr-defined]
+            if used is not None:
+                found.usage = used if found.usage is None else add_usage(found.usage, used)
+        self._read = len(chunks)
+        return found
+
     @property
     def usage(self) -> Usage | None:
         """All reports added up: Anthropic tells the input at the start, the output at the end."""
-        total = None
-        for chunk in self._chunks:
-            reported = getattr(chunk.message, "usage_metadata", None)
-            if reported is not None:
-                total = reported if total is None else add_usage(total, reported)
-        return usage_from_langchain(total) if total is not None else None
+        reported = self._so_far().usage
+        return usage_from_langchain(reported) if reported is not None else None
 
     @property
     def finish_reason(self) -> str | None:
         """The last one told."""
-        for chunk in reversed(self._chunks):
-            reason = finish_reason_of(chunk)
-            if reason is not None:
-                return reason
-        return None
+        return self._so_far().finish_reason
 
     @property
     def complete(self) -> bool:
@@ -124,19 +134,28 @@ class ChunkMeter:
     @property
     def model(self) -> str | None:
         """The model that served."""
-        for chunk in self._chunks:
-            for told in (chunk.message.response_metadata, chunk.generation_info):
-                name = model_of(told) if told else None
-                if name is not None:
-                    return self._leaf.own_name(name)
-        return None
+        return self._leaf.own_name(self._so_far().model)
 
     @property
     def text(self) -> str:
         """The text delivered so far."""
-        return "".join([str(chunk.message.text) for chunk in self._chunks])
+        contents = [chunk.message.content for chunk in self._chunks]
+        return "".join([one if type(one) is str else _text(one) for one in contents])
 
     def message(self) -> Message:
         """All that was delivered, as one message."""
         whole = merge_chat_generation_chunks(list(self._chunks))
         return read_message(whole.message) if whole is not None else Message(role="assistant")
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the chunks of a stream have told."""
+
+    usage: UsageMetadata | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+
+
+def _text(blocks: Any) -> str:
+    return "".join([one if isinstance(one, str) else str(one.get("text") or "") for one in blocks])

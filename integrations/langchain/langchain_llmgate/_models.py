@@ -70,9 +70,9 @@ def _named(model: BaseChatModel | str) -> tuple[str, str]:
         if not name:
             raise ConfigurationError(f'{model!r} names no provider; write "provider/model"')
         return provider, name
-    told = model._get_ls_params()  # noqa: SLF001 - how a chat model names itself
+    told = model._get_ls_params()
     provider = str(told.get("ls_provider") or "unknown")
-    name = str(told.get("ls_model_name") or model._llm_type)  # noqa: SLF001
+    name = str(told.get("ls_model_name") or model._llm_type)
     head, slash, rest = name.partition("/")
     if provider == "litellm" and slash and rest:
         return head, rest
@@ -106,7 +106,7 @@ def _deployment(
 
 
 def _pinned(model: BaseChatModel, identity: str) -> BaseChatModel:
-    """A copy that retries nothing and reports the usage of streams; the model itself if it does so already."""
+    """A copy that retries nothing and reports the usage of streams; the model itself if it does so."""
     _check_bypassed(model, identity)
     update: dict[str, Any] = {}
     fields = type(model).model_fields

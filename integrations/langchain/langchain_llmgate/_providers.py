@@ -1,4 +1,4 @@
-"""From a configured deployment to the provider's own LangChain chat model. A table; extend it by adding rows."""
+"""From a configured deployment to the provider's own LangChain chat model: a table, open to more rows."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ PACKAGES: Final[Mapping[str, Package]] = {
     "openrouter": Package(package="langchain-openrouter", kind="ChatOpenRouter"),
     "nvidia_nim": Package(package="langchain-nvidia-ai-endpoints", kind="ChatNVIDIA"),
 }
-"""Provider (LiteLLM's name) -> package. Whatever is not here, or not installed, goes by way of ChatLiteLLM."""
+"""Provider (LiteLLM's name) -> package. What is not here, or not installed, goes by way of ChatLiteLLM."""
 
 NO_KEY: Final = "not-needed"
 """For an address without a key of its own: keeps a client from sending the provider's usual one there."""
@@ -137,7 +137,7 @@ def provider_name(deployment: Deployment, model: BaseChatModel | None) -> str:
         model: The inner model, if there is one already.
     """
     if model is not None:
-        return str(model._get_ls_params().get("ls_provider") or deployment.provider)  # noqa: SLF001
+        return str(model._get_ls_params().get("ls_provider") or deployment.provider)
     return TOLD_AS.get(deployment.provider, deployment.provider)
 
 
@@ -193,7 +193,7 @@ def _arguments(package: Package, kind: type[BaseChatModel], deployment: Deployme
     for option, argument in package.options.items():
         if option in endpoint.options:
             arguments[argument] = _plain(endpoint.options[option])
-    known = {name for name in kind.model_fields} | {one.alias for one in kind.model_fields.values()}
+    known = set(kind.model_fields) | {one.alias for one in kind.model_fields.values()}
     if "timeout" in endpoint.options and "timeout" in known:
         arguments["timeout"] = _seconds(endpoint.options["timeout"])
     if "max_retries" in known:

@@ -20,7 +20,7 @@ TRACE_KEY: Final = "lc_gateway_metadata"
 
 
 def introduce(chunk: ChatGenerationChunk, leaf: Leaf, attempt: Attempt, *, aloud: bool) -> None:
-    """Write on a stream's first chunk who serves it. Strings go on one chunk only: merging would join them."""
+    """Write on a stream's first chunk who serves it. On one chunk only: merging joins strings."""
     deployment = attempt.deployment
     told = {
         "provider": leaf.provider,

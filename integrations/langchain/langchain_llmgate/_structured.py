@@ -21,7 +21,7 @@ ParserOf = Callable[[str], "Runnable[Any, Any] | None"]
 
 
 class ServedParser(Runnable[AIMessage, Any]):
-    """Hands each answer to the parser of the model that gave it. Whole answers stay whole, streams stay streams.
+    """Hands each answer to the parser of the model that gave it. Streams stay streams.
 
     Args:
         structure: What was asked for.
@@ -72,7 +72,7 @@ async def _chained(first: AIMessage, rest: AsyncIterator[AIMessage]) -> AsyncIte
 
 
 def _general_parser(structure: Structure, answer: BaseMessage) -> Runnable[Any, Any]:
-    """For an answer that no deployment gave (a plugin's own): by a tool call if there is one, else as JSON."""
+    """For an answer that no deployment gave (a plugin's own): from its tool call, else as JSON."""
     schema = structure.schema
     is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
     if isinstance(answer, AIMessage) and answer.tool_calls:

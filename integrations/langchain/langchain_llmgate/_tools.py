@@ -1,4 +1,4 @@
-"""Tools and answer formats as they are bound to the gate: OpenAI's vocabulary outside, what they were made of inside.
+"""Tools and answer formats as they are bound: OpenAI's vocabulary outside, what they were made of inside.
 
 What is bound looks like OpenAI's `tools` and `response_format` to everybody who reads it
 (LangChain's core, traces, cache keys, plugins), and the serving deployment's own model

@@ -1,16 +1,16 @@
-"""Sends attempts through inner chat models: flat, by the methods they override, so that a call stays one run."""
+"""Sends attempts through inner chat models: by the methods they override, so that a call stays one run."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+from langchain_llmgate._deferred import Deferred
 from langchain_llmgate._leaf import Leaf
 from langchain_llmgate._messages import as_chunk, read_message, write_messages
 from langchain_llmgate._meter import ChunkMeter, finish_reason_of, model_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatTransport", "Served", "Turn"]
 
-T = TypeVar("T")
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
 
 
@@ -93,44 +92,42 @@ class ChatTransport:
         leaf, turn, given = self._prepared("_generate", attempt, request)
         if leaf.model.rate_limiter is not None:
             leaf.model.rate_limiter.acquire(blocking=True)
-        return _response(leaf, leaf.model._generate(leaf.prompt(turn.messages), **given))  # noqa: SLF001
+        return _response(leaf, leaf.model._generate(leaf.prompt(turn.messages), **given))
 
     async def asend(self, attempt: Attempt, request: Request) -> Response:
         """By the inner model's `_agenerate`."""
         leaf, turn, given = self._prepared("_agenerate", attempt, request)
         if leaf.model.rate_limiter is not None:
             await leaf.model.rate_limiter.aacquire(blocking=True)
-        return _response(leaf, await leaf.model._agenerate(leaf.prompt(turn.messages), **given))  # noqa: SLF001
+        return _response(leaf, await leaf.model._agenerate(leaf.prompt(turn.messages), **given))
 
     def open(self, attempt: Attempt, request: Request) -> Iterator[ChatGenerationChunk]:
         """By the inner model's `_stream`; one chunk if it has none."""
         leaf, turn, given = self._prepared("_stream", attempt, request)
-        if not leaf.streams or leaf.model._streaming_disabled(**turn.words):  # noqa: SLF001
+        if not leaf.streams or leaf.model._streaming_disabled(**turn.words):
             yield self._introduced(as_chunk(self.send(attempt, request).native.result), leaf, turn, attempt)
             return
         if leaf.model.rate_limiter is not None:
             leaf.model.rate_limiter.acquire(blocking=True)
-        chunks = iter(leaf.model._stream(leaf.prompt(turn.messages), **given))  # noqa: SLF001
+        chunks = iter(leaf.model._stream(leaf.prompt(turn.messages), **given))
         for first in chunks:
             yield self._introduced(first, leaf, turn, attempt)
             break
         yield from chunks
 
-    async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[ChatGenerationChunk]:
+    def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[ChatGenerationChunk]:
         """By the inner model's `_astream`; one chunk if it has none."""
         leaf, turn, given = self._prepared("_astream", attempt, request)
-        if not leaf.astreams or leaf.model._streaming_disabled(**turn.words):  # noqa: SLF001
-            answer = await self.asend(attempt, request)
-            yield self._introduced(as_chunk(answer.native.result), leaf, turn, attempt)
-            return
-        if leaf.model.rate_limiter is not None:
-            await leaf.model.rate_limiter.aacquire(blocking=True)
-        async with _closing(leaf.model._astream(leaf.prompt(turn.messages), **given)) as chunks:  # noqa: SLF001
-            async for first in chunks:
-                yield self._introduced(first, leaf, turn, attempt)
-                break
-            async for chunk in chunks:
-                yield chunk
+        streams = leaf.astreams and not leaf.model._streaming_disabled(**turn.words)
+
+        async def opened() -> AsyncIterator[ChatGenerationChunk]:
+            if not streams:
+                return _single(as_chunk((await self.asend(attempt, request)).native.result))
+            if leaf.model.rate_limiter is not None:
+                await leaf.model.rate_limiter.aacquire(blocking=True)
+            return leaf.model._astream(leaf.prompt(turn.messages), **given)
+
+        return Deferred(opened, first=lambda chunk: self._introduced(chunk, leaf, turn, attempt))
 
     def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:  # noqa: ARG002 - one for all requests
         """Reads LangChain chunks."""
@@ -156,9 +153,8 @@ class ChatTransport:
         return chunk
 
 
-def _closing(chunks: AsyncIterator[T]) -> AbstractAsyncContextManager[AsyncIterator[T]]:
-    """Closes a stream that can be closed, when it is left early."""
-    return aclosing(chunks) if hasattr(chunks, "aclose") else nullcontext(chunks)  # type: ignore[type-var]
+async def _single(chunk: ChatGenerationChunk) -> AsyncIterator[ChatGenerationChunk]:
+    yield chunk
 
 
 def _response(leaf: Leaf, result: ChatResult) -> Response:
@@ -167,7 +163,9 @@ def _response(leaf: Leaf, result: ChatResult) -> Response:
     generation = result.generations[0]
     message = generation.message
     usage = message.usage_metadata if isinstance(message, AIMessage) else None
-    model = model_of(message.response_metadata) or (model_of(result.llm_output) if result.llm_output else None)
+    model = model_of(message.response_metadata) or (
+        model_of(result.llm_output) if result.llm_output else None
+    )
     served = Served(leaf, result)
     return Response(
         source=served.read,

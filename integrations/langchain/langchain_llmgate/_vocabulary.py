@@ -10,6 +10,7 @@ from langchain_core.messages import BaseMessage
 
 __all__ = [
     "ALWAYS_SAY_WHY",
+    "STRUCTURE_DEFAULTS",
     "TAKES_TIMEOUT",
     "clean_tool",
     "family_of",
@@ -31,19 +32,27 @@ ALWAYS_SAY_WHY: Final = frozenset({"openai", "anthropic", "litellm"})
 TAKES_TIMEOUT: Final = frozenset({"openai", "anthropic", "litellm"})
 """Families whose calls take `timeout` in seconds."""
 
+_FOR_OPENAI = """
+    audio frequency_penalty include logit_bias logprobs modalities n prediction presence_penalty
+    previous_response_id prompt_cache_key prompt_cache_retention reasoning safety_identifier seed store
+    stream_options text top_logprobs truncation user verbosity web_search_options parallel_tool_calls
+"""
+_FOR_ANTHROPIC = """
+    betas cache_control container context_management mcp_servers output_config thinking top_k
+"""
+
 REFUSED: Final[Mapping[str, frozenset[str]]] = {
-    # What the client refuses with a TypeError before anything is sent.
-    "openai": frozenset(
-        "thinking cache_control betas mcp_servers container context_management output_config top_k".split()
-    ),
-    "anthropic": frozenset(
-        "audio frequency_penalty include logit_bias logprobs modalities n parallel_tool_calls prediction "
-        "presence_penalty previous_response_id prompt_cache_key prompt_cache_retention reasoning "
-        "safety_identifier seed store stream_options text top_logprobs truncation user verbosity "
-        "web_search_options".split()
-    ),
+    "openai": frozenset(_FOR_ANTHROPIC.split()),
+    "anthropic": frozenset(_FOR_OPENAI.split()),
     "litellm": frozenset({"cache_control", "stream_usage"}),
 }
+"""Words that a family's client refuses with a TypeError before anything is sent."""
+
+STRUCTURE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # langchain-litellm marks every schema as strict, and OpenAI refuses a strict schema with optional fields.
+    "litellm": {"strict": False},
+}
+"""What a family's `with_structured_output` is told where the caller said nothing."""
 
 MARKERS: Final = frozenset({"cache_control"})
 """Hints to one provider's cache inside messages and tools; a real API refuses the others' ones."""
@@ -63,7 +72,7 @@ def family_of(model: BaseChatModel) -> str:
 
 def takes_markers(model: BaseChatModel, family: str) -> bool:
     """Whether cache markers may stay in what is sent to this model."""
-    return family == "litellm" or model._llm_type in TAKES_MARKERS  # noqa: SLF001
+    return family == "litellm" or model._llm_type in TAKES_MARKERS
 
 
 def without_foreign(kwargs: Mapping[str, Any], family: str) -> dict[str, Any]:

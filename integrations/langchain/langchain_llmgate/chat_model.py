@@ -6,24 +6,22 @@ import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from operator import itemgetter
 from typing import Any, ClassVar, Final, Self, cast
 
-from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from pydantic import ConfigDict, Field, model_validator
 
+from langchain_llmgate._admitting import PRIVATE
+from langchain_llmgate._binding import GateBinding
 from langchain_llmgate._fingerprint import fingerprint
 from langchain_llmgate._fleet import Fleet, fleet_of
 from langchain_llmgate._models import ModelLike, deployments_of
 from langchain_llmgate._profile import profile_of
 from langchain_llmgate._providers import provider_name
-from langchain_llmgate._runs import PRIVATE, GateRuns
-from langchain_llmgate._structured import ServedParser
-from langchain_llmgate._tools import AnswerFormat, BoundTools, Structure, Tool, structure_of
+from langchain_llmgate._tools import structure_of
 from langchain_llmgate._transport import ChatTransport
 from llmgate_plugins.context import Context
 from llmgate_plugins.errors import ConfigurationError
@@ -33,17 +31,16 @@ from llmgate_plugins.types import EMPTY
 
 __all__ = ["ChatLLMGate"]
 
-METHODS: Final = (None, "json_schema", "function_calling", "json_mode")
-SERVICES: Final = frozenset({"deadline", "defaults", "catalog", "clock", "random", "sleeper", "state", "ledger"})
+SERVICES: Final = frozenset(
+    {"deadline", "defaults", "catalog", "clock", "random", "sleeper", "state", "ledger"}
+)
 BELONGS_TO_DEPLOYMENTS: Final = frozenset(
     {"api_key", "max_retries", "base_url", "model_provider", "stream_usage", "n", "top_p"}
 )
 """Arguments that other chat models take. A gate takes them too, and leaves them to its deployments."""
-UNHELPFUL: Final = ("cache", "callbacks")
-JSON_PLAIN = str | int | float | bool | None
 
 
-class ChatLLMGate(GateRuns):
+class ChatLLMGate(GateBinding):
     """A chat model that sends each call to one of many: chosen, guarded, failed over and booked by a gateway.
 
     Give it a configuration, a gateway, or (by `from_models`) the chat models themselves:
@@ -58,7 +55,8 @@ class ChatLLMGate(GateRuns):
     Attributes:
         model: The alias to ask for, or a deployment's id. `model=` of a call wins.
         temperature, max_tokens, stop: As of any chat model; those of a call win.
-        timeout: Seconds that a call may take with all its attempts; it can only shorten the gateway's deadline.
+        timeout: Seconds that a call may take with all its attempts; it can only
+            shorten the gateway's deadline.
         streaming: Read answers as streams in `invoke`, too.
         context: Who is calling, for all calls of this model. A context of the run wins:
             `config={"configurable": {"llmgate_context": Context(...)}}`. Without either,
@@ -82,7 +80,9 @@ class ChatLLMGate(GateRuns):
     config: Any = Field(default=None, exclude=True, repr=False)
     plugins: Any = Field(default=(), exclude=True, repr=False)
 
-    CONFIGURABLE: ClassVar[frozenset[str]] = frozenset({"model", "temperature", "max_tokens", "timeout", "stop"})
+    CONFIGURABLE: ClassVar[frozenset[str]] = frozenset(
+        {"model", "temperature", "max_tokens", "timeout", "stop"}
+    )
 
     # ------------------------------------------------------------ making one
 
@@ -155,7 +155,8 @@ class ChatLLMGate(GateRuns):
         refused = set(self.configurable) - self.CONFIGURABLE
         if refused:
             raise ConfigurationError(
-                f"{', '.join(sorted(refused))} cannot be configurable; only {', '.join(sorted(self.CONFIGURABLE))}"
+                f"{', '.join(sorted(refused))} cannot be configurable; "
+                f"only {', '.join(sorted(self.CONFIGURABLE))}"
             )
         given = [self.fleet.given(one.id) for one in members]
         if all(model is not None for model in given) and not any(
@@ -163,68 +164,6 @@ class ChatLLMGate(GateRuns):
         ):
             self.disable_streaming = True
         return self
-
-    # ------------------------------------------------------------ binding
-
-    def bind_tools(
-        self,
-        tools: Sequence[Tool],
-        *,
-        tool_choice: Any = None,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """This model with tools. Each deployment is given them in its own provider's words.
-
-        Args:
-            tools: Whatever `bind_tools` of other chat models takes.
-            tool_choice: "auto", "any", "none", a tool's name, or a provider's own shape.
-            strict: Have the arguments follow the schemas exactly, where a provider can.
-            kwargs: Further arguments of each call (`parallel_tool_calls`, `response_format`, ...).
-        """
-        words: dict[str, Any] = {"tools": BoundTools(tools, strict=strict), **kwargs}
-        if tool_choice:
-            words["tool_choice"] = tool_choice
-        return self.bind(**words)
-
-    def with_structured_output(
-        self,
-        schema: dict[str, Any] | type,
-        *,
-        include_raw: bool = False,
-        method: str | None = None,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, Any]:
-        """This model with answers of a given structure, asked for and parsed as the serving provider does it.
-
-        Args:
-            schema: A Pydantic class, a TypedDict class, a JSON schema or an OpenAI tool.
-            include_raw: Answer with `raw`, `parsed` and `parsing_error`.
-            method: "json_schema", "function_calling" or "json_mode"; None for each
-                provider's own default. A provider that does not have the method asks for
-                a tool call.
-            strict: Follow the schema exactly, where a provider can.
-            kwargs: Further arguments of the providers' `with_structured_output`.
-        """
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, not {method!r}")
-        options = kwargs if strict is None else {**kwargs, "strict": strict}
-        structure = Structure(schema, method, options)
-        words: dict[str, Any] = {}
-        if method == "function_calling":
-            words["tools"] = BoundTools([schema], strict=strict, structure=structure)
-            words["tool_choice"] = "any"
-        else:
-            words["response_format"] = AnswerFormat(structure)
-        traced = {"kwargs": {"method": method or "json_schema", **options}, "schema": schema}
-        llm = self.bind(**words, ls_structured_output_format=traced)
-        parser = ServedParser(structure, lambda name: _parser(self.gateway, self.fleet, name, structure))
-        if not include_raw:
-            return llm | parser
-        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-        failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
     # ------------------------------------------------------------ what LangChain asks of a chat model
 
@@ -284,7 +223,7 @@ class ChatLLMGate(GateRuns):
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """An estimate that asks nobody: a provider's own counter would be sent the messages past the policy."""
+        """An estimate. A provider's own counter would be sent the messages past the policy."""
         return count_tokens_approximately(messages, tools=list(tools) if tools else None)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
@@ -298,7 +237,8 @@ class ChatLLMGate(GateRuns):
         """Pickled as its configuration; what was made of objects in this process cannot be."""
         if self.config is None:
             raise TypeError(
-                "a ChatLLMGate over a gateway or models of this process cannot be pickled; make it from config="
+                "a ChatLLMGate over a gateway or models of this process cannot be pickled; "
+                "make it from config="
             )
         left_out = {"gateway", "fleet", "profile", "metadata"}
         fields = {name: self.__dict__[name] for name in self.model_fields_set - left_out}
@@ -322,10 +262,3 @@ def _catalog() -> Any:
 def _nested(model: Any) -> Any:
     """A gate inside a gate reports to the outer one, which reports to the reader."""
     return model.model_copy(update={"annotate": False}) if isinstance(model, ChatLLMGate) else model
-
-
-def _parser(
-    gateway: Gateway, fleet: Fleet, deployment_id: str, structure: Structure
-) -> Runnable[Any, Any] | None:
-    deployment = gateway.deployments.get(deployment_id)
-    return None if deployment is None else fleet.leaf(deployment).parser(structure)

@@ -1,0 +1,113 @@
+"""A gate's settings, and how a call asks to be let in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from pydantic import Field, InstanceOf
+
+from langchain_llmgate._admission import ADMISSION, Admission, ask
+from langchain_llmgate._caller import (
+    CONTEXT_KEY,
+    ambient_context,
+    configured_context,
+    configured_words,
+    labels,
+)
+from llmgate_plugins.context import Context
+from llmgate_plugins.types import Request
+
+__all__ = ["PRIVATE", "GateSettings"]
+
+PRIVATE: Final = (ADMISSION, CONTEXT_KEY)
+"""Call arguments of our own, which no trace, cache key or inner model sees."""
+
+
+class GateSettings(BaseChatModel):
+    """What a gate is told once, described in `ChatLLMGate`, and what it makes of each call."""
+
+    model: str
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: list[str] | None = Field(default=None, alias="stop_sequences")
+    timeout: float | None = None
+    streaming: bool = False
+    context: InstanceOf[Context] | None = Field(default=None, exclude=True, repr=False)
+    annotate: bool = True
+    configurable: tuple[str, ...] = ()
+    config_prefix: str = ""
+    gateway: Any = Field(default=None, exclude=True, repr=False)
+    fleet: Any = Field(default=None, exclude=True, repr=False)
+
+    def _heard(self, config: RunnableConfig | None, words: dict[str, Any]) -> dict[str, Any]:
+        """The call's words, with what the run's configuration says of who is calling."""
+        context = configured_context(config)
+        if context is not None:
+            words = {CONTEXT_KEY: context, **words}
+        if self.configurable:
+            words = {**configured_words(config, self.configurable, self.config_prefix), **words}
+        return words
+
+    def _asked(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        words: Mapping[str, Any],
+        tags: Mapping[str, str],
+        *,
+        stream: bool,
+    ) -> tuple[Request, Context | None]:
+        """The neutral request, and who is calling: the run's configuration wins over the gate's own."""
+        params = dict(words)
+        if self.temperature is not None:
+            params.setdefault("temperature", self.temperature)
+        if self.max_tokens is not None:
+            params.setdefault("max_tokens", self.max_tokens)
+        stop = stop or self.stop
+        if stop:
+            params["stop"] = stop
+        context = params.pop(CONTEXT_KEY, None) or ambient_context() or self.context
+        asked = ask(
+            params.pop("model", None) or self.model,
+            messages,
+            params,
+            tags=tags,
+            stream=stream,
+            timeout=params.pop("timeout", self.timeout),
+        )
+        return asked, context
+
+    def _admitted(
+        self, input: Any, config: RunnableConfig, stop: Any, words: dict[str, Any], *, async_api: bool
+    ) -> Any:
+        """The admitted call and the request it was admitted for."""
+        asked, context = self._asked_to_stream(input, config, stop, words, async_api=async_api)
+        return self.gateway.admit(asked, context=context), asked
+
+    async def _aadmitted(
+        self, input: Any, config: RunnableConfig, stop: Any, words: dict[str, Any]
+    ) -> Admission:
+        asked, context = self._asked_to_stream(input, config, stop, words, async_api=True)
+        return Admission(self.gateway, await self.gateway.aadmit(asked, context=context), asked)
+
+    def _asked_to_stream(
+        self, input: Any, config: RunnableConfig, stop: Any, words: dict[str, Any], *, async_api: bool
+    ) -> tuple[Request, Context | None]:
+        return self._asked(
+            self._convert_input(input).to_messages(),
+            stop,
+            self._heard(config, words),
+            labels(config.get("tags"), config.get("metadata")),
+            stream=self._should_stream(async_api=async_api, **{**words, "stream": True}),
+        )
+
+    def _on(self, admission: Admission) -> dict[str, Any]:
+        """What the core hands on to `_generate` and its like; traces and caches see another model's name."""
+        given = admission.handed_on
+        if admission.call.request.model != self.model:
+            given["model"] = admission.call.request.model
+        return given
