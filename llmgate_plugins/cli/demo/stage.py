@@ -1,0 +1,124 @@
+"""What the demo plays on: three simulated providers, a configuration file, one gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmgate_plugins.cli.demo.mask_emails import MaskEmails
+from llmgate_plugins.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from llmgate_plugins.gateway import Gateway
+    from llmgate_plugins.testing import ProviderSimulator
+
+__all__ = ["ROLES", "Stage", "set_up"]
+
+CONFIG = """\
+model_list:
+  - model_name: fast
+    litellm_params: {{model: openai/gpt-4o-mini, api_key: not-needed,
+                     api_base: "{alpha}"}}
+    model_info: {{id: alpha, region: us}}
+  - model_name: fast
+    litellm_params: {{model: openai/gpt-4.1-mini, api_key: not-needed,
+                     api_base: "{beta}"}}
+    model_info: {{id: beta, region: eu}}
+  - model_name: fast
+    litellm_params: {{model: anthropic/claude-haiku-4-5, api_key: not-needed,
+                     api_base: "{gamma}"}}
+    model_info: {{id: gamma, region: eu}}
+policies:
+  default: {{prefer: weighted, deadline: 20s}}
+  openai-only: {{prefer: weighted, deadline: 20s, require: {{provider: openai}}}}
+ledger: {ledger}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Everything that is set up.
+
+    Attributes:
+        file: The configuration that the gateway was built from.
+        text: What stands in it.
+        roles: Provider -> what it will do.
+        runner: The one event loop of all asynchronous calls, as an application has it.
+    """
+
+    simulator: ProviderSimulator
+    gateway: Gateway
+    file: Path
+    text: str
+    roles: dict[str, str]
+    runner: asyncio.Runner
+
+    @property
+    def requests(self) -> dict[str, list[Any]]:
+        """Provider -> the requests that reached it."""
+        return {name: list(self.simulator.provider(name).requests) for name in self.roles}
+
+
+ROLES = ("alpha", "beta", "gamma")
+
+
+@contextmanager
+def set_up(calls: int, seed: int, *, fast: bool) -> Iterator[Stage]:
+    """Start the providers, write the configuration, build the gateway; and take it all down again.
+
+    Raises:
+        ConfigurationError: The simulator's package is not installed.
+    """
+    from llmgate_plugins.gateway import Gateway
+
+    dies, allows = max(1, calls // 6), max(1, calls // 8)
+    roles = {
+        "alpha": f"OpenAI's wire; dies after {dies} requests",
+        "beta": f"OpenAI's wire; allows {allows} requests a minute, then says 429",
+        "gamma": "Anthropic's wire; healthy",
+    }
+    with tempfile.TemporaryDirectory(prefix="llmgate-demo-") as folder, _simulator(seed) as simulator:
+        alpha, beta, gamma = (simulator.provider(name) for name in ROLES)
+        for provider in (alpha, beta, gamma):
+            provider.pace(first=0.0 if fast else 0.03, piece=0.0 if fast else 0.002)
+        alpha.die_after(dies)
+        beta.throttle(allows, per=60.0)
+        database = find_spec("sqlalchemy") is not None
+        text = CONFIG.format(
+            alpha=alpha.openai_base_url,
+            beta=beta.openai_base_url,
+            gamma=gamma.anthropic_base_url,
+            ledger=f"sqlite:///{folder}/books.db" if database else "memory",
+        )
+        file = Path(folder) / "llmgate.yaml"
+        file.write_text(text, encoding="utf-8")
+        generator = random.Random(seed)  # noqa: S311 - the draws of `prefer: weighted`
+        with (
+            Gateway.from_config(file, plugins=[MaskEmails()], random=generator) as gateway,
+            asyncio.Runner() as runner,
+        ):
+            yield Stage(
+                simulator=simulator, gateway=gateway, file=file, text=text, roles=roles, runner=runner
+            )
+
+
+def _simulator(seed: int) -> ProviderSimulator:
+    try:
+        from llmgate_plugins.testing import ProviderSimulator as Simulator
+    except ImportError as missing:
+        raise ConfigurationError(
+            problems=[
+                Problem(
+                    message=f"the demo's providers need the package {missing.name}",
+                    remedy="pip install 'llmgate-plugins[all,testing]'",
+                )
+            ]
+        ) from missing
+    return Simulator(seed=seed)
