@@ -17,9 +17,10 @@ from pathlib import Path
 import openai
 import pytest
 import yaml
+from support.litellm_routers import HELLO, KEY, entry, text_of
+
 from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.testing import Fault, ProviderSimulator
-from support.litellm_routers import HELLO, KEY, entry, text_of
 
 MASTER = "sk-master-0123456789abcdefghijklmnopqrstuvwxyz"
 MOST_SECONDS = 120
@@ -270,7 +271,7 @@ def test_a_plugins_bug_is_a_500_that_names_it_and_nothing_is_sent(proxy):
 
 def test_a_wrong_key_reaches_neither_gateway_nor_provider(proxy):
     before, asked = proxy.count(), sent(proxy)
-    with pytest.raises(openai.APIStatusError, match="40[01]"):
+    with pytest.raises(openai.APIStatusError, match=r"40[01]"):
         proxy.client.with_options(api_key="sk-wrong").chat.completions.create(model="fast", messages=HELLO)
     assert (proxy.count(), sent(proxy)) == (before, asked)
 
@@ -284,7 +285,7 @@ def test_who_is_calling_comes_from_the_key_and_not_from_the_request(proxy):
         extra_body={"metadata": {"user_api_key_team_id": "admins", "feature": "search"}},
     )
     (row,) = proxy.rows_after(before, 1)
-    assert row["user"] == "default_user_id"
+    assert row["user_id"] == "default_user_id"
     assert row["team"] is None
     assert row["tags"] == {"feature": "search"}
 

@@ -135,6 +135,14 @@ class Registration:
 
     def _reinstall(self) -> None:
         self._install_strategy(PinnedStrategy(self.router, self._own))
+        self._installed = _compat.own_attributes(self.router)[_compat.PICK_NOW]
+
+    def _check_strategy(self) -> None:
+        """A strategy that was put in ours' place in some other way decides; ours goes back in."""
+        if _compat.own_attributes(self.router).get(_compat.PICK_NOW) is not self._installed:
+            log.warning("another routing strategy has replaced llmgate's; it decides unless a plugin ranks")
+            self._own.follow_router()
+            self._reinstall()
 
     def _replace(self, router: Any, name: str, wrap: Callable[[Any], Any]) -> None:
         original = getattr(router, name)
@@ -161,6 +169,7 @@ class Registration:
             operation = operation_of(original_function, kwargs)
             if operation is None:
                 return await make_call(original_function, *args, **kwargs)
+            self._check_strategy()
             return await make_call(self._through_gateway(original_function, operation), *args, **kwargs)
 
         return gated_call

@@ -1,0 +1,72 @@
+"""A gateway for a host that has deployments, a strategy and fallbacks of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from llmgate_plugins import Gateway
+from llmgate_plugins.config import (
+    GatewayConfig,
+    LiteLLMSettings,
+    RouterSettings,
+    load_config,
+    parse_config,
+)
+from llmgate_plugins.errors import ConfigurationError
+
+__all__ = ["gateway_of"]
+
+Entry = Mapping[str, Any]
+
+NOBODY = [{"model_name": "none", "litellm_params": {"model": "openai/none"}}]
+"""Stands for a host whose deployments are not known yet."""
+
+
+def gateway_of(
+    gateway_or_config: Gateway | str | Path | Mapping[str, Any], entries: Iterable[Entry] = ()
+) -> Gateway:
+    """The gateway itself, or one built from a configuration.
+
+    Of a LiteLLM `config.yaml` only what a gateway adds is taken: strategy, aliases and
+    fallbacks stay LiteLLM's.
+
+    Args:
+        gateway_or_config: A gateway, a file, or a mapping. `model_list` may be left out.
+        entries: The host's deployments: names that policies may refer to.
+
+    Raises:
+        ConfigurationError: With every mistake in it.
+    """
+    if isinstance(gateway_or_config, Gateway):
+        return gateway_or_config
+    config = _loaded(gateway_or_config, [_named(entry) for entry in entries] or NOBODY)
+    settings = RouterSettings(num_retries=config.num_retries)
+    config = config.model_copy(update={"router_settings": settings, "litellm_settings": LiteLLMSettings()})
+    built: Any = config  # what `load_config` returned is accepted as well
+    return Gateway.from_config(built, check_secrets=False)
+
+
+def _loaded(source: str | Path | Mapping[str, Any], named: list[dict[str, Any]]) -> GatewayConfig:
+    if isinstance(source, Mapping):
+        return load_config(source if "model_list" in source else {**source, "model_list": named})
+    try:
+        return load_config(source)
+    except ConfigurationError as error:
+        if not any(one.path == "model_list" and "missing" in one.message for one in error.problems):
+            raise
+    text = Path(source).expanduser().read_text(encoding="utf-8-sig")
+    # At the end, so that every line of the file keeps its number in messages.
+    return parse_config(f"{text}\nmodel_list: {json.dumps(named)}\n", file=str(source))
+
+
+def _named(entry: Entry) -> dict[str, Any]:
+    """An entry's names alone: no key leaves the host."""
+    identity = (entry.get("model_info") or {}).get("id")
+    return {
+        "model_name": entry["model_name"],
+        "litellm_params": {"model": entry["litellm_params"]["model"]},
+        "model_info": {"id": str(identity)} if identity else {},
+    }
