@@ -16,7 +16,7 @@ class Deferred(Generic[T]):
     Args:
         open: Gives the stream.
         first: What happens to its first item.
-        close: Awaited after the stream was closed, however far it was read.
+        close: Awaited before the stream is closed, however far it was read: what feeds it ends first.
     """
 
     __slots__ = ("_close", "_first", "_next", "_open", "_stream")
@@ -51,11 +51,11 @@ class Deferred(Generic[T]):
         stream, self._stream = self._stream, None
         self._next = _over
         try:
-            if stream is not None and hasattr(stream, "aclose"):
-                await stream.aclose()
-        finally:
             if self._close is not None:
                 await self._close()
+        finally:
+            if stream is not None and hasattr(stream, "aclose"):
+                await stream.aclose()
 
 
 async def _over() -> Any:
