@@ -7,7 +7,16 @@ from typing import Any
 from llmgate_plugins.types import Message, ToolCall, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["StreamMeter"]
+__all__ = ["StreamMeter", "chunk_usage"]
+
+
+def chunk_usage(chunk: Any) -> Usage | None:
+    """Usage in this chunk, or where LiteLLM hides it there; None if the provider reported none."""
+    report = getattr(chunk, "usage", None)
+    if report is None:
+        hidden = getattr(chunk, "_hidden_params", None)
+        report = hidden.get("usage") if isinstance(hidden, dict) else None
+    return usage_from_litellm(report) if report is not None else None
 
 
 class StreamMeter:
@@ -54,11 +63,7 @@ class StreamMeter:
     @property
     def usage(self) -> Usage | None:
         """As the provider reported it: in the last chunk, or where LiteLLM hides it there."""
-        chunk = self._last
-        if chunk is None:
-            return None
-        report = getattr(chunk, "usage", None) or (getattr(chunk, "_hidden_params", None) or {}).get("usage")
-        return usage_from_litellm(report) if report is not None else None
+        return chunk_usage(self._last)
 
     @property
     def complete(self) -> bool:

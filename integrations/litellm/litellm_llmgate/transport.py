@@ -14,7 +14,6 @@ from llmgate_plugins.messages import from_message
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Request, Response, ToolCall
-from llmgate_plugins.usage import usage_from_litellm
 
 __all__ = ["LiteLLMTransport"]
 
@@ -160,8 +159,7 @@ def _takes_stream_options(deployment: Deployment) -> bool:
 
 
 def _chunk(piece: Any) -> Chunk:
-    report = getattr(piece, "usage", None)
-    usage = usage_from_litellm(report) if report is not None else None
+    usage = chunk_usage(piece)
     if not piece.choices:
         return Chunk(usage=usage, model=piece.model, native=piece)
     choice = piece.choices[0]
