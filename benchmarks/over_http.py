@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -23,6 +24,7 @@ def suites(url: str) -> list[Suite]:
     from langchain_openai import ChatOpenAI
 
     litellm.suppress_debug_info = True
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # LiteLLM never closes its sessions
 
     def model_list() -> list[dict[str, Any]]:
         params = {"model": "openai/gpt-4o-mini", "api_base": url, "api_key": KEY}
