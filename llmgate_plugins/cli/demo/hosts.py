@@ -10,18 +10,19 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Final
 
-from llmgate_plugins._discovery import installed
-from llmgate_plugins.cli.demo.stage import Stage
-from llmgate_plugins.context import NOBODY, Context
-from llmgate_plugins.transports.by_provider import GROUP
+from llmgate_plugins.cli.demo.stage import Stage, all_speak_anthropic
 
-__all__ = ["HOSTS", "Host", "Job", "NotInstalled"]
+Do = Callable[[str, str], list[str]]
+"""Asks about a topic for a feature of the application; returns the answers."""
+
+__all__ = ["HOSTS", "Host", "Job", "NotInstalled", "is_installed"]
 
 AT_ONCE: Final = 3
 """Calls of one asynchronous job."""
-FEATURES: Final = ("search", "support", "summary")
+FEATURES: Final = ("search", "support", "summary", "support")
 TOPICS: Final = (
     "the tides",
     "a broken parcel for ana@example.com",
@@ -51,10 +52,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A way to make calls: `jobs` loads it and then gives jobs without end."""
+    """A way to make calls.
+
+    Attributes:
+        module: What must be installed.
+        jobs: Loads it and gives jobs without end.
+    """
 
     name: str
     title: str
+    module: str
     jobs: Callable[[Stage], Iterator[Job]]
 
 
@@ -64,34 +71,37 @@ def langchain_jobs(stage: Stage) -> Iterator[Job]:
     prompts = _needed("langchain_core.prompts", "langchain-core")
     parsers = _needed("langchain_core.output_parsers", "langchain-core")
     _needed("langchain_openai", "langchain-openai")
-    limits = _restricted("langchain_anthropic", "langchain_litellm")
-    model = adapter.ChatLLMGate(
-        model="fast", gateway=stage.gateway, **({"context": limits} if limits else {})
-    )
+    model = adapter.ChatLLMGate(model="fast", gateway=stage.gateway)
     prompt = prompts.ChatPromptTemplate.from_messages(
         [("system", "Be brief."), ("user", "Tell me about {topic}")]
     )
     chain = prompt | model | parsers.StrOutputParser()
     agent = _agent(model)
 
-    def whole(question: dict[str, str], config: Any) -> list[str]:
-        return [chain.invoke(question, config)]
+    def told(feature: str) -> Any:
+        return {"metadata": {"host": "langchain", "feature": feature}}
 
-    def stream(question: dict[str, str], config: Any) -> list[str]:
-        return ["".join(chain.stream(question, config))]
+    def whole(topic: str, feature: str) -> list[str]:
+        return [chain.invoke({"topic": topic}, told(feature))]
 
-    def batch(question: dict[str, str], config: Any) -> list[str]:
-        return list(stage.runner.run(chain.abatch([question] * AT_ONCE, config)))
+    def stream(topic: str, feature: str) -> list[str]:
+        return ["".join(chain.stream({"topic": topic}, told(feature)))]
 
-    for topic, feature in _turns():
-        told = {"topic": topic}, {"metadata": {"host": "langchain", "feature": feature}}
-        yield Job("chain", partial(whole, *told))
-        yield Job("stream", partial(stream, *told))
-        yield Job("agent with a tool", partial(agent, "get_weather in Paris, please", told[1]))
-        yield Job("abatch", partial(batch, *told), AT_ONCE)
+    def use_tool(topic: str, feature: str) -> list[str]:
+        return [agent(f"get_weather in Paris, and note {topic}", told(feature))]
+
+    def batch(topic: str, feature: str) -> list[str]:
+        return list(stage.runner.run(chain.abatch([{"topic": topic}] * AT_ONCE, told(feature))))
+
+    return _in_turn(
+        ("chain", whole, 1),
+        ("stream", stream, 1),
+        ("agent with a tool", use_tool, 1),
+        ("abatch", batch, AT_ONCE),
+    )
 
 
-def _agent(model: Any) -> Callable[[str, Any], list[str]]:
+def _agent(model: Any) -> Callable[[str, Any], str]:
     """An agent that may look up the weather: LangChain's own, or the same by hand without it."""
     tools = importlib.import_module("langchain_core.tools")
 
@@ -105,19 +115,19 @@ def _agent(model: Any) -> Callable[[str, Any], list[str]]:
     except ImportError:
         bound = model.bind_tools([weather])
 
-        def by_hand(question: str, config: Any) -> list[str]:
+        def by_hand(question: str, config: Any) -> str:
             said: list[Any] = [("user", question), bound.invoke(question, config)]
             said += [weather.invoke(call) for call in said[1].tool_calls]
-            return [str(bound.invoke(said, config).text)]
+            return str(bound.invoke(said, config).text)
 
         return by_hand
     agent = agents.create_agent(model, tools=[weather])
 
-    def ask(question: str, config: Any) -> list[str]:
+    def ask(question: str, config: Any) -> str:
         said = agent.invoke({"messages": [("user", question)]}, config)["messages"]
         if not any(message.type == "tool" for message in said):
             raise RuntimeError("the agent did not use its tool")
-        return [str(said[-1].text)]
+        return str(said[-1].text)
 
     return ask
 
@@ -138,67 +148,79 @@ def litellm_jobs(stage: Stage) -> Iterator[Job]:
             "metadata": told,
         }
 
-    def whole(asked: dict[str, Any]) -> list[str]:
-        return [router.completion(**asked).choices[0].message.content]
+    def whole(topic: str, feature: str) -> list[str]:
+        return [router.completion(**words(topic, feature)).choices[0].message.content]
 
-    def stream(asked: dict[str, Any]) -> list[str]:
-        pieces = router.completion(**asked, stream=True)
+    def stream(topic: str, feature: str) -> list[str]:
+        pieces = router.completion(**words(topic, feature), stream=True)
         return ["".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)]
 
-    async def one(asked: dict[str, Any]) -> str:
-        return str((await router.acompletion(**asked)).choices[0].message.content)
+    async def one(topic: str, feature: str) -> str:
+        return str((await router.acompletion(**words(topic, feature))).choices[0].message.content)
 
-    for topic, feature in _turns():
-        asked = words(topic, feature)
-        yield Job("completion", partial(whole, asked))
-        yield Job("stream", partial(stream, asked))
-        yield Job("acompletion", partial(_at_once, stage, partial(one, asked)), AT_ONCE)
+    return _in_turn(
+        ("completion", whole, 1), ("stream", stream, 1), ("acompletion", _at_once(stage, one), AT_ONCE)
+    )
 
 
 def plain_jobs(stage: Stage) -> Iterator[Job]:
     """`complete`, `stream` and `acomplete` of the gateway itself."""
     gateway = stage.gateway
     _needed("openai", "'llmgate-plugins[openai]'")
-    limits = None if any(one.name == "litellm" for one in installed(GROUP)) else _ONLY_OPENAI
-    if limits is None:
+    if all_speak_anthropic():
         _litellm()
     getattr(gateway.transport, "prepare", lambda _: None)(gateway.deployments.values())
 
-    def whole(asked: str, told: dict[str, Any]) -> list[str]:
-        return [gateway.complete("fast", asked, **told).text]
+    def words(topic: str, feature: str) -> dict[str, Any]:
+        told = {"host": "plain", "feature": feature}
+        return {"model": "fast", "messages": f"What about {topic}?", "tags": told}
 
-    def stream(asked: str, told: dict[str, Any]) -> list[str]:
-        return ["".join(chunk.text for chunk in gateway.stream("fast", asked, **told))]
+    def whole(topic: str, feature: str) -> list[str]:
+        return [gateway.complete(**words(topic, feature)).text]
 
-    async def one(asked: str, told: dict[str, Any]) -> str:
-        return (await gateway.acomplete("fast", asked, **told)).text
+    def stream(topic: str, feature: str) -> list[str]:
+        return ["".join(chunk.text for chunk in gateway.stream(**words(topic, feature)))]
 
-    for topic, feature in _turns():
-        asked = f"What about {topic}?"
-        told = {"context": limits or NOBODY, "tags": {"host": "plain", "feature": feature}}
-        yield Job("complete", partial(whole, asked, told))
-        yield Job("stream", partial(stream, asked, told))
-        yield Job("acomplete", partial(_at_once, stage, partial(one, asked, told)), AT_ONCE)
+    async def one(topic: str, feature: str) -> str:
+        return (await gateway.acomplete(**words(topic, feature))).text
+
+    return _in_turn(
+        ("complete", whole, 1), ("stream", stream, 1), ("acomplete", _at_once(stage, one), AT_ONCE)
+    )
 
 
 HOSTS: Final = (
-    Host("langchain", 'LangChain  ChatLLMGate(model="fast", gateway=gateway)', langchain_jobs),
-    Host("litellm", "LiteLLM    register(litellm.Router(...), gateway)", litellm_jobs),
-    Host("plain", 'Python     gateway.complete("fast", ...)', plain_jobs),
+    Host(
+        "langchain",
+        'LangChain  ChatLLMGate(model="fast", gateway=gateway)',
+        "langchain_llmgate",
+        langchain_jobs,
+    ),
+    Host("litellm", "LiteLLM    register(litellm.Router(...), gateway)", "litellm_llmgate", litellm_jobs),
+    Host("plain", 'Python     gateway.complete("fast", ...)', "openai", plain_jobs),
 )
-_ONLY_OPENAI: Final = Context(policy="openai-only")
-"""For a host that lacks a client for Anthropic's wire."""
 
 
-def _turns() -> Iterator[tuple[str, str]]:
-    return zip(itertools.cycle(TOPICS), itertools.cycle(FEATURES), strict=False)
+def is_installed(host: Host) -> bool:
+    """Whether its package is there; what that needs may still be missing."""
+    return find_spec(host.module) is not None
 
 
-def _at_once(stage: Stage, one: Callable[[], Awaitable[str]]) -> list[str]:
-    async def gather() -> list[str]:
-        return list(await asyncio.gather(*(one() for _ in range(AT_ONCE))))
+def _in_turn(*kinds: tuple[str, Do, int]) -> Iterator[Job]:
+    """Jobs of each kind in turn, about one topic after another."""
+    turns = zip(itertools.cycle(kinds), itertools.cycle(TOPICS), itertools.cycle(FEATURES), strict=False)
+    for (kind, do, size), topic, feature in turns:
+        yield Job(kind, partial(do, topic, feature), size)
 
-    return stage.runner.run(gather())
+
+def _at_once(stage: Stage, one: Callable[[str, str], Awaitable[str]]) -> Do:
+    def do(topic: str, feature: str) -> list[str]:
+        async def gather() -> list[str]:
+            return list(await asyncio.gather(*(one(topic, feature) for _ in range(AT_ONCE))))
+
+        return stage.runner.run(gather())
+
+    return do
 
 
 def _needed(module: str, package: str) -> Any:
@@ -207,17 +229,6 @@ def _needed(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
         raise NotInstalled(f"{missing.name} is not installed: pip install {package}") from missing
-
-
-def _restricted(*modules: str) -> Context | None:
-    """None if one of these can speak Anthropic's wire, else the policy that does without."""
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError:
-            continue
-        return None
-    return _ONLY_OPENAI
 
 
 def _litellm() -> Any:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, NamedTuple
 
 import click
 
-from llmgate_plugins.cli.demo.hosts import HOSTS, Host, Job, NotInstalled
+from llmgate_plugins.cli.demo.hosts import HOSTS, Host, Job, NotInstalled, is_installed
 from llmgate_plugins.cli.demo.stage import Stage
 from llmgate_plugins.cli.output import wrapped
 
@@ -45,8 +45,8 @@ class Performance:
 
 
 def perform(stage: Stage, calls: int, *, quiet: bool) -> list[Performance]:
-    """Run about `calls` calls, the same share by each host."""
-    share = max(1, calls // len(HOSTS))
+    """Run about `calls` calls, the same share by each host that is installed."""
+    share = max(1, calls // max(1, sum(map(is_installed, HOSTS))))
     done = []
     for host in HOSTS:
         with _shown(host.title, share, quiet=quiet) as advance:
@@ -61,7 +61,7 @@ def _told(one: Performance) -> str:
     if one.missing:
         return f"left out: {one.missing}"
     kinds = ", ".join(f"{number} {kind}" for kind, number in one.kinds.items())
-    return f"{one.answers} answers in {one.seconds:.1f} s ({kinds}); loaded in {one.loading:.1f} s"
+    return f"{one.answers} answers in {one.seconds:.1f} s, after loading for {one.loading:.1f} s: {kinds}"
 
 
 def _one(stage: Stage, host: Host, share: int, advance: Advance) -> Performance:
@@ -69,13 +69,12 @@ def _one(stage: Stage, host: Host, share: int, advance: Advance) -> Performance:
     began = time.monotonic()
     try:
         jobs = host.jobs(stage)
-        first = next(jobs)  # loads the host
     except NotInstalled as missing:
         done.missing = str(missing)
         return done
     done.loading = time.monotonic() - began
     began = time.monotonic()
-    for job in _within(share, first, jobs):
+    for job in _within(share, jobs):
         done.asked += job.size
         try:
             answers = job.run()
@@ -92,10 +91,10 @@ def _one(stage: Stage, host: Host, share: int, advance: Advance) -> Performance:
     return done
 
 
-def _within(share: int, first: Job, jobs: Iterator[Job]) -> Iterator[Job]:
+def _within(share: int, jobs: Iterator[Job]) -> Iterator[Job]:
     """Jobs until there are as many answers as the host's share."""
     left = share
-    for job in islice(chain([first], jobs), share):
+    for job in islice(jobs, share):
         if left <= 0:
             return
         if job.size <= left:

@@ -12,14 +12,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmgate_plugins._discovery import installed
 from llmgate_plugins.cli.demo.mask_emails import MaskEmails
 from llmgate_plugins.errors import ConfigurationError, Problem
+from llmgate_plugins.transports.by_provider import GROUP
 
 if TYPE_CHECKING:
     from llmgate_plugins.gateway import Gateway
     from llmgate_plugins.testing import ProviderSimulator
 
-__all__ = ["ROLES", "Stage", "set_up"]
+__all__ = ["ROLES", "Stage", "all_speak_anthropic", "set_up"]
 
 CONFIG = """\
 model_list:
@@ -32,12 +34,11 @@ model_list:
                      api_base: "{beta}"}}
     model_info: {{id: beta, region: eu}}
   - model_name: fast
-    litellm_params: {{model: anthropic/claude-haiku-4-5, api_key: not-needed,
+    litellm_params: {{model: {third}, api_key: not-needed,
                      api_base: "{gamma}"}}
     model_info: {{id: gamma, region: eu}}
 policies:
   default: {{prefer: weighted, deadline: 20s}}
-  openai-only: {{prefer: weighted, deadline: 20s, require: {{provider: openai}}}}
 ledger: {ledger}
 """
 
@@ -67,6 +68,7 @@ class Stage:
 
 
 ROLES = ("alpha", "beta", "gamma")
+_WHY_NOT = "not every host here has a client for Anthropic's"
 
 
 @contextmanager
@@ -78,11 +80,12 @@ def set_up(calls: int, seed: int, *, fast: bool) -> Iterator[Stage]:
     """
     from llmgate_plugins.gateway import Gateway
 
+    mixed = all_speak_anthropic()
     dies, allows = max(1, calls // 6), max(1, calls // 8)
     roles = {
         "alpha": f"OpenAI's wire; dies after {dies} requests",
         "beta": f"OpenAI's wire; allows {allows} requests a minute, then says 429",
-        "gamma": "Anthropic's wire; healthy",
+        "gamma": "Anthropic's wire; healthy" if mixed else f"OpenAI's wire; healthy ({_WHY_NOT})",
     }
     with tempfile.TemporaryDirectory(prefix="llmgate-demo-") as folder, _simulator(seed) as simulator:
         alpha, beta, gamma = (simulator.provider(name) for name in ROLES)
@@ -90,11 +93,12 @@ def set_up(calls: int, seed: int, *, fast: bool) -> Iterator[Stage]:
             provider.pace(first=0.0 if fast else 0.03, piece=0.0 if fast else 0.002)
         alpha.die_after(dies)
         beta.throttle(allows, per=60.0)
-        database = find_spec("sqlalchemy") is not None
+        database = _is_there("sqlalchemy")
         text = CONFIG.format(
             alpha=alpha.openai_base_url,
             beta=beta.openai_base_url,
-            gamma=gamma.anthropic_base_url,
+            third="anthropic/claude-haiku-4-5" if mixed else "openai/gpt-4o",
+            gamma=gamma.anthropic_base_url if mixed else gamma.openai_base_url,
             ledger=f"sqlite:///{folder}/books.db" if database else "memory",
         )
         file = Path(folder) / "llmgate.yaml"
@@ -107,6 +111,18 @@ def set_up(calls: int, seed: int, *, fast: bool) -> Iterator[Stage]:
             yield Stage(
                 simulator=simulator, gateway=gateway, file=file, text=text, roles=roles, runner=runner
             )
+
+
+def all_speak_anthropic() -> bool:
+    """Whether every host that is installed has a client for Anthropic's wire."""
+    langchain = not _is_there("langchain_llmgate") or any(
+        map(_is_there, ("langchain_anthropic", "langchain_litellm"))
+    )
+    return langchain and any(one.name == "litellm" for one in installed(GROUP))
+
+
+def _is_there(module: str) -> bool:
+    return find_spec(module) is not None
 
 
 def _simulator(seed: int) -> ProviderSimulator:
