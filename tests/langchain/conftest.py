@@ -26,6 +26,7 @@ THIRD_PARTY = (
     "ignore::DeprecationWarning:litellm.*",
     "ignore::pydantic.warnings.PydanticDeprecatedSince20",
     "ignore:Received a Pydantic BaseModel V1 schema:UserWarning",  # the suite sends one on purpose
+    "ignore:Unrecognized structured output method 'json_mode':UserWarning",  # langchain-anthropic has none
     "ignore:There is no current event loop:DeprecationWarning",
 )
 

@@ -244,7 +244,7 @@ def test_tools_that_a_policy_leaves_keep_what_they_were_made_of(entrance: str) -
             bound.append(list(tools))
             return self.bind(tools=[getattr(tool, "__name__", tool) for tool in tools])
 
-    inner = WithTools(errors=[], asked=[], closed=[])
+    inner = WithTools()
 
     ENTRANCES[entrance](gate_over(inner, NoDrop()).bind_tools([keep, drop]), "hello")
 
