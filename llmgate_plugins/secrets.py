@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from llmgate_plugins.errors import SecretNotFound
+from llmgate_plugins.masking import MASK, conceal, scrub
 
-__all__ = ["Secret", "scrub"]
+__all__ = ["Secret", "conceal", "scrub"]
 
-MASK = "****"
-
-_known: dict[str, None] = {}
-"""Every value that was revealed in this process, so that `scrub` can find it in text.
-
-Bounded: the oldest value is forgotten first."""
-_KNOWN_LIMIT = 4096
+Resolver = Callable[[str], str]
 
 
 class Secret:
@@ -27,22 +24,30 @@ class Secret:
     References are resolved at the first `reveal()`, never before:
     `env:NAME` and `os.environ/NAME` (environment), `file:PATH` (whole file, trailing
     newline dropped), `keyring:SERVICE/USER` (package keyring). Anything else is the
-    secret itself. It cannot be pickled, copied, formatted or turned into JSON with
-    its value.
+    secret itself. It cannot be pickled, formatted or turned into JSON with its value.
+
+    What was found is kept: a variable that changes later is not read again, so that all
+    clients made from one `Secret` use one key. Build a new gateway to rotate a key.
+
+    Two references are equal when they say the same and are looked up in the same way,
+    whether revealed or not. Thread-safe: a resolver is asked once.
 
     Args:
         value: The secret or a reference.
         resolvers: Further schemes: name -> function of what follows the colon.
     """
 
-    __slots__ = ("_reference", "_resolvers", "_value")
+    __slots__ = ("_held", "_lock", "_reference", "_resolvers")
 
-    def __init__(self, value: str, *, resolvers: Mapping[str, Callable[[str], str]] | None = None) -> None:
-        scheme, _, _ = value.partition(":")
-        self._resolvers = {**_RESOLVERS, **(resolvers or {})}
-        is_reference = (scheme in self._resolvers and scheme != value) or value.startswith("os.environ/")
+    def __init__(self, value: str, *, resolvers: Mapping[str, Resolver] | None = None) -> None:
+        own = dict(resolvers or {})
+        scheme, colon, _ = value.partition(":")
+        is_reference = bool(colon and scheme in {**_RESOLVERS, **own}) or value.startswith(_VARIABLE)
         self._reference: str | None = value if is_reference else None
-        self._value: str | None = None if is_reference else value
+        self._resolvers: Mapping[str, Resolver] = own
+        self._lock = threading.RLock()
+        # A function, so that whoever walks over attributes and shows them shows no value.
+        self._held: Callable[[], str] | None = None if is_reference else lambda: value
 
     @property
     def reference(self) -> str | None:
@@ -54,22 +59,41 @@ class Secret:
         """A short name for it that is safe to show and the same in every process."""
         if self._reference is not None:
             return self._reference
-        return hashlib.sha256(b"llmgate:" + (self._value or "").encode()).hexdigest()[:8]
+        return hashlib.sha256(b"llmgate:" + self._value.encode()).hexdigest()[:8]
 
     def reveal(self) -> str:
-        """The secret itself.
+        """The secret itself. From now on `scrub` masks it in texts.
 
         Raises:
             SecretNotFound: The reference leads nowhere.
         """
-        if self._value is None and self._reference is not None:
-            value = _resolve(self._reference, self._resolvers)
-            if not value:
-                raise SecretNotFound(f"{self._reference} is empty", reference=self._reference)
-            self._value = value
-        revealed = self._value or ""
-        _remember(revealed)
+        held = self._held
+        if held is None:
+            with self._lock:
+                held = self._held
+                if held is None:
+                    value = self.look_up()
+                    held = self._held = lambda: value
+        revealed = held()
+        conceal(revealed)
         return revealed
+
+    def look_up(self) -> str:
+        """What is found now, neither kept nor masked: for checks, and for addresses given by reference.
+
+        Raises:
+            SecretNotFound: The reference leads nowhere.
+        """
+        if self._reference is None:
+            return self._value
+        value = _resolve(self._reference, self._resolvers)
+        if not value:
+            raise SecretNotFound(f"{self._reference} is empty", reference=self._reference)
+        return value
+
+    @property
+    def _value(self) -> str:
+        return self._held() if self._held is not None else ""
 
     def __repr__(self) -> str:
         return f"Secret({MASK}, id={self.id})"
@@ -83,10 +107,11 @@ class Secret:
         return True
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and (self._reference, self._value) == (
-            other._reference,
-            other._value,
-        )
+        if not isinstance(other, Secret) or self._reference != other._reference:
+            return False
+        if self._reference is not None:
+            return self._resolvers == other._resolvers
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -97,9 +122,12 @@ class Secret:
     def __deepcopy__(self, memo: Any) -> Secret:
         return self
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a Secret has no state to show; pickle it, or use its `reference`")
+
     def __reduce__(self) -> Any:
         if self._reference is not None:
-            return (Secret, (self._reference,))
+            return (_remade, (self._reference, dict(self._resolvers)))
         raise TypeError("a Secret given as a value cannot be pickled; use a reference such as env:NAME")
 
     @classmethod
@@ -115,23 +143,8 @@ class Secret:
         )
 
 
-def scrub(text: str) -> str:
-    """The text with every secret that was revealed in this process masked.
-
-    Values shorter than eight characters are left alone: masking them would
-    destroy ordinary words.
-    """
-    for value in list(_known):
-        if value in text:
-            text = text.replace(value, MASK)
-    return text
-
-
-def _remember(value: str) -> None:
-    if len(value) >= 8 and value not in _known:
-        while len(_known) >= _KNOWN_LIMIT:
-            _known.pop(next(iter(_known)), None)
-        _known[value] = None
+def _remade(reference: str, resolvers: Mapping[str, Resolver]) -> Secret:
+    return Secret(reference, resolvers=resolvers)
 
 
 def _text(value: Any) -> str:
@@ -178,15 +191,16 @@ def _missing_keyring(name: str) -> NoReturn:
     ) from None
 
 
-_RESOLVERS: Mapping[str, Callable[[str], str]] = {
+_VARIABLE = "os.environ/"
+_RESOLVERS: Mapping[str, Resolver] = {
     "env": _from_environment,
     "file": _from_file,
     "keyring": _from_keyring,
 }
 
 
-def _resolve(reference: str, resolvers: Mapping[str, Callable[[str], str]]) -> str:
-    if reference.startswith("os.environ/"):
-        return _from_environment(reference.removeprefix("os.environ/"))
+def _resolve(reference: str, own: Mapping[str, Resolver]) -> str:
+    if reference.startswith(_VARIABLE):
+        return _from_environment(reference.removeprefix(_VARIABLE))
     scheme, _, rest = reference.partition(":")
-    return resolvers[scheme](rest)
+    return (own.get(scheme) or _RESOLVERS[scheme])(rest)

@@ -63,7 +63,7 @@ class References:
         """
         if isinstance(value, str) and value.startswith(_PREFIX):
             value = Secret(value)
-        return self._findable(value).reveal() if isinstance(value, Secret) else value
+        return self._findable(value).look_up() if isinstance(value, Secret) else value
 
     def key(self, written: Mapping[str, Any], provider: str) -> Secret | None:
         """The key that is written, or the provider's usual one where that is safe."""
@@ -86,7 +86,7 @@ class References:
                 also[reference].append(self._place(path))
                 continue
             try:
-                secret.reveal()
+                secret.look_up()
             except SecretNotFound as error:
                 problem = self._missing(path, error)
                 told[reference] = replace(problem, message=remark + problem.message)
@@ -136,7 +136,7 @@ class References:
         name = reference.removeprefix(_PREFIX).removeprefix("env:")
         if name == reference or name not in self._own:
             return secret
-        return Secret(f"env:{name}", resolvers={"env": lambda variable: self._own[variable].reveal()})
+        return Secret(f"env:{name}", resolvers={"env": lambda variable: self._own[variable].look_up()})
 
     def _within(self, value: Any) -> Any:
         if isinstance(value, Secret):

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import PlainSerializer, WithJsonSchema
 
-from llmgate_plugins.secrets import MASK, Secret
+from llmgate_plugins.masking import MASK
+from llmgate_plugins.secrets import Secret
 
 __all__ = ["Free", "is_placeholder", "is_reference", "is_secret_name", "secrets_in", "shield"]
 
