@@ -9,6 +9,7 @@ from typing import Any, Final
 import litellm
 
 from litellm_llmgate.answers import read_response
+from litellm_llmgate.meter import chunk_usage
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.messages import from_message
 from llmgate_plugins.meters import ChunkMeter
