@@ -19,7 +19,16 @@ from llmgate_plugins import (
     hookimpl,
 )
 from llmgate_plugins.meters import ChunkMeter
-from llmgate_plugins.plugins import Budget, Capabilities, Fastest, InOrder, Policies, Policy, Tracing, Weighted
+from llmgate_plugins.plugins import (
+    Budget,
+    Capabilities,
+    Fastest,
+    InOrder,
+    Policies,
+    Policy,
+    Tracing,
+    Weighted,
+)
 
 __all__ = ["CHUNKS", "suites"]
 

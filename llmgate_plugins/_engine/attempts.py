@@ -101,14 +101,18 @@ def _attempt(flight: Flight, deployment: Deployment, alias: str, reason: Attempt
 
 def _try(flight: Flight, attempt: Attempt) -> Steps:
     """Returns (response or None, outcome). Whatever happens, it is begun and ended in pairs."""
-    reason = yield from _begin(flight, attempt)
-    if reason is not None:
-        outcome = outcomes.skipped(reason)
-        flight.call.record.attempts.append((attempt, outcome))
-        return None, outcome
-    send = relay if flight.call.request.stream else _send
+    call, core = flight.call, flight.core
+    if core.hooks.begin_attempt:
+        reason = yield from _begin(flight, attempt)
+        if reason is not None:
+            outcome = outcomes.skipped(reason)
+            call.record.attempts.append((attempt, outcome))
+            return None, outcome
+    send = relay if call.request.stream else _send
     response, outcome, fatal = yield from send(flight, attempt)
-    yield from _end(flight, attempt, outcome)
+    call.record.attempts.append((attempt, outcome))
+    given = (attempt, outcome, call.request, call.context, call, core.services)
+    yield from tell(flight, core.hooks.end_attempt, given)
     if fatal is not None:
         raise fatal
     if flight.primary is None:
@@ -138,10 +142,10 @@ def _begin(flight: Flight, attempt: Attempt) -> Steps:
         except Left as leaving:
             outcome = outcomes.skipped(leaving.status)
             call.record.attempts.append((attempt, outcome))
-            yield from _tell_end(flight, attempt, outcome, only=begun)
+            yield from _end_begun(flight, attempt, outcome, begun)
             raise
         if reason is not None:
-            yield from _tell_end(flight, attempt, outcomes.skipped(reason), only=begun)
+            yield from _end_begun(flight, attempt, outcomes.skipped(reason), begun)
             return reason
         begun.append(one.plugin)
     return None
@@ -164,16 +168,10 @@ def _begin_one(flight: Flight, one: Implementation, given: tuple[Any, ...]) -> S
         yield Sleep(answer.seconds)
 
 
-def _end(flight: Flight, attempt: Attempt, outcome: Outcome) -> Steps:
-    flight.call.record.attempts.append((attempt, outcome))
-    yield from _tell_end(flight, attempt, outcome)
-
-
-def _tell_end(flight: Flight, attempt: Attempt, outcome: Outcome, only: Sequence[str] | None = None) -> Steps:
+def _end_begun(flight: Flight, attempt: Attempt, outcome: Outcome, begun: Sequence[str]) -> Steps:
+    """Tells those who began an attempt that was never sent."""
     call, core = flight.call, flight.core
-    told = core.hooks.end_attempt
-    if only is not None:
-        told = tuple(one for one in told if one.plugin in only)
+    told = tuple(one for one in core.hooks.end_attempt if one.plugin in begun)
     yield from tell(flight, told, (attempt, outcome, call.request, call.context, call, core.services))
 
 
