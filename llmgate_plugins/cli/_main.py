@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from llmgate_plugins.cli.output import wrapped
+from llmgate_plugins.cli.output import width, wrapped
 from llmgate_plugins.errors import ConfigurationError, LLMGateError
 
 __all__ = ["llmgate"]
@@ -46,7 +46,9 @@ class Failed(click.ClickException):
         """Print it to stderr."""
         first, *rest = self.message.splitlines() or [""]
         for line in (f"Error: {first}", *(f"  {one}" for one in rest)):
-            click.echo(wrapped(line, "    "), file=file, err=file is None)
+            # A long path stays on the line it belongs to, so that it can be clicked and found.
+            whole = max(map(len, line.split()), default=0) > width() // 2
+            click.echo(line if whole else wrapped(line, "    "), file=file, err=file is None)
 
 
 class Misconfigured(Failed):
