@@ -37,9 +37,11 @@ BASE: dict[str, Any] = {
     "model_list": [
         {
             "model_name": name,
-            "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": "env:OPENAI_API_KEY"},
+            "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": "env:KEY"},
+            "model_info": {"region": region},
         }
         for name in ("fast", "strong", "cheap")
+        for region in ("us", "eu")
     ]
 }
 """What a fragment of a configuration is added to."""
