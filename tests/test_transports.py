@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -169,33 +173,116 @@ def test_a_conversation_with_tool_results_is_understood(
     assert answer.text == "The tool says: 18 degrees"
 
 
-def test_an_embedding_has_its_vectors_and_usage(transport: OpenAITransport) -> None:
-    from http.server import BaseHTTPRequestHandler, HTTPServer
+EMBEDDING = {
+    "object": "list",
+    "model": "text-embedding-3-small",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}],
+    "usage": {"prompt_tokens": 3, "total_tokens": 3},
+}
 
-    class Embedder(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            body = (
-                b'{"object":"list","model":"text-embedding-3-small","data":[{"object":"embedding","index":0,'
-                b'"embedding":[0.5,0.25]}],"usage":{"prompt_tokens":3,"total_tokens":3}}'
-            )
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
+class Recording(BaseHTTPRequestHandler):
+    """A server that notes what it is asked and answers with one body."""
 
-    with HTTPServer(("127.0.0.1", 0), Embedder) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        at = attempt(f"http://127.0.0.1:{server.server_port}/v1", model="text-embedding-3-small")
-        request = Request(model="fast", operation="embedding", params={"input": ["hi there you"]})
-        answer = transport.send(at, request)
+    answer: Any
+    asked: list[tuple[str, Message, Any]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.asked.append((self.path, self.headers, body))
+        answer = json.dumps(self.answer).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
+        self.send_header("set-cookie", "who=you; path=/")
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def recording(answer: Any) -> Iterator[tuple[str, list[tuple[str, Message, Any]]]]:
+    handler = type("Handler", (Recording,), {"answer": answer, "asked": []})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", handler.asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@both
+def test_an_embedding_has_its_vectors_and_usage(face: str, transport: OpenAITransport) -> None:
+    with recording(EMBEDDING) as (url, asked):
+        at = attempt(f"{url}/v1", model="text-embedding-3-small")
+        words = {"input": ["hi there you"], "dimensions": 2, "encoding_format": "float"}
+        answer = whole(face, transport, at, Request(model="fast", operation="embedding", params=words))
+        transport.close()
     assert answer.native.data[0].embedding == [0.5, 0.25]
     assert answer.usage is not None
     assert (answer.usage.input, answer.usage.output) == (3, 0)
+    ((path, _, body),) = asked
+    assert path == "/v1/embeddings"
+    assert body == {"model": "text-embedding-3-small", **words}
+
+
+COMPLETION = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "gpt-4o-2024-08-06",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": None}}],
+}
+
+
+def test_azure_is_called_by_the_deployments_name_with_its_own_header(transport: OpenAITransport) -> None:
+    with recording(COMPLETION) as (url, asked):
+        options = {"api_version": "2025-01-01"}
+        at = attempt(url, provider="azure", model="our-gpt", endpoint={"options": options})
+        transport.send(at, asking())
+        transport.send(at, asking())
+        transport.close()
+    path, headers, body = asked[1]
+    assert path == "/openai/deployments/our-gpt/chat/completions?api-version=2025-01-01"
+    assert (headers["api-key"], headers["authorization"], headers["cookie"]) == (KEY, None, None)
+    assert body["model"] == "our-gpt"
+
+
+def test_azures_token_stands_in_for_a_key(transport: OpenAITransport) -> None:
+    with recording(COMPLETION) as (url, asked):
+        endpoint = {"api_key": None, "options": {"azure_ad_token": Secret("entra-token-123")}}
+        transport.send(attempt(f"{url}/openai/v1", provider="azure", endpoint=endpoint), asking())
+        transport.close()
+    path, headers, _ = asked[0]
+    assert path.startswith("/openai/v1/")
+    assert headers["authorization"] == "Bearer entra-token-123"
+
+
+def test_a_refusal_is_told_as_one(transport: OpenAITransport) -> None:
+    message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
+    refused = {**COMPLETION, "choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
+    with recording(refused) as (url, _):
+        organized = {"options": {"organization": "org-1"}}
+        answer = transport.send(attempt(f"{url}/v1", endpoint=organized), asking())
+        transport.close()
+    assert (answer.text, answer.finish_reason, answer.usage) == (
+        "I cannot help with that.",
+        "content_filter",
+        None,
+    )
+
+
+@pytest.mark.parametrize("choices", [None, []])
+def test_an_answer_without_a_choice_is_none(transport: OpenAITransport, choices: Any) -> None:
+    with recording({**COMPLETION, "choices": choices}) as (url, _):
+        with pytest.raises(ProviderError, match="without any choice") as caught:
+            transport.send(attempt(f"{url}/v1"), asking())
+        transport.close()
+    assert caught.value.code == "bad_response"
 
 
 # ---------------------------------------------------------------- what is sent
@@ -229,11 +316,12 @@ def test_the_key_of_the_deployment_is_sent_and_no_other(
     monkeypatch.setenv("OPENAI_ORG_ID", "org-of-somebody")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "project-of-somebody")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/elsewhere")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-corporate: secret-of-somebody\nx-team: nobody")
     transport.send(attempt(provider, endpoint={"headers": {"x-team": Secret("blue-team-1")}}), asking())
     sent = provider.requests[-1]
     assert sent.authorization() == KEY
     assert sent.headers["x-team"] == "blue-team-1"
-    assert not {"openai-organization", "openai-project"} & sent.headers.keys()
+    assert not {"openai-organization", "openai-project", "x-corporate"} & sent.headers.keys()
 
 
 def test_a_server_of_ones_own_gets_no_key_that_was_not_given(
@@ -406,6 +494,15 @@ def test_one_client_per_deployment_and_loop(transport: OpenAITransport, provider
     assert first[0] is not second[0]
     assert kept._loops == {}  # closed with their loops
     assert kept.client(at.deployment) is kept.client(at.deployment)
+
+
+def test_a_forked_process_makes_its_own_clients(
+    transport: OpenAITransport, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = deployment(provider)
+    mine = transport._clients.client(at)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert transport._clients.client(at) is not mine
 
 
 def test_many_threads_share_one_client(transport: OpenAITransport, provider: Provider) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import AsyncGenerator
@@ -68,15 +69,18 @@ class Clients:
     An event loop has connections of its own, since they belong to the loop that opened
     them; they are closed when that loop ends. Nothing is retried, no redirect is
     followed and no cookie is kept: a key goes to the one address it was configured for.
+    A forked process makes its own clients.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._threads: _World | None = None
         self._loops: dict[asyncio.AbstractEventLoop, tuple[_World, AsyncGenerator[None]]] = {}
 
     def client(self, deployment: Deployment) -> OpenAI:
         """The client of this deployment."""
+        self._forget_other_process()
         world = self._threads
         if world is None:
             with self._lock:
@@ -86,15 +90,16 @@ class Clients:
 
     async def aclient(self, deployment: Deployment) -> AsyncOpenAI:
         """The client of this deployment for the running event loop."""
+        self._forget_other_process()
         loop = asyncio.get_running_loop()
         known = self._loops.get(loop)
         if known is None:
             world = _World("AsyncOpenAI", _pool("DefaultAsyncHttpxClient"))
             guard = self._until_the_end_of(loop, world)
             known = self._loops[loop] = world, guard
-            with self._lock:
-                for ended in [one for one in self._loops if one.is_closed()]:
-                    del self._loops[ended]
+            for one in list(self._loops):
+                if one.is_closed():  # it did not end by `asyncio.run`
+                    self._loops.pop(one, None)
             await anext(guard)
         client: AsyncOpenAI = known[0].client(deployment)
         return client
@@ -105,6 +110,10 @@ class Clients:
             world, self._threads = self._threads, None
         if world is not None:
             world.pool.close()
+
+    def _forget_other_process(self) -> None:
+        if self._process != os.getpid():
+            self._process, self._threads, self._loops = os.getpid(), None, {}
 
     def _world(self) -> _World:
         pool = _pool("DefaultHttpxClient")
@@ -140,16 +149,23 @@ def _client(kind: str, deployment: Deployment, pool: Any) -> Any:
     openai = openai_package()
     endpoint = deployment.endpoint
     key = _key(deployment)
-    headers = {name: value.reveal() for name, value in endpoint.headers.items()}
+    headers: dict[str, Any] = dict.fromkeys(_names_in_environment(), openai.Omit())
+    headers |= {name: value.reveal() for name, value in endpoint.headers.items()}
     common = {"max_retries": 0, "default_headers": headers, "http_client": pool}
     if deployment.provider == AZURE:
         made = getattr(openai, kind.replace("Open", "AzureOpen"))(**common, **_azure(deployment, key))
     else:
         made = getattr(openai, kind)(**common, api_key=key or _NO_KEY, base_url=address_of(deployment))
-    # The package takes these from the environment for whatever address it is given.
+    # The package takes these too from the environment, for whatever address it is given.
     made.organization = endpoint.options.get("organization")
     made.project = None
     return made
+
+
+def _names_in_environment() -> list[str]:
+    """Headers that the package would add from the environment, whatever address it is given."""
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+    return [name.strip() for line in lines if (name := line.partition(":")[0]).strip()]
 
 
 def _azure(deployment: Deployment, key: str | None) -> dict[str, Any]:
