@@ -34,6 +34,7 @@ from llmgate_plugins.testing import SimulatedProvider as Provider
 from llmgate_plugins.transports import ByProvider, OpenAITransport, default_transport
 from llmgate_plugins.transports import by_provider as by_provider_module
 from llmgate_plugins.transports.openai_providers import PROVIDERS, address_of
+from llmgate_plugins.transports.openai_wire import chunk_of
 
 KEY = "sk-canary-0123456789abcdef"
 WEATHER = {
@@ -153,6 +154,20 @@ def test_a_tool_call_comes_back_whole_and_in_pieces(
     (streamed,) = meter.message().tool_calls
     assert (streamed.name, streamed.arguments) == (call.name, call.arguments)
     assert meter.complete
+
+
+@pytest.mark.parametrize("word", ["reasoning_content", "reasoning"])
+def test_what_a_model_thinks_is_told_apart_from_what_it_says(word: str) -> None:
+    from openai.types.chat import ChatCompletionChunk
+
+    def piece(**delta: Any) -> Chunk:
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        told = {"id": "c", "created": 1, "model": "m", "object": "chat.completion.chunk", "choices": [choice]}
+        return chunk_of(ChatCompletionChunk.model_validate(told))
+
+    assert (piece(**{word: "hm"}).reasoning, piece(**{word: "hm"}).text) == ("hm", "")
+    assert (piece(content="yes").reasoning, piece(content="yes").text) == ("", "yes")
+    assert piece(refusal="no").text == "no"
 
 
 @both

@@ -95,10 +95,11 @@ def chunk_of(piece: Any) -> Chunk:
     choice = choices[0]
     delta = choice.delta
     if choice.index or delta is None:
-        return Chunk(usage=usage, finish_reason=None, model=piece.model, native=piece)
+        return Chunk(usage=usage, model=piece.model, native=piece)
+    extra = delta.model_extra  # looked up once: an absent attribute of such an object is dear
     return Chunk(
-        text=delta.content or getattr(delta, "refusal", None) or "",
-        reasoning=getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None) or "",
+        text=delta.content or delta.refusal or "",
+        reasoning=(extra.get("reasoning_content") or extra.get("reasoning") or "") if extra else "",
         tool_calls=_calls(delta.tool_calls, default="") if delta.tool_calls else (),
         usage=usage,
         finish_reason=choice.finish_reason,
