@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.faces import FACES, ask
@@ -54,15 +55,31 @@ def story(face: str, script: dict[str, list[Any]], begins: list[Any], seed: int)
     )
 
 
-@settings(max_examples=60, deadline=None)
-@given(
+any_story = given(
     script=st.fixed_dictionaries({id: st.lists(FAULTS, min_size=1, max_size=4) for id in IDS}),
     begins=st.lists(st.sampled_from([None, Skip("rpm"), Wait(0.25)]), max_size=3),
     seed=st.integers(0, 2**32),
 )
+
+
+@settings(max_examples=60, deadline=None)
+@any_story
 def test_all_faces_decide_alike_for_any_script_of_faults(
     script: dict[str, list[Any]], begins: list[Any], seed: int
 ) -> None:
+    agree(script, begins, seed)
+
+
+@pytest.mark.campaign
+@settings(max_examples=5_000, deadline=None)
+@any_story
+def test_all_faces_decide_alike_for_thousands_of_scripts(
+    script: dict[str, list[Any]], begins: list[Any], seed: int
+) -> None:
+    agree(script, begins, seed)
+
+
+def agree(script: dict[str, list[Any]], begins: list[Any], seed: int) -> None:
     first, *others = [story(face, script, begins, seed) for face in FACES]
     for other in others:
         assert other == first

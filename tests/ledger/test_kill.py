@@ -7,6 +7,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
 from support.writers import processes, write_for_ever
 
 from llmgate_plugins.ledger import open_ledger
@@ -28,13 +29,14 @@ def _wait_until_all_write(files: list[Path]) -> None:
         time.sleep(0.01)
 
 
-def test_no_acknowledged_row_is_lost_to_kill_9_and_none_is_doubled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [6, pytest.param(40, marks=pytest.mark.campaign)])
+def test_no_acknowledged_row_is_lost_to_kill_9_and_none_is_doubled(tmp_path: Path, rounds: int) -> None:
     file = tmp_path / "books.db"
     url = f"sqlite:///{file}"
     chance = random.Random(20)
     told: list[Path] = []
     context = processes()
-    for turn in range(6):
+    for turn in range(rounds):
         names = [f"{turn}{letter}" for letter in "abc"]
         files = [tmp_path / f"told-{name}" for name in names]
         writers = [
