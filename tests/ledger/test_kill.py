@@ -29,7 +29,9 @@ def _wait_until_all_write(files: list[Path]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("rounds", [6, pytest.param(40, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize(
+    "rounds", [6, pytest.param(40, marks=[pytest.mark.campaign, pytest.mark.timeout(0)])]
+)
 def test_no_acknowledged_row_is_lost_to_kill_9_and_none_is_doubled(tmp_path: Path, rounds: int) -> None:
     file = tmp_path / "books.db"
     url = f"sqlite:///{file}"
