@@ -10,7 +10,6 @@ from typing import Any
 from llmgate_plugins._discovery import Allowed, installed, load_allowed
 from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import (
-    BudgetConfig,
     GatewayConfig,
     LatencyGoal,
     PolicyConfig,
@@ -126,7 +125,7 @@ class GeneralFallbacks:
 
 def _built_in(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[object]:
     """The plugins that the sections of the file stand for, and those that are always there."""
-    yield from (_budget(index, one, config) for index, one in enumerate(config.budgets))
+    yield from _budgets(config)
     fallbacks = _general_fallbacks(config)
     if fallbacks is not None:
         yield fallbacks
@@ -166,25 +165,29 @@ def _general_fallbacks(config: GatewayConfig) -> GeneralFallbacks | None:
     return GeneralFallbacks(by_policy, otherwise, named, config.alias_map())
 
 
-def _budget(index: int, budget: BudgetConfig, config: GatewayConfig) -> Budget:
-    exhausted = budget.on_exhausted
-    if exhausted != "deny" and exhausted.prefer != "cheapest":
-        raise ConfigurationError(
-            problems=[
-                config.locator.problem(
-                    ("budgets", index, "on_exhausted", "prefer"),
-                    f"an exhausted budget can prefer the cheapest deployment, not {exhausted.prefer!r}",
-                    "write prefer: cheapest, or on_exhausted: deny",
-                )
-            ]
+def _budgets(config: GatewayConfig) -> list[Budget]:
+    """The budgets, in the file's order.
+
+    Raises:
+        ConfigurationError: Two are for the same scope and window.
+    """
+    made: dict[str, Budget] = {}
+    problems: list[Problem] = []
+    for index, one in enumerate(config.budgets):
+        budget = Budget(
+            one.scope,
+            one.limit.nano_usd,
+            float(one.limit.seconds),
+            one.hard,
+            "deny" if one.on_exhausted == "deny" else one.on_exhausted.prefer,
         )
-    return Budget(
-        budget.scope,
-        budget.limit.nano_usd,
-        float(budget.limit.seconds),
-        budget.hard,
-        "deny" if exhausted == "deny" else "cheapest",
-    )
+        if budget.name in made:
+            message = f"there is another budget for each {one.scope} and {one.limit.per}"
+            problems.append(config.locator.problem(("budgets", index), message, "keep one of them"))
+        made[budget.name] = budget
+    if problems:
+        raise ConfigurationError(problems=problems)
+    return list(made.values())
 
 
 def _with_defaults(deployment: Deployment, config: GatewayConfig) -> Deployment:

@@ -346,7 +346,18 @@ def test_a_budget_that_degrades_to_something_unknown_is_refused_with_its_line(tm
         "model_list:\n- model_name: fast\n  litellm_params: {model: openai/gpt-4o-mini, api_key: k}\n"
         "budgets:\n- scope: team\n  limit: 5 USD/day\n  on_exhausted:\n    prefer: fastest\n"
     )
-    with pytest.raises(ConfigurationError, match=r"llmgate.yaml:8: .*write prefer: cheapest"):
+    with pytest.raises(ConfigurationError, match=r"llmgate.yaml:8: .*must be cheapest"):
+        assemble(file)
+
+
+def test_two_budgets_for_the_same_are_refused_with_the_line_of_the_second(tmp_path: Path) -> None:
+    file = tmp_path / "llmgate.yaml"
+    file.write_text(
+        "model_list:\n- model_name: fast\n  litellm_params: {model: openai/gpt-4o-mini, api_key: k}\n"
+        "budgets:\n- {scope: team, limit: 5 USD/day}\n- {scope: team, limit: 50 USD/month}\n"
+        "- {scope: team, limit: 9 USD/day}\n"
+    )
+    with pytest.raises(ConfigurationError, match=r"llmgate.yaml:7: .*another budget for each team and day"):
         assemble(file)
 
 

@@ -10,10 +10,9 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, Final
 
-from llmgate_plugins.cli.demo.stage import Stage, all_speak_anthropic
+from llmgate_plugins.cli.demo.stage import Stage, all_speak_anthropic, is_there
 
 Do = Callable[[str, str], list[str]]
 """Asks about a topic for a feature of the application; returns the answers."""
@@ -70,7 +69,8 @@ def langchain_jobs(stage: Stage) -> Iterator[Job]:
     adapter = _needed("langchain_llmgate", "langchain-llmgate")
     prompts = _needed("langchain_core.prompts", "langchain-core")
     parsers = _needed("langchain_core.output_parsers", "langchain-core")
-    _needed("langchain_openai", "langchain-openai")
+    if not any(map(is_there, ("langchain_openai", "langchain_litellm"))):
+        raise NotInstalled("it has no client: pip install langchain-openai langchain-anthropic")
     model = adapter.ChatLLMGate(model="fast", gateway=stage.gateway)
     prompt = prompts.ChatPromptTemplate.from_messages(
         [("system", "Be brief."), ("user", "Tell me about {topic}")]
@@ -203,7 +203,7 @@ HOSTS: Final = (
 
 def is_installed(host: Host) -> bool:
     """Whether its package is there; what that needs may still be missing."""
-    return find_spec(host.module) is not None
+    return is_there(host.module)
 
 
 def _in_turn(*kinds: tuple[str, Do, int]) -> Iterator[Job]:

@@ -15,10 +15,12 @@ class MaskEmails:
 
     @hookimpl
     def admit_request(self, request: Request) -> Request:
+        """Every message without its addresses."""
         return request.replace(messages=tuple(map(masked, request.messages)))
 
 
 def masked(message: Message) -> Message:
+    """The message; a text in it without e-mail addresses."""
     if not isinstance(message.content, str):
         return message
     return replace(message, content=EMAIL.sub("<e-mail>", message.content))

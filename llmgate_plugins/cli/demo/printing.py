@@ -23,7 +23,7 @@ def print_stage(stage: Stage) -> None:
     print_table(stage.roles.items(), ["name", "what it does"])
     heading(f"Configuration  {stage.file.name}")
     click.echo(stage.text.rstrip())
-    heading("A plugin of our own  mask_emails.py")
+    heading("A plugin of our own  llmgate_plugins/cli/demo/mask_emails.py")
     source = (files("llmgate_plugins.cli.demo") / "mask_emails.py").read_text(encoding="utf-8")
     click.echo(source[source.index("EMAIL =") :].rstrip())
     heading("Calls")

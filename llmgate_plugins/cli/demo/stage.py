@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmgate_plugins.gateway import Gateway
     from llmgate_plugins.testing import ProviderSimulator
 
-__all__ = ["ROLES", "Stage", "all_speak_anthropic", "set_up"]
+__all__ = ["ROLES", "Stage", "all_speak_anthropic", "is_there", "set_up"]
 
 CONFIG = """\
 model_list:
@@ -93,7 +93,7 @@ def set_up(calls: int, seed: int, *, fast: bool) -> Iterator[Stage]:
             provider.pace(first=0.0 if fast else 0.03, piece=0.0 if fast else 0.002)
         alpha.die_after(dies)
         beta.throttle(allows, per=60.0)
-        database = _is_there("sqlalchemy")
+        database = is_there("sqlalchemy")
         text = CONFIG.format(
             alpha=alpha.openai_base_url,
             beta=beta.openai_base_url,
@@ -115,13 +115,14 @@ def set_up(calls: int, seed: int, *, fast: bool) -> Iterator[Stage]:
 
 def all_speak_anthropic() -> bool:
     """Whether every host that is installed has a client for Anthropic's wire."""
-    langchain = not _is_there("langchain_llmgate") or any(
-        map(_is_there, ("langchain_anthropic", "langchain_litellm"))
+    langchain = not is_there("langchain_llmgate") or any(
+        map(is_there, ("langchain_anthropic", "langchain_litellm"))
     )
     return langchain and any(one.name == "litellm" for one in installed(GROUP))
 
 
-def _is_there(module: str) -> bool:
+def is_there(module: str) -> bool:
+    """Whether this module is installed; nothing is imported."""
     return find_spec(module) is not None
 
 
@@ -133,7 +134,7 @@ def _simulator(seed: int) -> ProviderSimulator:
             problems=[
                 Problem(
                     message=f"the demo's providers need the package {missing.name}",
-                    remedy="pip install 'llmgate-plugins[all,testing]'",
+                    remedy="pip install 'llmgate-plugins[all]'",
                 )
             ]
         ) from missing
