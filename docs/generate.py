@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from generators import classification, cli, configuration, errors, hooks, ledger
+from generators import classification, cli, configuration, errors, hooks, ledger, python
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -16,6 +16,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli.page,
     "classification.md": classification.page,
     "ledger.md": ledger.page,
+    "plugins.md": python.built_in_plugins,
+    "python.md": python.top_level,
+    "testing.md": python.testing_kit,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generators.markdown import NOTICE, described, parameters_of
+from generators.markdown import NOTICE, described, signature_of
 from llmgate_plugins import errors
 
 __all__ = ["page"]
@@ -27,6 +27,6 @@ def page() -> str:
         if bases:
             out += [f"A kind of {' and '.join(f'`{base}`' for base in bases)}.", ""]
         if "__init__" in vars(kind):
-            out += [f"```python\n{name}({', '.join(parameters_of(kind))})\n```", ""]
+            out += [signature_of(name, kind), ""]
         out += [described(kind), ""]
     return "\n".join(out)

@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from generators.markdown import NOTICE, anchor, described, parameters_of, table
+from generators.markdown import NOTICE, anchor, described, parameters_of, signature_of, table
 from llmgate_plugins import decisions
 from llmgate_plugins.hookspecs import FAMILIES, LIFE, RULES, Combine, HookRule, OnError
 
@@ -98,6 +98,5 @@ def _decisions() -> str:
             names = ", ".join(f"`{one.__name__}`" for one in kind.__args__)
             out += [f"### {name}", "", f"One of {names}.", ""]
             continue
-        shown = ", ".join(parameters_of(kind))
-        out += [f"### {name}", "", f"```python\n{name}({shown})\n```", "", described(kind), ""]
+        out += [f"### {name}", "", signature_of(name, kind), "", described(kind), ""]
     return "\n".join(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import click
 import pytest
 from support.pages import DOCS, ROOT, blocks_of
 
-from llmgate_plugins import errors
+from llmgate_plugins import errors, plugins, testing
 from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.hookspecs import RULES
 from llmgate_plugins.types import ErrorClass
@@ -37,6 +38,25 @@ def test_every_hook_has_its_signature_and_five_facts(hook: str) -> None:
 @pytest.mark.parametrize("name", errors.__all__)
 def test_every_public_error_is_documented(name: str) -> None:
     assert f"\n## {name}\n" in reference("errors.md")
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_every_name_of_the_testing_kit_is_documented(name: str) -> None:
+    assert f"\n## {name}\n" in reference("testing.md")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in plugins.__all__ if name[0].isupper() and name != "BUILTINS"]
+)
+def test_every_built_in_plugin_is_documented(name: str) -> None:
+    assert f"\n## {name}\n" in reference("plugins.md")
+
+
+def test_every_module_of_the_core_is_in_the_tree() -> None:
+    tree = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8").partition("```text")[2]
+    words = set(re.findall(r"\w+", tree.partition("```")[0]))
+    names = {path.stem for path in (ROOT / "llmgate_plugins").iterdir() if path.suffix in (".py", "")}
+    assert {name for name in names if not name.startswith("__")} - words - {"py"} == set()
 
 
 def test_every_command_is_documented() -> None:

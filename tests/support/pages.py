@@ -133,7 +133,7 @@ class Session:
 
     def _write(self, block: Block) -> None:
         text = self._here(block.text)
-        if block.value.endswith((".yaml", ".yml")):
+        if block.language == "yaml":
             text = self._with_addresses(text)
         target = self.directory / block.value
         target.parent.mkdir(parents=True, exist_ok=True)
