@@ -355,6 +355,17 @@ async def test_langchains_router_model_runs_on_a_registered_router(sim):
     assert all(status == "error" for name, status in ends(registration) if name == "dead")
 
 
+@pytest.mark.parametrize("face", ["acompletion", "astream"])  # for sync calls it always does
+async def test_litellm_makes_no_client_per_call(sim, face):
+    router, _ = registered([entry("fast", "one", sim.provider("one"))])
+    kept = litellm.in_memory_llm_clients_cache.cache_dict
+    await ask(face, router, "fast")
+    clients = set(kept)
+    for _ in range(5):
+        await ask(face, router, "fast")
+    assert set(kept) == clients
+
+
 async def test_many_calls_at_once_keep_apart(sim):
     dead, alive = sim.provider("dead"), sim.provider("alive")
     dead.fail_rate(0.5, Fault("server"))

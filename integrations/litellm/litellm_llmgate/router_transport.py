@@ -16,6 +16,7 @@ from litellm_llmgate.asking import request_of, written_back
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.meter import StreamMeter
 from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
+from litellm_llmgate.timeouts import rounded
 from litellm_llmgate.usage_on_streams import UsageOnStreams
 from llmgate_plugins.context import Call
 from llmgate_plugins.errors import DeadlineExceeded, ProviderError
@@ -230,7 +231,7 @@ class RouterTransport:
         return Pin(self._router, entry, host.before, host.narrowed), host, kwargs
 
     def _limit_time(self, kwargs: dict[str, Any], entry: Entry, remaining: float) -> None:
-        remaining = max(remaining, 0.001)
+        remaining = rounded(remaining)
         configured = self._router._get_timeout(kwargs=kwargs, data=entry["litellm_params"])
         if not isinstance(configured, int | float):
             if configured is not None:

@@ -79,33 +79,30 @@ def opened(chunks: Iterator[Any], request: Request) -> Any:
 
 
 async def _arelay(first: Any, chunks: Any, request: Request) -> AsyncIterator[Any]:
-    fit = _Fitting(request)
+    shown = _Shown(request)
     async with aclosing(chunks):
         try:
-            if first is not END:
-                for one in fit(first):
-                    yield one
-                async for chunk in chunks:
-                    for one in fit(chunk):
-                        yield one
+            for chunk in shown.first(first):
+                yield chunk
+            async for chunk in chunks:
+                if shown.is_shown(chunk):
+                    yield chunk
         except Exception as error:  # noqa: BLE001 - whatever ends it, in LiteLLM's terms
             raise for_litellm(error, request.model) from error.__cause__
 
 
 def _relay(first: Any, chunks: Any, request: Request) -> Iterator[Any]:
-    fit = _Fitting(request)
+    shown = _Shown(request)
     with closing(chunks):
         try:
-            if first is not END:
-                yield from fit(first)
-                for chunk in chunks:
-                    yield from fit(chunk)
+            yield from shown.first(first)
+            yield from filter(shown.is_shown, chunks)
         except Exception as error:  # noqa: BLE001 - whatever ends it, in LiteLLM's terms
             raise for_litellm(error, request.model) from error.__cause__
 
 
-class _Fitting:
-    """What the caller gets to see of a chunk: LiteLLM's own as it is, a plugin's in LiteLLM's shape."""
+class _Shown:
+    """What the caller gets to see: LiteLLM's chunks as they are, but no usage it did not ask for."""
 
     __slots__ = ("_hides", "_previous", "_request")
 
@@ -114,13 +111,21 @@ class _Fitting:
         self._hides = request.native.usage_added
         self._previous: Any = None
 
-    def __call__(self, chunk: Any) -> tuple[Any, ...]:
+    def first(self, chunk: Any) -> tuple[Any, ...]:
+        """The first chunk; a plugin's answer is one chunk of ours, and the whole stream."""
+        if chunk is END:
+            return ()
         if isinstance(chunk, Chunk):
             return _own_chunks(chunk, self._request)
-        if self._hides and hide_usage(chunk, self._previous):
-            return ()
         self._previous = chunk
         return (chunk,)
+
+    def is_shown(self, chunk: Any) -> bool:
+        """Whether the caller gets to see this chunk."""
+        if self._hides and hide_usage(chunk, self._previous):
+            return False
+        self._previous = chunk
+        return True
 
 
 def _own_chunks(chunk: Chunk, request: Request) -> tuple[ModelResponseStream, ...]:

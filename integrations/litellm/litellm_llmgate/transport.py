@@ -10,6 +10,7 @@ import litellm
 
 from litellm_llmgate.answers import read_response
 from litellm_llmgate.meter import chunk_usage
+from litellm_llmgate.timeouts import rounded
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.messages import from_message
 from llmgate_plugins.meters import ChunkMeter
@@ -149,7 +150,8 @@ def _timeout(attempt: Attempt, request: Request) -> float | None:
         request.params.get("timeout"),
         request.timeout,
     )
-    return min((float(limit) for limit in limits if limit is not None), default=None)
+    shortest = min((float(limit) for limit in limits if limit is not None), default=None)
+    return None if shortest is None else rounded(shortest)
 
 
 def _takes_stream_options(deployment: Deployment) -> bool:
