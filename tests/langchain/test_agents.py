@@ -1,4 +1,4 @@
-"""LangChain's agents, chains and graphs run over a gate as over any other chat model, also through a failover."""
+"""LangChain's agents, chains and graphs run over a gate as over any chat model, also through a failover."""
 
 from __future__ import annotations
 

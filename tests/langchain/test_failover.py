@@ -101,9 +101,12 @@ async def test_after_content_a_broken_stream_ends_with_an_error(
     gate = ChatLLMGate.from_models({"fast": [leaf(kind, provider), leaf("openai", other)]})
     read: list[str] = []
 
-    with pytest.raises(StreamInterrupted) as caught:
+    async def listen() -> None:
         async for chunk in gate.astream("tell me a long story please"):
             read.append(chunk.text)
+
+    with pytest.raises(StreamInterrupted) as caught:
+        await listen()
 
     assert caught.value.partial == "".join(read) != ""
     assert other.requests == []

@@ -1,4 +1,4 @@
-"""Policy comes before the trace: what it changes is what is traced, cached and sent; what it denies is neither."""
+"""Policy comes before the trace: what it changes is traced, cached and sent; what it denies is neither."""
 
 from __future__ import annotations
 

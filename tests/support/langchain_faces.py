@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -12,12 +13,22 @@ from langchain_core.messages import AIMessage, BaseMessage
 __all__ = ["ENTRANCES", "STREAMS"]
 
 
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One loop for all: providers' clients keep connections that belong to the loop that made them."""
+    return asyncio.new_event_loop()
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    return _loop().run_until_complete(work)
+
+
 def _invoke(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMessage:
     return model.invoke(prompt, config, **words)
 
 
 def _ainvoke(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMessage:
-    return asyncio.run(model.ainvoke(prompt, config, **words))
+    return _run(model.ainvoke(prompt, config, **words))
 
 
 def _stream(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMessage:
@@ -28,7 +39,7 @@ def _astream(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseM
     async def read() -> list[Any]:
         return [chunk async for chunk in model.astream(prompt, config, **words)]
 
-    return _sum(asyncio.run(read()))
+    return _sum(_run(read()))
 
 
 def _batch(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMessage:
@@ -36,7 +47,7 @@ def _batch(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMes
 
 
 def _abatch(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMessage:
-    return asyncio.run(model.abatch([prompt], config, **words))[0]
+    return _run(model.abatch([prompt], config, **words))[0]
 
 
 def _events_v3(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMessage:
@@ -48,11 +59,13 @@ def _events_v3(model: Any, prompt: Any, config: Any = None, **words: Any) -> Bas
 def _aevents_v3(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMessage:
     async def read() -> Any:
         stream = await model.astream_events(prompt, config, version="v3", **words)
-        return await stream.output
+        answer = await stream.output
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})  # the run's end is told later
+        return answer
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return asyncio.run(read())
+        return _run(read())
 
 
 def _aevents_v2(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMessage:
@@ -60,7 +73,7 @@ def _aevents_v2(model: Any, prompt: Any, config: Any = None, **words: Any) -> Ba
         events = [event async for event in model.astream_events(prompt, config, version="v2", **words)]
         return events[-1]["data"]["output"]
 
-    return asyncio.run(read())
+    return _run(read())
 
 
 def _sum(chunks: list[Any]) -> AIMessage:

@@ -14,6 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import Field
 
 from llmgate_plugins.testing import ProviderSimulator, SimulatedProvider
 
@@ -79,11 +80,11 @@ class Fake(BaseChatModel):
     """
 
     pieces: tuple[str, ...] = ("hel", "lo")
-    errors: list[Any] = []
+    errors: list[Any] = Field(default_factory=list)
     breaks_after: int | None = None
     pause: float = 0.0
-    asked: list[Any] = []
-    closed: list[str] = []
+    asked: list[Any] = Field(default_factory=list)
+    closed: list[str] = Field(default_factory=list)
     name_told: str = "fake-model"
 
     @property
@@ -164,5 +165,5 @@ class FakeWithoutStream(BaseChatModel):
 
 
 def fake(name: str = "fake-model", **settings: Any) -> Fake:
-    """A fresh fake; lists of its own."""
-    return Fake(**{"errors": [], "asked": [], "closed": [], "name_told": name, **settings})
+    """A fresh fake that says it is of this model."""
+    return Fake(name_told=name, **settings)
