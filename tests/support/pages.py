@@ -194,6 +194,7 @@ def simulated_world(simulator: ProviderSimulator) -> Iterator[Mapping[str, str]]
     world = {
         "OPENAI_API_KEY": "sk-made-up-for-openai",
         "ANTHROPIC_API_KEY": "sk-made-up-for-anthropic",
+        "GROQ_API_KEY": "sk-made-up-for-groq",
         **dict.fromkeys(("OPENAI_BASE_URL", "OPENAI_API_BASE"), openai.openai_base_url),
         **dict.fromkeys(
             ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_URL", "ANTHROPIC_API_BASE"), anthropic.anthropic_base_url
