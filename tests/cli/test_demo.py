@@ -121,6 +121,19 @@ def test_a_host_that_is_not_installed_is_left_out_and_named(
     assert findings(set_stage, [left_out, done])["ok"]
 
 
+def test_a_host_that_cannot_be_loaded_is_a_failure_and_the_others_go_on(
+    set_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(stage: Stage) -> Iterator[Job]:
+        raise ImportError("libssl is too old")
+
+    monkeypatch.setattr(running, "HOSTS", (Host("litellm", "LiteLLM", "openai", broken), PLAIN))
+    first, second = perform(set_stage, 12, quiet=True)
+    assert first.errors == ["cannot be loaded: ImportError: libssl is too old"]
+    assert second.answers == 6
+    assert failing(set_stage, [first, second]) == {"answered"}
+
+
 def test_books_that_do_not_balance_are_noticed(set_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     (done,) = perform(set_stage, 6, quiet=True)
     assert findings(set_stage, [done])["ok"]

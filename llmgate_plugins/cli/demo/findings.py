@@ -112,8 +112,11 @@ def _checks(
     return [
         _check(
             "answered",
-            asked > 0 and asked == answered and all(row["status"] == "success" for row in calls),
-            f"{answered} of {asked} questions answered, in {len(calls)} calls",
+            0 < asked == answered
+            and all(row["status"] == "success" for row in calls)
+            and not any(one.errors for one in performances),
+            f"{answered} of {asked} questions answered, in {len(calls)} calls"
+            + "".join(f"; {one.host} failed" for one in performances if one.errors),
         ),
         _check(
             "booked",

@@ -60,6 +60,8 @@ def perform(stage: Stage, calls: int, *, quiet: bool) -> list[Performance]:
 def _told(one: Performance) -> str:
     if one.missing:
         return f"left out: {one.missing}"
+    if one.errors and not one.answers:
+        return f"failed: {one.errors[0]}"
     kinds = ", ".join(f"{number} {kind}" for kind, number in one.kinds.items())
     return f"{one.answers} answers in {one.seconds:.1f} s, after loading for {one.loading:.1f} s: {kinds}"
 
@@ -72,6 +74,9 @@ def _one(stage: Stage, host: Host, share: int, advance: Advance) -> Performance:
     except NotInstalled as missing:
         done.missing = str(missing)
         return done
+    except Exception as error:  # noqa: BLE001 - the other hosts can still be shown
+        done.errors.append(f"cannot be loaded: {_line(error)}")
+        return done
     done.loading = time.monotonic() - began
     began = time.monotonic()
     for job in _within(share, jobs):
@@ -79,7 +84,7 @@ def _one(stage: Stage, host: Host, share: int, advance: Advance) -> Performance:
         try:
             answers = job.run()
         except Exception as error:  # noqa: BLE001 - a call that failed is a finding, not the end
-            done.errors.append(f"{job.kind}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            done.errors.append(f"{job.kind}: {_line(error)}")
         else:
             good = [answer for answer in answers if answer]
             done.answers += len(good)
@@ -89,6 +94,10 @@ def _one(stage: Stage, host: Host, share: int, advance: Advance) -> Performance:
         advance(job.size)
     done.seconds = time.monotonic() - began
     return done
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _within(share: int, jobs: Iterator[Job]) -> Iterator[Job]:
