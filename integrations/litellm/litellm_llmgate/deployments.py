@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import litellm
 
 from llmgate_plugins.catalog import Catalog, price_from_config
-from llmgate_plugins.secrets import Secret
+from llmgate_plugins.secrets import Secret, conceal
 from llmgate_plugins.types import EMPTY, Deployment, Endpoint
 
 __all__ = ["DeploymentBook"]
@@ -26,6 +27,7 @@ _CAPABILITY: Final = {
     "supports_response_schema": "json_schema",
     "supports_reasoning": "reasoning",
 }
+_SECRET: Final = re.compile(r"key|token|secret|passw|auth|credential|cookie", re.IGNORECASE)
 _NOT_SHOWN: Final = frozenset({"db_model", "created_by", "updated_by"})
 
 
@@ -41,14 +43,14 @@ class DeploymentBook:
     def __init__(self, catalog: Catalog, known: Mapping[str, Deployment] = EMPTY) -> None:
         self._catalog = catalog
         self._known = known
-        self._built: dict[tuple[str, str], tuple[Entry, Deployment]] = {}
+        self._built: dict[tuple[str, str], tuple[Callable[[], Entry], Deployment]] = {}  # shows no key
 
     def of(self, entry: Entry) -> Deployment:
         """The deployment that this entry describes: the same object as long as it says the same."""
         params = entry["litellm_params"]
         key = (entry["model_info"]["id"], params["model"])
         found = self._built.get(key)
-        if found is not None and (found[0] is params or found[0] == params):
+        if found is not None and ((said := found[0]()) is params or said == params):
             return found[1]
         deployment = self._build(entry)
         known = self._known.get(deployment.id)
@@ -56,7 +58,7 @@ class DeploymentBook:
             deployment = _joined(known, deployment)
         while len(self._built) >= MOST_KEPT:
             self._built.pop(next(iter(self._built)), None)
-        self._built[key] = (params, deployment)
+        self._built[key] = (lambda: params), deployment
         return deployment
 
     def _build(self, entry: Entry) -> Deployment:
@@ -124,6 +126,11 @@ def _capabilities(info: Entry, catalogued: frozenset[str]) -> frozenset[str]:
 
 
 def _endpoint(params: Entry) -> Endpoint:
+    """Address and key. LiteLLM sends them by itself, so whatever is secret is made known here for masking."""
+    headers = params.get("extra_headers") or EMPTY
+    for name, value in (*params.items(), *headers.items()):
+        if isinstance(value, str) and _SECRET.search(name):
+            conceal(value)
     key = params.get("api_key")
     return Endpoint(
         base_url=params.get("api_base"), api_key=Secret(key) if isinstance(key, str) and key else None

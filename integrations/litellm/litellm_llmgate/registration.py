@@ -25,6 +25,7 @@ from litellm_llmgate.streams import aopened, opened
 from llmgate_plugins import Gateway
 from llmgate_plugins.context import Context, current_context, use_context
 from llmgate_plugins.errors import ConfigurationError, Problem
+from llmgate_plugins.redaction import redact_error, redact_logs
 from llmgate_plugins.types import NANO, Deployment, Request
 
 __all__ = ["Registration", "proxy_context", "register"]
@@ -76,9 +77,16 @@ class Registration:
         self._replaced: dict[str, tuple[bool, Any]] = {}
         self._own = OwnSelection(router)
         self._book = DeploymentBook(gateway.catalog, gateway.deployments)
-        self._transport = RouterTransport(router, self._own, self._book, gateway.services.clock)
+        self._transport = RouterTransport(
+            router,
+            self._own,
+            self._book,
+            gateway.services.clock,
+            plugins_rank=bool(gateway.registry.hooks.rank_deployments),
+        )
         self._install_strategy: Callable[[Any], None] = getattr(router, _compat.install_name(router))
         self._install(router)
+        redact_logs()
         setattr(router, MARK, self)
         log.info(
             "llmgate is at work here: %d deployments; unless a plugin ranks, %s decides; plugins: %s",
@@ -129,6 +137,7 @@ class Registration:
         self._replace(router, "_reset_custom_routing_strategy", self._after_reset)
         self._replace(router, "make_call", self._gated_call)
         self._replace(router, "async_function_with_retries", self._without_retries)
+        self._replace(router, "async_function_with_fallbacks", self._without_keys)
         self._replace(router, "function_with_fallbacks", self._with_context)
         for name in ("_acompletion_streaming_iterator", "_completion_streaming_iterator"):
             self._replace(router, name, self._noting_stream)
@@ -184,6 +193,19 @@ class Registration:
             return await with_retries(*args, **kwargs)
 
         return once
+
+    def _without_keys(self, with_fallbacks: Any) -> Any:
+        """LiteLLM's frames hold the list of deployments, keys included, where an error tracker shows them."""
+
+        @functools.wraps(with_fallbacks)
+        async def redacted(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await with_fallbacks(*args, **kwargs)
+            except BaseException as error:
+                redact_error(error)
+                raise
+
+        return redacted
 
     def _with_context(self, sync_call: Any) -> Any:
         """LiteLLM may run a sync call in a thread of its own, where context variables are not seen."""

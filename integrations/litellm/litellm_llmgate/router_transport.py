@@ -78,13 +78,18 @@ class RouterTransport:
         own: Its own selection.
         book: Its entries as deployments.
         clock: The gateway's.
+        plugins_rank: Whether a plugin might rank. If none does, LiteLLM selects once and
+            for all, at what that costs without a gateway.
     """
 
-    def __init__(self, router: Any, own: OwnSelection, book: DeploymentBook, clock: Clock) -> None:
+    def __init__(
+        self, router: Any, own: OwnSelection, book: DeploymentBook, clock: Clock, *, plugins_rank: bool
+    ) -> None:
         self._router = router
         self._own = own
         self._book = book
         self._clock = clock
+        self._plugins_rank = plugins_rank
         self._usage = UsageOnStreams()
 
     # ------------------------------------------------------------ selection
@@ -92,7 +97,7 @@ class RouterTransport:
     async def acandidates(self, alias: str, request: Request, call: Call) -> Sequence[Deployment]:
         """The group's healthy deployments, as LiteLLM lists them."""
         host, kwargs, asked = self._asking(alias, request, call)
-        if _compat.routes_before_picking(self._router):
+        if not self._plugins_rank or _compat.routes_before_picking(self._router):
             group, found, pick = await self._own.listed_by_picking(alias, kwargs, **asked)
             host.host_pick = pick
         else:

@@ -114,14 +114,21 @@ class OwnSelection:
     async def listed_by_picking(
         self, model: str, kwargs: dict[str, Any], **asked: Any
     ) -> tuple[str, Any, Entry]:
-        """(group, candidates, pick) as LiteLLM's whole selection sees them: auto-routers, routing plugins."""
+        """(group, candidates, pick): one whole selection of LiteLLM's, and the list it picked from."""
         listed: list[tuple[str, Any]] = []
         token = _listed.set(listed)
         try:
-            entry = await self.pick(model=model, request_kwargs=kwargs, **asked)
+            entry: Entry = await self.pick(model=model, request_kwargs=kwargs, **asked)
         finally:
             _listed.reset(token)
-        group, found = listed[-1] if listed else (model, [entry])
+        if listed:
+            group, found = listed[-1]
+        else:  # the application's own strategy, which needs no list
+            group, found = model, await self.candidates(model, dict(kwargs), **asked)
+        if isinstance(found, list) and entry["model_info"]["id"] not in {
+            e["model_info"]["id"] for e in found
+        }:
+            found = [entry, *found]
         return group, found, entry
 
     async def pick_among(

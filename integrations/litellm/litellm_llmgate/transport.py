@@ -14,6 +14,7 @@ from litellm_llmgate.timeouts import rounded
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.messages import from_message
 from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.redaction import redact_logs
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Request, Response, ToolCall
 
@@ -42,6 +43,9 @@ class LiteLLMTransport:
     Errors are LiteLLM's. Its retries and those of its clients are off, and keys are
     revealed here and nowhere else.
     """
+
+    def __init__(self) -> None:
+        redact_logs()
 
     def send(self, attempt: Attempt, request: Request) -> Response:
         """Send and return the whole answer.
