@@ -143,6 +143,7 @@ class Call:
 
     @property
     def stash(self) -> Stash:
+        """What plugins keep on this call."""
         if self._stash is None:
             self._stash = Stash()
         return self._stash

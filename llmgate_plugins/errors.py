@@ -7,6 +7,7 @@ LLMGateError
 ├── RequestDenied               a policy said no
 │   └── ResponseRejected        a policy said no to the answer
 ├── HookFailed                  a plugin raised where a failure must stop the call
+├── UnknownModel                no alias and no deployment of that name
 ├── AllDeploymentsUnavailable   nothing could be tried
 ├── DeadlineExceeded            the call's time is over
 ├── StreamInterrupted           a stream broke after its first content; has the partial text

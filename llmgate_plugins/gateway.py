@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -40,6 +41,7 @@ from llmgate_plugins.usage import estimate_usage
 
 if TYPE_CHECKING:
     from llmgate_plugins.catalog import Catalog
+    from llmgate_plugins.config import GatewayConfig
 
 __all__ = ["Gateway", "Open", "Send"]
 
@@ -50,7 +52,8 @@ class Gateway:
     """One access layer in front of many deployments. Thread-safe; serves sync and async callers at once.
 
     Args:
-        deployments: In configured order. Empty for a host that brings its own.
+        deployments: In configured order. Empty for a host that brings its own. Those without
+            a price get the catalogue's, if it knows one.
         plugins: Run in list order, before the built-in ones.
         transport: How plain calls are sent; adapters bring their own per call.
         aliases: Another name -> an alias.
@@ -92,12 +95,12 @@ class Gateway:
             state=state if state is not None else MemoryState(clock=clock),
             ledger=ledger if ledger is not None else MemoryLedger(),
         )
-        self.routes: Final = AliasTable(deployments, aliases=aliases, fallbacks=fallbacks)
+        self._catalog = catalog
+        self.routes: Final = AliasTable(map(self._priced, deployments), aliases=aliases, fallbacks=fallbacks)
         plugins = tuple(plugins)
         kinds = {type(plugin) for plugin in plugins}
         missing = [plugin for plugin in default_plugins() if type(plugin) not in kinds] if defaults else []
         self.registry: Final = Registry((*plugins, *missing))
-        self._catalog = catalog
         self._decisions: deque[DecisionRecord] = deque(maxlen=KEPT_DECISIONS)
         core = Core(
             hooks=self.registry.hooks,
@@ -112,12 +115,20 @@ class Gateway:
 
     @classmethod
     def from_config(
-        cls, source: str | Path | Mapping[str, Any], *, plugins: Iterable[object] = (), **services: Any
+        cls,
+        source: str | Path | Mapping[str, Any] | GatewayConfig,
+        *,
+        plugins: Iterable[object] = (),
+        check_secrets: bool = True,
+        **services: Any,
     ) -> Self:
         """A gateway from `llmgate.yaml`, a LiteLLM `config.yaml`, or a mapping of that shape.
 
         Args:
+            source: Also what `llmgate_plugins.config.load_config` returned.
             plugins: Run before those the file names.
+            check_secrets: Whether every reference to a secret must lead somewhere now, and
+                not only when it is needed.
             services: As of the constructor; what is given here wins over the file.
 
         Raises:
@@ -125,7 +136,7 @@ class Gateway:
         """
         from llmgate_plugins.assembly import assemble  # reads YAML; only wanted here
 
-        return cls(**assemble(source, plugins=plugins, services=services))
+        return cls(**assemble(source, plugins=plugins, services=services, check_secrets=check_secrets))
 
     # ------------------------------------------------------------ the four faces
 
@@ -346,8 +357,11 @@ class Gateway:
         return next((record for record in reversed(self._decisions) if record.call_id == call_id), None)
 
     def close(self) -> None:
-        """Flush the ledger and let go of it. Idempotent."""
+        """Flush the ledger, and let go of it and of the transport's connections. Idempotent."""
         self.services.ledger.close()
+        close = getattr(self.transport, "close", None)
+        if close is not None:
+            close()
 
     def __enter__(self) -> Self:
         return self
@@ -360,6 +374,12 @@ class Gateway:
     def __repr__(self) -> str:
         names = ", ".join(name for name, _ in self.plugins)
         return f"Gateway({len(self.deployments)} deployments; plugins: {names})"
+
+    def _priced(self, deployment: Deployment) -> Deployment:
+        if deployment.price is not None:
+            return deployment
+        price = self.catalog.price_of(deployment)
+        return deployment if price is None else replace(deployment, price=price)
 
     def _price_of(self, deployment: Deployment, model: str | None, input_tokens: int) -> Price | None:
         return self.catalog.price_of(deployment, model, input_tokens=input_tokens)

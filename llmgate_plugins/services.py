@@ -71,9 +71,11 @@ class SystemSleeper:
     """Real sleep."""
 
     def sleep(self, seconds: float) -> None:
+        """Block this thread."""
         time.sleep(seconds)
 
     async def asleep(self, seconds: float) -> None:
+        """Let other tasks run."""
         import asyncio  # not needed to import the package
 
         await asyncio.sleep(seconds)
@@ -82,9 +84,14 @@ class SystemSleeper:
 class Random(Protocol):
     """What the gateway needs of `random.Random`."""
 
-    def random(self) -> float: ...
-    def uniform(self, a: float, b: float) -> float: ...
-    def getrandbits(self, k: int, /) -> int: ...
+    def random(self) -> float:
+        """A number in [0, 1)."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """A number between these two."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """A number of so many bits."""
 
 
 # ---------------------------------------------------------------- state

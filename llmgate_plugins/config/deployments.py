@@ -40,13 +40,20 @@ class Card(Protocol):
     """What a catalogue tells of a model."""
 
     @property
-    def price(self) -> Price | None: ...
+    def price(self) -> Price | None:
+        """None if no source knows one."""
+
     @property
-    def context_window(self) -> int | None: ...
+    def context_window(self) -> int | None:
+        """Tokens it can read at once."""
+
     @property
-    def max_output(self) -> int | None: ...
+    def max_output(self) -> int | None:
+        """Tokens it can write at once."""
+
     @property
-    def capabilities(self) -> frozenset[str]: ...
+    def capabilities(self) -> frozenset[str]:
+        """Such as "tools", "vision"."""
 
 
 class Cards(Protocol):

@@ -174,16 +174,19 @@ class Writer:
     # ------------------------------------------------------------ fork
 
     def before_fork(self) -> None:
+        """Hold everything still, so that the child finds it whole."""
         self.gate.acquire()
         self._lock.acquire()
         self.books.before_fork()
 
     def after_fork_in_parent(self) -> None:
+        """Go on as before."""
         self.books.after_fork(child=False)
         self._lock.release()
         self.gate.release()
 
     def after_fork_in_child(self) -> None:
+        """Begin anew: the writing thread stayed in the parent."""
         self.books.after_fork(child=True)
         self.gate = threading.RLock()
         self._begin()

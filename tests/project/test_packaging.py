@@ -43,7 +43,10 @@ def test_a_wheel_holds_exactly_its_own_typed_package(dist: Path, wheel: str, pac
 def test_hosts_are_dependencies_of_the_adapters_only() -> None:
     core = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert len(core["dependencies"]) <= 5
-    everything = [*core["dependencies"], *(one for extra in core["optional-dependencies"].values() for one in extra)]
+    everything = [
+        *core["dependencies"],
+        *(one for extra in core["optional-dependencies"].values() for one in extra),
+    ]
     assert not [one for one in everything if one.startswith(("langchain", "litellm"))]
     adapter = tomllib.loads((ROOT / "integrations/litellm/pyproject.toml").read_text())["project"]
     pins = next(one for one in adapter["dependencies"] if one.startswith("litellm>"))

@@ -32,15 +32,32 @@ class Wire(Protocol):
     malformed: bytes
     call_prefix: str
 
-    def key_of(self, headers: Mapping[str, str]) -> str | None: ...
-    def check_key(self, key: str | None, keys: frozenset[str] | None, headers: Mapping[str, str]) -> None: ...
-    def refusal(self, error: Refused) -> dict[str, Any]: ...
-    def error(self, fault: Fault, refusal: Refusal, request_id: str) -> tuple[int, dict[str, Any]]: ...
-    def error_event(self, fault: Fault) -> bytes: ...
-    def limit_headers(self, limit: int, left: int, reset: float, now: float) -> dict[str, str]: ...
-    def id_headers(self, request_id: str) -> dict[str, str]: ...
-    def whole(self, question: Question, answers: Sequence[Answer], number: str) -> dict[str, Any]: ...
-    def events(self, question: Question, answers: Sequence[Answer], number: str) -> Events: ...
+    def key_of(self, headers: Mapping[str, str]) -> str | None:
+        """The key a request brings, or None."""
+
+    def check_key(self, key: str | None, keys: frozenset[str] | None, headers: Mapping[str, str]) -> None:
+        """Refuse a missing or unknown key as the provider does."""
+
+    def refusal(self, error: Refused) -> dict[str, Any]:
+        """The body for a malformed request."""
+
+    def error(self, fault: Fault, refusal: Refusal, request_id: str) -> tuple[int, dict[str, Any]]:
+        """Status and body for a fault."""
+
+    def error_event(self, fault: Fault) -> bytes:
+        """A fault in the middle of a stream."""
+
+    def limit_headers(self, limit: int, left: int, reset: float, now: float) -> dict[str, str]:
+        """What it tells of its rate limits."""
+
+    def id_headers(self, request_id: str) -> dict[str, str]:
+        """What it calls this request."""
+
+    def whole(self, question: Question, answers: Sequence[Answer], number: str) -> dict[str, Any]:
+        """A whole answer's body."""
+
+    def events(self, question: Question, answers: Sequence[Answer], number: str) -> Events:
+        """A streamed answer."""
 
 
 def sse(data: Mapping[str, Any], event: str | None = None) -> bytes:
