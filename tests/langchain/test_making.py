@@ -1,4 +1,4 @@
-"""A gate is made from a configuration, a gateway, or chat models; and it refuses what it cannot be made of."""
+"""A gate is made from a configuration, a gateway, or chat models; what it cannot be made of is refused."""
 
 from __future__ import annotations
 

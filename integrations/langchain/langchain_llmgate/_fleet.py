@@ -11,6 +11,7 @@ from langchain_core.language_models import BaseChatModel
 
 from langchain_llmgate._leaf import Leaf
 from langchain_llmgate._providers import build_model
+from llmgate_plugins.redaction import redact_logs
 from llmgate_plugins.types import EMPTY, Deployment
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Fleet:
     """
 
     def __init__(self, models: Mapping[str, BaseChatModel] = EMPTY) -> None:
+        redact_logs()
         self._models = dict(models)
         self._leaves: dict[str, Leaf] = {}
         self._lock = threading.RLock()

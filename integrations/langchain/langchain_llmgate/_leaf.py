@@ -9,6 +9,7 @@ from typing import Any, Final
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
+from pydantic import SecretStr
 
 from langchain_llmgate._tools import BoundTools, Structure, structure_of
 from langchain_llmgate._vocabulary import (
@@ -21,6 +22,7 @@ from langchain_llmgate._vocabulary import (
     without_foreign,
     without_markers,
 )
+from llmgate_plugins.secrets import conceal
 from llmgate_plugins.types import Deployment
 
 __all__ = ["Leaf"]
@@ -42,6 +44,7 @@ class Leaf:
 
     def __init__(self, deployment: Deployment, model: BaseChatModel) -> None:
         kind = type(model)
+        _conceal_keys(model)
         self.deployment = deployment
         self.model = model
         self.family = family_of(model)
@@ -198,6 +201,16 @@ def _is_json_mode(shape: Any) -> bool:
 
 def _takes(function: Any, name: str) -> bool:
     return name in inspect.signature(function).parameters
+
+
+def _conceal_keys(model: BaseChatModel) -> None:
+    """Make the keys of a given model known for masking: no `Secret` was revealed for them."""
+    for name in type(model).model_fields:
+        value = getattr(model, name, None)
+        if isinstance(value, SecretStr):
+            conceal(value.get_secret_value())
+        elif isinstance(value, str) and name.endswith(("api_key", "_token", "_secret")):
+            conceal(value)
 
 
 def _own_timeout(model: BaseChatModel) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
 
+from langchain_llmgate._providers import litellm_without_retries
 from langchain_llmgate._vocabulary import family_of
 from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.errors import ConfigurationError
@@ -140,7 +141,8 @@ def _without_retries(copy: BaseChatModel, family: str) -> None:
             if isinstance(attribute, functools.cached_property):
                 state.pop(name, None)
     if family == "litellm":
-        state["model_kwargs"] = {**state["model_kwargs"], "max_retries": 0, "num_retries": 0}
+        provider, _ = _named(copy)
+        state["model_kwargs"] = {**state["model_kwargs"], **litellm_without_retries(provider)}
     for root, client in (("root_client", "client"), ("root_async_client", "async_client")):
         made = state.get(root)
         if made is not None:

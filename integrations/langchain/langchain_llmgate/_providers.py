@@ -13,7 +13,7 @@ from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.types import Deployment
 
-__all__ = ["PACKAGES", "Package", "build_model", "provider_name"]
+__all__ = ["PACKAGES", "Package", "build_model", "litellm_without_retries", "provider_name"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +211,7 @@ def _litellm_arguments(deployment: Deployment) -> dict[str, Any]:
         "max_retries": 0,
         "request_timeout": _seconds(options.pop("timeout", None)),
         "organization": options.pop("organization", None),
-        "model_kwargs": {**options, "max_retries": 0, "num_retries": 0},
+        "model_kwargs": {**options, **litellm_without_retries(deployment.provider)},
     }
     if endpoint.base_url is not None:
         arguments["api_base"] = endpoint.base_url
@@ -221,6 +221,17 @@ def _litellm_arguments(deployment: Deployment) -> dict[str, Any]:
     if endpoint.headers:
         arguments["extra_headers"] = {name: value.reveal() for name, value in endpoint.headers.items()}
     return arguments
+
+
+def litellm_without_retries(provider: str) -> dict[str, Any]:
+    """What keeps litellm, and the client below it, from retrying by themselves."""
+    from litellm import openai_compatible_providers
+
+    settings: dict[str, Any] = {"max_retries": 0, "num_retries": 0}
+    if provider in openai_compatible_providers:
+        # For some of them litellm drops the setting as unknown, and the OpenAI client then retries twice.
+        settings["allowed_openai_params"] = ["max_retries"]
+    return settings
 
 
 def _plain(value: Any) -> Any:

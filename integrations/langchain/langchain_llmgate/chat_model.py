@@ -144,7 +144,8 @@ class ChatLLMGate(GateBinding):
                 )
             values["gateway"] = Gateway.from_config(values["config"], plugins=values.get("plugins") or ())
         values["fleet"] = fleet_of(values["gateway"])
-        if any(values.get("profile") is made for made in values["fleet"].profiles.values()):
+        given = values.get("profile")
+        if given is not None and any(given is made for made in values["fleet"].profiles.values()):
             del values["profile"]  # of the model this one is made from, which may ask for another alias
         return values
 
