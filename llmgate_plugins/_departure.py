@@ -116,7 +116,9 @@ def _neutral_meter(_attempt: Attempt, _request: Request) -> ChunkMeter:
 
 def _uuid7(at: float, random: Random) -> str:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Sorts by time."""
-    bits = random.getrandbits(74)
-    number = int(at * 1000) << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0x2 << 62 | bits & (1 << 62) - 1
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    bits, millis = random.getrandbits(74), int(at * 1000)
+    low = bits & 0x3FFF_FFFF_FFFF_FFFF
+    return (
+        f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7{bits >> 62:03x}"
+        f"-{0x8000 | low >> 48:04x}-{low & 0xFFFF_FFFF_FFFF:012x}"
+    )

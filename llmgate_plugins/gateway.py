@@ -279,8 +279,9 @@ class Gateway:
             HookFailed: A policy plugin failed.
         """
         call = self._departures.call(request, context, deadline, call_id)
-        for _ in drive(admit(self._departures.flight(call, None)), None, call, self.services):
-            pass
+        if self._has_admission(request):
+            for _ in drive(admit(self._departures.flight(call, None)), None, call, self.services):
+                pass
         return call
 
     async def aadmit(
@@ -293,8 +294,9 @@ class Gateway:
     ) -> Call:
         """`admit` for an event loop."""
         call = self._departures.call(request, context, deadline, call_id)
-        async for _ in adrive(admit(self._departures.flight(call, None)), None, call, self.services):
-            pass
+        if self._has_admission(request):
+            async for _ in adrive(admit(self._departures.flight(call, None)), None, call, self.services):
+                pass
         return call
 
     def dismiss(self, call: Call, status: CallStatus = "answered") -> None:
@@ -374,6 +376,10 @@ class Gateway:
     def __repr__(self) -> str:
         names = ", ".join(name for name, _ in self.plugins)
         return f"Gateway({len(self.deployments)} deployments; plugins: {names})"
+
+    def _has_admission(self, request: Request) -> bool:
+        """Whether admission would do anything at all."""
+        return bool(self.registry.hooks.admit_request) or request.timeout is not None
 
     def _priced(self, deployment: Deployment) -> Deployment:
         if deployment.price is not None:
