@@ -36,6 +36,7 @@ from llmgate_plugins._engine.flight import Steps
 from llmgate_plugins._private_loop import run_on_private_loop
 from llmgate_plugins.context import Call
 from llmgate_plugins.errors import DeadlineExceeded
+from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import Services
 from llmgate_plugins.transport import HostSelection, Transport
 
@@ -84,6 +85,7 @@ def drive(
             step, argument = steps.throw, error
         except BaseException as error:  # noqa: BLE001 - raised again when the books are settled
             leaving = error
+            redact_error(error)
             step = steps.throw
             argument = Left("abandoned" if isinstance(error, GeneratorExit) else "cancelled")
 
@@ -154,6 +156,7 @@ async def adrive(
             step, argument = steps.throw, error
         except BaseException as error:  # noqa: BLE001 - raised again when the books are settled
             leaving = error
+            redact_error(error)
             step = steps.throw
             argument = Left("abandoned" if isinstance(error, GeneratorExit) else "cancelled")
 

@@ -23,7 +23,7 @@ _lock = threading.Lock()
 _known: dict[str, tuple[str, ...]] = {}
 """Secret -> the forms it may stand in."""
 _by_head: dict[str, tuple[str, ...]] = {}
-"""The first characters of a form -> the forms that begin so: finding does not take longer with more of them."""
+"""The first characters of a form -> the forms that begin so: finding takes no longer with more of them."""
 
 
 def conceal(value: str) -> None:
@@ -60,7 +60,7 @@ def scrub(text: str, *, also: Iterable[str] = ()) -> str:
 
 
 def _present(text: str) -> list[str]:
-    """Known forms that may be in a text. Few are looked for each; of many, those that begin where a piece does."""
+    """Known forms that may be in a text. Few are each looked for; of many, those whose head is there."""
     heads = list(_by_head)
     if len(heads) * 32 > len(text):
         pieces = (text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import copy
+import logging
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final
 
 from llmgate_plugins.masking import MASK, SHORTEST, scrub
 
-__all__ = ["redact_error"]
+__all__ = ["RedactingFilter", "redact_error", "redact_logs"]
 
 IN_REQUESTS: Final = re.compile(
     r".*(?:auth|api[-_]?key|token|secret|password|cookie|signature).*", re.IGNORECASE
@@ -30,7 +32,7 @@ IN_URL: Final = re.compile(
 )
 DEEPEST: Final = 8
 MOST_ERRORS: Final = 1000
-DRIVERS: Final = "llmgate_plugins._drivers"
+DRIVERS: Final = (("llmgate_plugins._drivers", "drive"), ("llmgate_plugins._drivers", "adrive"))
 HIDDEN_IN: Final = (
     *("body", "debug_info", "detail", "doc", "filename", "filename2", "headers", "llm_provider_message"),
     *(
@@ -68,6 +70,39 @@ def redact_error(error: BaseException) -> None:
         with contextlib.suppress(Exception):  # an error class of somebody else's may refuse anything
             _forget_locals(one.__traceback__)
         redaction.redact(one)
+
+
+class RedactingFilter(logging.Filter):
+    """Masks secrets in what is logged. Add it to a handler, or to a logger for what is logged there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lets every record pass; one with a secret in it as finished text."""
+        told = record.getMessage()
+        masked = scrub(told)
+        if masked != told:
+            record.msg, record.args = masked, ()
+        if record.exc_info and record.exc_info[1] is not None:
+            record.exc_text = scrub("".join(traceback.format_exception(record.exc_info[1])).rstrip())
+        return True
+
+
+CLIENTS: Final = (
+    *("openai._base_client", "openai._response", "anthropic._base_client", "anthropic._response"),
+    *(
+        f"{name}.{part}"
+        for name in ("httpcore", "httpcore2")
+        for part in ("connection", "http11", "http2", "proxy")
+    ),
+    *("httpx", "httpx2", "LiteLLM", "LiteLLM Router", "LiteLLM Proxy"),
+)
+"""Loggers of providers' clients. At DEBUG they write requests and responses, headers included."""
+_FILTER: Final = RedactingFilter()
+
+
+def redact_logs(names: Iterable[str] = CLIENTS) -> None:
+    """Put a `RedactingFilter` on these loggers; once on each, however often it is called."""
+    for name in names:
+        logging.getLogger(name).addFilter(_FILTER)
 
 
 class _Redaction:
@@ -150,7 +185,7 @@ class _Redaction:
         return copied
 
     def _part(self, name: str, value: Any, hidden: re.Pattern[str]) -> Any:
-        if name.strip("_") == "headers" and value is not None:
+        if name.endswith("headers") and value is not None:
             return self._headers(value, hidden)
         if name.strip("_") == "cookies":
             return {}
@@ -230,9 +265,10 @@ def _forget_locals(trace: TracebackType | None) -> None:
     """
     drivers = 0
     while trace is not None:
-        drivers += trace.tb_frame.f_globals.get("__name__") == DRIVERS
+        frame = trace.tb_frame
+        drivers += (frame.f_globals.get("__name__"), frame.f_code.co_name) in DRIVERS
         if drivers > 1:
             return
         with contextlib.suppress(RuntimeError):  # it is running
-            trace.tb_frame.clear()
+            frame.clear()
         trace = trace.tb_next

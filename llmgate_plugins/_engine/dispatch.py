@@ -10,6 +10,7 @@ from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._registry import Implementation
 from llmgate_plugins.errors import HookFailed, RequestDenied
 from llmgate_plugins.hookspecs import RULES
+from llmgate_plugins.redaction import redact_error
 
 __all__ = ["ask", "first", "tell"]
 
@@ -31,6 +32,7 @@ def ask(one: Implementation, given: tuple[Any, ...]) -> Steps:
         denied.plugin = denied.plugin or one.plugin
         raise
     except Exception as error:
+        redact_error(error)  # a plugin may have keys and clients of its own
         raise HookFailed(one.plugin, one.hook, error) from error
     return answer
 

@@ -11,6 +11,7 @@ from llmgate_plugins._engine.effects import Effect
 from llmgate_plugins._registry import Hooks
 from llmgate_plugins.context import Call
 from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import Services
 from llmgate_plugins.transport import Meter
 from llmgate_plugins.types import Attempt, Deployment, Failure, Price, Request, Usage
@@ -74,5 +75,6 @@ class Flight:
 
     def report(self, plugin: str, hook: str, error: BaseException) -> None:
         """Note a plugin's failure that does not stop the call, and say it once in the log."""
+        redact_error(error)
         self.call.record.problems.append((plugin, hook, f"{type(error).__name__}: {error}"))
         log.error("plugin %r failed in %s; the call goes on", plugin, hook, exc_info=error)

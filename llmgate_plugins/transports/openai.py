@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.redaction import redact_logs
 from llmgate_plugins.transports import openai_wire as wire
 from llmgate_plugins.transports.openai_clients import Clients, is_keyless, openai_package
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Request, Response
@@ -32,6 +33,7 @@ class OpenAITransport:
 
     def __init__(self) -> None:
         self._clients = Clients()
+        redact_logs()
 
     def send(self, attempt: Attempt, request: Request) -> Response:
         """Send and return the whole answer.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llmgate_plugins.errors import ConfigurationError, ProviderError
+from llmgate_plugins.masking import scrub
 from llmgate_plugins.messages import from_message
 from llmgate_plugins.transports.openai_providers import PROVIDERS, length_word
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Message, Request, Response, ToolCall
@@ -155,7 +156,9 @@ def _garbage(answer: Any) -> ProviderError:
             f"an error in place of an answer: {said}", code=_word(told), body={"error": dict(told)}
         )
     if isinstance(answer, str) and answer.strip():
-        return ProviderError(f"text in place of an answer: {answer.strip()[:80]!r}", code="bad_response")
+        return ProviderError(
+            f"text in place of an answer: {scrub(answer.strip())[:80]!r}", code="bad_response"
+        )
     return ProviderError("an answer without any choice", code="bad_response")
 
 

@@ -1,0 +1,27 @@
+"""What third parties warn of is not what these tests are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+THIRD_PARTY = (
+    "ignore::ResourceWarning",  # clients that are never closed
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore:Pydantic serializer warnings:UserWarning",
+    "ignore:.*`ReadOnly` qualifier:UserWarning",
+    "ignore::DeprecationWarning:litellm.*",
+    "ignore:Accessing the .model_:DeprecationWarning",
+    "ignore::pydantic.warnings.PydanticDeprecatedSince20",
+    "ignore::pydantic.warnings.PydanticDeprecatedSince211",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            for rule in THIRD_PARTY:
+                item.add_marker(pytest.mark.filterwarnings(rule))
