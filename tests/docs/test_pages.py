@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.pages import PAGES, ROOT, Block, Session, blocks_of, simulated_world
+from support.pages import ROOT, RUN_PAGES, Block, Session, blocks_of, simulated_world
 
 from llmgate_plugins.config import load_config
 from llmgate_plugins.testing import ProviderSimulator
@@ -25,10 +25,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:litellm.*"),
 ]
 
-BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+BLOCKS = [block for page in RUN_PAGES for block in blocks_of(page)]
 RUNNABLE = [
     page
-    for page in PAGES
+    for page in RUN_PAGES
     if any(one.mark or one.language == "python" for one in blocks_of(page))
     and page.parent.name != "reference"
 ]

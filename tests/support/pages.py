@@ -30,18 +30,24 @@ import yaml
 
 from llmgate_plugins.testing import ProviderSimulator
 
-__all__ = ["DOCS", "PAGES", "ROOT", "Block", "Session", "blocks_of", "matches", "simulated_world"]
+__all__ = [
+    "DOCS",
+    "PAGES",
+    "ROOT",
+    "RUN_PAGES",
+    "Block",
+    "Session",
+    "blocks_of",
+    "matches",
+    "simulated_world",
+]
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = (
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
-    *sorted(DOCS.rglob("*.md")),
-    *sorted(ROOT.glob("integrations/*/README.md")),
-    *sorted(ROOT.glob("examples/**/*.md")),
-)
-"""Every page that users read."""
+RUN_PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
+"""Pages that work as they are shown."""
+PAGES = (*RUN_PAGES, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("integrations/*/README.md")))
+"""Every page that users read; those of the adapters outline what is shown at length in `docs/`."""
 
 SIMULATOR = "http://127.0.0.1:8399"
 """The address that pages show for `llmgate simulate`."""
