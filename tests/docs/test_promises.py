@@ -52,6 +52,12 @@ def test_the_readme_begins_with_the_commands_that_the_gate_runs() -> None:
         assert command in gate, f".ci/run does not run: {command}"
 
 
+def test_every_directory_of_tests_is_described() -> None:
+    page = (DOCS / "how-to" / "test.md").read_text(encoding="utf-8")
+    folders = {path.name for path in (ROOT / "tests").iterdir() if any(path.glob("test_*.py"))}
+    assert {name for name in folders if f"`tests/{name}`" not in page} == set()
+
+
 def test_the_changelog_has_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
