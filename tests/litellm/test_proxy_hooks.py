@@ -8,8 +8,8 @@ from types import ModuleType, SimpleNamespace
 import litellm
 import litellm.proxy
 import pytest
+from litellm_llmgate.carrying import proxy_context
 from litellm_llmgate.proxy import ProxyGateway, context_of
-from litellm_llmgate.registration import proxy_context
 from support.litellm_routers import ends, entry
 
 from llmgate_plugins import ConfigurationError, Context, Gateway

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from litellm.integrations.custom_logger import CustomLogger
 
+from litellm_llmgate.carrying import proxy_context
 from litellm_llmgate.configured import gateway_of
-from litellm_llmgate.registration import MARK, Registration, proxy_context, register
+from litellm_llmgate.registration import MARK, Registration, register
 from llmgate_plugins import Gateway
 from llmgate_plugins.context import Context
 from llmgate_plugins.errors import ConfigurationError, Problem

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from litellm.litellm_core_utils.asyncify import run_async_function
 
 from litellm_llmgate import _compat
-from litellm_llmgate.answers import native_answer
 from litellm_llmgate.asking import operation_of
+from litellm_llmgate.carrying import Carrier, caller
 from litellm_llmgate.configured import gateway_of
 from litellm_llmgate.deployments import DeploymentBook
-from litellm_llmgate.errors import for_litellm
-from litellm_llmgate.router_transport import HostCall, RouterTransport
+from litellm_llmgate.router_transport import RouterTransport
 from litellm_llmgate.selection import OwnSelection, PinnedStrategy, current_pin
-from litellm_llmgate.streams import aopened, opened
 from llmgate_plugins import Gateway
-from llmgate_plugins.context import Context, current_context, use_context
+from llmgate_plugins.context import use_context
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.redaction import redact_error, redact_logs
-from llmgate_plugins.types import NANO, Deployment, Request
+from llmgate_plugins.types import Deployment
 
-__all__ = ["Registration", "proxy_context", "register"]
+__all__ = ["MARK", "Registration", "register"]
 
 log = logging.getLogger("llmgate.litellm")
-
-proxy_context: ContextVar[Context | None] = ContextVar("litellm_llmgate_proxy_context", default=None)
-"""Who is calling by the proxy's own authentication. Wins over `use_context`."""
 
 MARK = "_llmgate_registration"
 """The attribute of a router that has a gateway."""
@@ -77,13 +70,14 @@ class Registration:
         self._replaced: dict[str, tuple[bool, Any]] = {}
         self._own = OwnSelection(router)
         self._book = DeploymentBook(gateway.catalog, gateway.deployments)
-        self._transport = RouterTransport(
+        transport = RouterTransport(
             router,
             self._own,
             self._book,
             gateway.services.clock,
             plugins_rank=bool(gateway.registry.hooks.rank_deployments),
         )
+        self._carrier = Carrier(gateway, transport)
         self._install_strategy: Callable[[Any], None] = getattr(router, _compat.install_name(router))
         self._install(router)
         redact_logs()
@@ -179,7 +173,9 @@ class Registration:
             if operation is None:
                 return await make_call(original_function, *args, **kwargs)
             self._check_strategy()
-            return await make_call(self._through_gateway(original_function, operation), *args, **kwargs)
+            return await make_call(
+                self._carrier.through_gateway(original_function, operation), *args, **kwargs
+            )
 
         return gated_call
 
@@ -212,7 +208,7 @@ class Registration:
 
         @functools.wraps(sync_call)
         def with_context(*args: Any, **kwargs: Any) -> Any:
-            context = self._context()
+            context = caller()
 
             async def enter() -> Any:
                 with use_context(context):
@@ -245,88 +241,6 @@ class Registration:
             return wrap_stream(*args, **kwargs)
 
         return noting
-
-    # ------------------------------------------------------------ a call
-
-    def _through_gateway(self, function: Any, operation: str) -> Any:
-        """Stands in for LiteLLM's own function: the gateway calls that, once per attempt."""
-        if asyncio.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def acarried(*args: Any, **kwargs: Any) -> Any:
-                request = HostCall(operation, function, args, kwargs).asked
-                try:
-                    if request.stream:
-                        chunks = self.gateway.astream(
-                            request, context=self._context(), transport=self._transport
-                        )
-                        return self._noted(await aopened(chunks, request), request)
-                    response = await self.gateway.acomplete(
-                        request, context=self._context(), transport=self._transport
-                    )
-                except Exception as error:  # noqa: BLE001 - whatever it is, in LiteLLM's terms
-                    _raise_for_litellm(error, request)
-                return self._noted(native_answer(response, request.native.sent, request), request)
-
-            return acarried
-
-        @functools.wraps(function)
-        def carried(*args: Any, **kwargs: Any) -> Any:
-            request = HostCall(operation, function, args, kwargs).asked
-            try:
-                if request.stream:
-                    chunks = self.gateway.stream(request, context=self._context(), transport=self._transport)
-                    return self._noted(opened(chunks, request), request)
-                response = self.gateway.complete(request, context=self._context(), transport=self._transport)
-            except Exception as error:  # noqa: BLE001 - whatever it is, in LiteLLM's terms
-                _raise_for_litellm(error, request)
-            return self._noted(native_answer(response, request.native.sent, request), request)
-
-        return carried
-
-    def _context(self) -> Context:
-        return proxy_context.get() or current_context()
-
-    def _noted(self, answer: Any, request: Request) -> Any:
-        """Say in LiteLLM's hidden parameters what became of the call."""
-        hidden = getattr(answer, "_hidden_params", None)
-        call = request.native.call
-        if call is None:
-            return answer
-        forget_frames(outcome.error for _, outcome in call.record.attempts)
-        if not isinstance(hidden, dict):
-            return answer
-        attempt = request.native.attempt
-        hidden["llmgate"] = {
-            "call_id": call.id,
-            "deployment": attempt.deployment.id,
-            "attempts": attempt.number,
-            "cost_usd": None if request.stream else call.record.cost / NANO,
-        }
-        return answer
-
-
-def forget_frames(errors: Iterable[BaseException | None]) -> None:
-    """Errors that were failed over are kept in the decision record; what they hold on to is not.
-
-    Their frames hold the whole call, the stream that is handed out included: a reader who
-    drops it would never be noticed.
-    """
-    left = [error for error in errors if error is not None]
-    seen: set[int] = set()
-    while left:
-        error = left.pop()
-        if id(error) not in seen:
-            seen.add(id(error))
-            error.__traceback__ = None
-            left.extend(one for one in (error.__cause__, error.__context__) if one is not None)
-
-
-def _raise_for_litellm(error: Exception, request: Request) -> None:
-    made = for_litellm(error, request.model)
-    if made is error:
-        raise error
-    raise made from made.__cause__
 
 
 def _refused(message: str, remedy: str) -> ConfigurationError:
