@@ -94,7 +94,7 @@ def test_the_methods_whose_signature_is_kept_still_say_the_truth() -> None:
 def test_importing_the_adapter_loads_no_provider() -> None:
     script = (
         "import sys, langchain_llmgate\n"
-        "heavy = 'openai anthropic litellm langchain_openai langchain_anthropic langchain_litellm langgraph'\n"
+        "heavy = 'openai anthropic litellm langchain_openai langchain_litellm langgraph'\n"
         "print([name for name in (*heavy.split(), 'sqlalchemy', 'langchain') if name in sys.modules])\n"
     )
 

@@ -63,8 +63,11 @@ def leaf(
 
         url = provider.closed_url.removesuffix("/v1") if dead else provider.anthropic_base_url
         return ChatAnthropic(model=name, base_url=url, api_key=key, **settings)
+    import litellm
     from langchain_litellm import ChatLiteLLM
 
+    litellm.suppress_debug_info = True
+    litellm.disable_aiohttp_transport = True  # its sessions are never closed and complain much later
     return ChatLiteLLM(model=f"openai/{name}", api_base=address, api_key=key, **settings)
 
 

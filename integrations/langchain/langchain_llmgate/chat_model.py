@@ -190,13 +190,27 @@ class ChatLLMGate(GateBinding):
         return cast("ModelProfile | None", profiles[self.model])
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        """As the core makes them, without its detour over a deprecated method: a tenth of a call."""
+        params = {**self._identifying_params, "_type": self._llm_type, "stop": stop, **kwargs}
         for name in PRIVATE:
-            kwargs.pop(name, None)
-        return super()._get_invocation_params(stop=stop, **kwargs)
+            params.pop(name, None)
+        return params
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
-        params["ls_provider"] = self._provider()
+        model = kwargs.get("model")
+        params = LangSmithParams(
+            ls_provider=self._provider(),
+            ls_model_name=model if isinstance(model, str) else self.model,
+            ls_model_type="chat",
+        )
+        temperature = kwargs.get("temperature", self.temperature)
+        if isinstance(temperature, int | float):
+            params["ls_temperature"] = temperature
+        most = kwargs.get("max_tokens", self.max_tokens)
+        if isinstance(most, int):
+            params["ls_max_tokens"] = most
+        if stop or self.stop:
+            params["ls_stop"] = stop or self.stop or []
         return params
 
     def _provider(self) -> str:
