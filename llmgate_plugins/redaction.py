@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final
 
+from llmgate_plugins.errors import LLMGateError
 from llmgate_plugins.masking import MASK, SHORTEST, scrub
 
 __all__ = ["RedactingFilter", "redact_error", "redact_logs"]
@@ -61,7 +62,9 @@ def redact_error(error: BaseException) -> None:
     pickle nor an error tracker that shows locals can give a key away. The error's
     `request` and `response` become copies; nothing that may be in use is changed.
 
-    Never raises. The type stays, and so do the status and whatever else is no secret.
+    A cause that refuses to be changed (an `ExceptionGroup` keeps its message) is replaced by
+    an `LLMGateError` of the same words. Never raises. The type stays, and so do the status
+    and whatever else is no secret.
     """
     errors = list(_linked(error))
     credentials = frozenset(value for one in errors for value in _credentials(one) if len(value) >= SHORTEST)
@@ -70,6 +73,8 @@ def redact_error(error: BaseException) -> None:
         with contextlib.suppress(Exception):  # an error class of somebody else's may refuse anything
             _forget_locals(one.__traceback__)
         redaction.redact(one)
+    for one in errors:
+        redaction.replace_causes(one)
 
 
 class RedactingFilter(logging.Filter):
@@ -132,6 +137,18 @@ class _Redaction:
                 masked = self._masked(value)
                 if masked is not value:
                     setattr(error, name, masked)
+
+    def replace_causes(self, error: BaseException) -> None:
+        """Put others in place of causes that still say what they should not."""
+        for link in ("__cause__", "__context__"):
+            with contextlib.suppress(Exception):
+                linked = getattr(error, link)
+                told = f"{type(linked).__name__}: {linked}"
+                masked = self._text(told)
+                if linked is not None and masked is not told:
+                    quiet = error.__suppress_context__
+                    setattr(error, link, LLMGateError(masked).with_traceback(linked.__traceback__))
+                    error.__suppress_context__ = quiet
 
     def _masked(self, value: Any, depth: int = DEEPEST) -> Any:
         """The value with secrets masked; the very same object if there were none."""

@@ -59,7 +59,7 @@ class Secret:
         """A short name for it that is safe to show and the same in every process."""
         if self._reference is not None:
             return self._reference
-        return hashlib.sha256(b"llmgate:" + self._value.encode()).hexdigest()[:8]
+        return hashlib.sha256(b"llmgate:" + self._value().encode()).hexdigest()[:8]
 
     def reveal(self) -> str:
         """The secret itself. From now on `scrub` masks it in texts.
@@ -85,13 +85,12 @@ class Secret:
             SecretNotFound: The reference leads nowhere.
         """
         if self._reference is None:
-            return self._value
+            return self._value()
         value = _resolve(self._reference, self._resolvers)
         if not value:
             raise SecretNotFound(f"{self._reference} is empty", reference=self._reference)
         return value
 
-    @property
     def _value(self) -> str:
         return self._held() if self._held is not None else ""
 
@@ -111,7 +110,7 @@ class Secret:
             return False
         if self._reference is not None:
             return self._resolvers == other._resolvers
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(self._value().encode(), other._value().encode())
 
     def __hash__(self) -> int:
         return hash(self.id)

@@ -52,6 +52,7 @@ class Canary:
             quote(raw, safe="").encode(),
             json.dumps(raw.decode())[1:-1].encode(),
         }
+        forms.add(repr(raw.decode())[1:-1].encode())
         for before in range(3):
             whole = (len(raw) + before) // 3 * 3 - before
             forms.add(base64.b64encode(bytes(before) + raw[:whole])[(0, 2, 3)[before] :])
