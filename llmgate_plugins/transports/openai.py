@@ -136,7 +136,7 @@ def _headers(attempt: Attempt, given: Mapping[str, str] | None) -> dict[str, Any
 
 def _timeout(attempt: Attempt, request: Request) -> Any:
     """The shortest of what the call, the deployment and the request allow."""
-    from httpx import Timeout
+    from openai import Timeout
 
     options = attempt.deployment.endpoint.options
     limits = [
