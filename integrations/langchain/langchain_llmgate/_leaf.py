@@ -22,6 +22,7 @@ from langchain_llmgate._vocabulary import (
     without_foreign,
     without_markers,
 )
+from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.secrets import conceal
 from llmgate_plugins.types import Deployment
 
@@ -77,6 +78,8 @@ class Leaf:
         if "tools" in words or "response_format" in words:
             words = self._translated(words)
         words = without_foreign(words, self.family)
+        if asked.get("extra_headers"):
+            _check_headers(asked["extra_headers"])
         if seconds is not None and 0.0 < seconds < self._own_timeout:
             words["timeout"] = seconds
         return words
@@ -201,6 +204,19 @@ def _is_json_mode(shape: Any) -> bool:
 
 def _takes(function: Any, name: str) -> bool:
     return name in inspect.signature(function).parameters
+
+
+CREDENTIALS: Final = frozenset(
+    {"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "host"}
+)
+
+
+def _check_headers(headers: Mapping[str, Any]) -> None:
+    bound = sorted(name for name in headers if name.lower() in CREDENTIALS)
+    if bound:
+        raise ConfigurationError(
+            f"{', '.join(bound)} cannot be given with a call: credentials belong to the deployment"
+        )
 
 
 def _conceal_keys(model: BaseChatModel) -> None:

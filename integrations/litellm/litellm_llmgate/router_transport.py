@@ -14,12 +14,13 @@ from litellm_llmgate import _compat
 from litellm_llmgate.answers import read_response
 from litellm_llmgate.asking import request_of, written_back
 from litellm_llmgate.deployments import DeploymentBook
+from litellm_llmgate.errors import CallDenied
 from litellm_llmgate.meter import StreamMeter
 from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
 from litellm_llmgate.timeouts import rounded
 from litellm_llmgate.usage_on_streams import UsageOnStreams
 from llmgate_plugins.context import Call
-from llmgate_plugins.errors import DeadlineExceeded, ProviderError
+from llmgate_plugins.errors import DeadlineExceeded, ProviderError, RequestDenied
 from llmgate_plugins.services import Clock
 from llmgate_plugins.types import Attempt, Deployment, Request, Response
 
@@ -54,6 +55,7 @@ class HostCall:
     def __init__(
         self, operation: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        _check_address(kwargs)
         self.function = function
         self.args = args
         self.kwargs = kwargs
@@ -262,6 +264,20 @@ class RouterTransport:
     def _read(self, answer: Any, attempt: Attempt, request: Request, host: HostCall) -> Response:
         host.sent = read_response(answer, attempt, request)
         return host.sent
+
+
+def _check_address(kwargs: Mapping[str, Any]) -> None:
+    """LiteLLM sends a deployment's key to whatever address a call names; here the two stay together.
+
+    A call that brings its own key for its own address sends nothing of ours there.
+
+    Raises:
+        CallDenied: It names an address alone. LiteLLM neither retries nor falls back.
+    """
+    named = [name for name in ("api_base", "base_url") if kwargs.get(name)]
+    if named and not kwargs.get("api_key"):
+        reason = f"{named[0]} cannot be given with a call without api_key: the key belongs to the deployment"
+        raise CallDenied(RequestDenied(reason, code="address"))
 
 
 def _asked(kwargs: Mapping[str, Any]) -> dict[str, Any]:
