@@ -109,7 +109,7 @@ class Gateway:
             classify=_judge,
             price_of=self._price_of,
             estimate=estimate_usage,
-            remember=self._decisions.append,
+            remember=self._remember,
         )
         self._departures: Final = Departures(core, transport, deadline)
 
@@ -386,6 +386,14 @@ class Gateway:
             return deployment
         price = self.catalog.price_of(deployment)
         return deployment if price is None else replace(deployment, price=price)
+
+    def _remember(self, record: DecisionRecord) -> None:
+        """Keep a finished record, without the errors: they hold on to frames, and so to prompts."""
+        if any(outcome.error is not None for _, outcome in record.attempts):
+            record.attempts[:] = [
+                (attempt, replace(outcome, error=None)) for attempt, outcome in record.attempts
+            ]
+        self._decisions.append(record)
 
     def _price_of(self, deployment: Deployment, model: str | None, input_tokens: int) -> Price | None:
         return self.catalog.price_of(deployment, model, input_tokens=input_tokens)

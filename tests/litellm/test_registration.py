@@ -195,6 +195,21 @@ async def test_the_context_around_a_call_is_trusted_and_its_metadata_is_not(sim,
     assert dict(request.tags) == {"team": "admins", "feature": "chat", "free": "", "tier": "gold"}
 
 
+@pytest.mark.parametrize("face", FACES)
+async def test_a_policy_may_refer_to_regions_that_the_router_declares(sim, face):
+    entries = [
+        entry("fast", "far", sim.provider("far"), info_region="us"),
+        entry("fast", "near", sim.provider("near"), info_region="eu"),
+    ]
+    router = litellm.Router(model_list=entries)
+    registration = register(router, {"policies": {"at-home": {"require": {"region": "eu"}}}})
+    with use_context(Context(policy="at-home")):
+        for _ in range(4):
+            await ask(face, router, "fast")
+    assert ends(registration) == [("near", "success")] * 4
+    assert sim.provider("far").requests == []
+
+
 async def test_a_sync_call_inside_a_running_loop_keeps_its_context(sim):
     saw = Saw()
     router, _ = registered([entry("fast", "one", sim.provider("one"))], saw)

@@ -24,6 +24,11 @@ Entry = Mapping[str, Any]
 NOBODY = [{"model_name": "none", "litellm_params": {"model": "openai/none"}}]
 """Stands for a host whose deployments are not known yet."""
 
+FACTS = ("id", "region", "capabilities", "base_model", "tier")
+"""What `model_info` says of a deployment that policies may refer to."""
+PLACES = ("model", "custom_llm_provider", "region_name", "aws_region_name", "vertex_location")
+"""The parameters that say where a deployment is, and nothing secret."""
+
 
 def gateway_of(
     gateway_or_config: Gateway | str | Path | Mapping[str, Any], entries: Iterable[Entry] = ()
@@ -63,10 +68,13 @@ def _loaded(source: str | Path | Mapping[str, Any], named: list[dict[str, Any]])
 
 
 def _named(entry: Entry) -> dict[str, Any]:
-    """An entry's names alone: no key leaves the host."""
-    identity = (entry.get("model_info") or {}).get("id")
+    """What policies may refer to: names, places and capabilities. No key leaves the host."""
+    info, params = entry.get("model_info") or {}, entry["litellm_params"]
+    facts = {name: info[name] for name in FACTS if info.get(name) is not None}
+    if "id" in facts:
+        facts["id"] = str(facts["id"])
     return {
         "model_name": entry["model_name"],
-        "litellm_params": {"model": entry["litellm_params"]["model"]},
-        "model_info": {"id": str(identity)} if identity else {},
+        "litellm_params": {name: params[name] for name in PLACES if params.get(name) is not None},
+        "model_info": facts,
     }
