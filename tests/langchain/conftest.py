@@ -35,10 +35,10 @@ THIRD_PARTY = (
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "benchmark: a marker of langchain-tests")
-    config.add_cleanup(_drop_quietly)
 
 
-def _drop_quietly() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure() -> None:
     """What providers' clients never close is dropped before pytest looks for it, and complains."""
     simulator().close()
     with warnings.catch_warnings():
