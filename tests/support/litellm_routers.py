@@ -10,6 +10,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm  # the variable above must be set first
 from litellm_llmgate import Registration, register
+
 from llmgate_plugins import Gateway, hookimpl
 from llmgate_plugins.testing import SimulatedProvider
 
@@ -19,7 +20,12 @@ FACES = ("acompletion", "completion", "astream", "stream")
 
 
 def entry(
-    group: str, id: str, provider: SimulatedProvider | str, *, model: str = "openai/gpt-4o-mini", **params: Any
+    group: str,
+    id: str,
+    provider: SimulatedProvider | str,
+    *,
+    model: str = "openai/gpt-4o-mini",
+    **params: Any,
 ) -> dict[str, Any]:
     """One entry of a `model_list`; what is named `info_...` goes to `model_info`."""
     base = provider if isinstance(provider, str) else provider.openai_base_url
