@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +28,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             for rule in THIRD_PARTY:
                 item.add_marker(pytest.mark.filterwarnings(rule))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_clients_never_close_is_dropped_quietly() -> Iterator[None]:
+    yield
+    import litellm
+
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()

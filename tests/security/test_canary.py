@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_llmgate import ChatLLMGate
 from support.canary import Canary, Logs, of_error, reference, views, walked
 from support.canary_hosts import FACES, HOSTS, Host, made
 
@@ -165,3 +169,44 @@ async def test_nothing_an_application_holds_shows_the_key(stages: Any, kind: str
     things = stage.host.things.items()
     found = [leak for name, thing in things for leak in stage.canary.leaks(views(name, thing))]
     assert not found
+
+
+def _entry(params: dict[str, str]) -> dict[str, Any]:
+    return {"model_name": "fast", "litellm_params": params}
+
+
+@pytest.mark.parametrize("given", ["value", "env", "file"])
+def test_a_gate_made_from_a_mapping_keeps_no_key(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary = Canary("sk")
+    params = {"model": "openai/gpt-4o-mini", "api_key": reference(canary, given, tmp_path, monkeypatch)}
+    gate = ChatLLMGate(model="fast", config={"model_list": [_entry(params)]})
+    assert not canary.leaks(views("gate", gate))
+    if given == "value":
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(gate)
+    else:
+        assert pickle.loads(pickle.dumps(gate)).gateway.deployments.keys() == gate.gateway.deployments.keys()
+
+
+@pytest.mark.parametrize("end", ["success", "401", "500", "refused"])
+@pytest.mark.parametrize("command", [["chat", "Hello"], ["chat", "Hello", "--json"], ["config", "check"]])
+def test_the_command_line_shows_no_key(
+    sim: ProviderSimulator, tmp_path: Path, command: list[str], end: str
+) -> None:
+    canary, provider = Canary("sk"), sim.provider(f"cli-{end}")
+    provider.heal()
+    if end in FAULTS:
+        provider.fail_always(FAULTS[end](canary.reveal()))
+    base = provider.closed_url if end == "refused" else provider.openai_base_url
+    params = {"model": "openai/gpt-4o-mini", "api_base": base, "api_key": canary.reveal()}
+    file = tmp_path / "llmgate.yaml"
+    settings = {"router_settings": {"num_retries": 0}}
+    file.write_text(json.dumps({"model_list": [_entry(params)], **settings}))
+    words = [*command, str(file)] if command[0] == "config" else [*command, "--config", str(file)]
+    done = subprocess.run(
+        [sys.executable, "-m", "llmgate_plugins.cli", *words], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode in ((0,) if end == "success" or command[0] == "config" else (1, 2)), done.stderr
+    assert not canary.leaks(iter([("stdout", done.stdout), ("stderr", done.stderr)]))
