@@ -183,6 +183,8 @@ def test_ctrl_c_while_a_provider_is_silent_ends_with_130(tmp_path: Path) -> None
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A run in the background of a shell ignores Ctrl-C, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         until = time.monotonic() + 60
         while not silent.requests and time.monotonic() < until:
