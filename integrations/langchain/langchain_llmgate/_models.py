@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.language_models import BaseChatModel
 
 from langchain_llmgate._providers import litellm_without_retries
 from langchain_llmgate._vocabulary import family_of
-from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.types import Deployment
+
+if TYPE_CHECKING:
+    from llmgate_plugins.catalog import Catalog
 
 __all__ = ["ModelLike", "deployments_of"]
 

@@ -23,7 +23,6 @@ from langchain_llmgate._profile import profile_of
 from langchain_llmgate._providers import provider_name
 from langchain_llmgate._tools import structure_of
 from langchain_llmgate._transport import ChatTransport
-from llmgate_plugins.config import load_config
 from llmgate_plugins.context import Context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.gateway import Gateway
@@ -144,6 +143,8 @@ class ChatLLMGate(GateBinding):
                     "ChatLLMGate needs config=, gateway=, or ChatLLMGate.from_models({...})"
                 )
             if isinstance(values["config"], Mapping):
+                from llmgate_plugins.config import load_config  # only where one is in use
+
                 values["config"] = load_config(values["config"])  # kept for pickling, and shows no key
             values["gateway"] = Gateway.from_config(values["config"], plugins=values.get("plugins") or ())
         values["fleet"] = fleet_of(values["gateway"])
