@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from llmgate_plugins._engine.effects import (
     END,
@@ -68,12 +68,12 @@ def drive(
             elif isinstance(effect, Emit):
                 yield effect.item
             elif isinstance(effect, Relay):
-                feed, past = effect.feed, _deadline(effect, services)
+                feed, deadline, monotonic = effect.feed, effect.deadline, services.clock.monotonic
                 for chunk in effect.stream:
                     feed(chunk)
                     yield chunk
-                    if past is not None:
-                        past()
+                    if deadline is not None and monotonic() >= deadline:
+                        _out_of_time()
             elif isinstance(effect, Open):
                 argument = (
                     (yield effect) if transport is None else transport.open(effect.attempt, effect.request)
@@ -137,12 +137,12 @@ async def adrive(
             elif isinstance(effect, Emit):
                 yield effect.item
             elif isinstance(effect, Relay):
-                feed, past = effect.feed, _deadline(effect, services)
+                feed, deadline, monotonic = effect.feed, effect.deadline, services.clock.monotonic
                 async for chunk in effect.stream:
                     feed(chunk)
                     yield chunk
-                    if past is not None:
-                        past()
+                    if deadline is not None and monotonic() >= deadline:
+                        _out_of_time()
             elif isinstance(effect, Open):
                 argument = (
                     (yield effect) if transport is None else transport.aopen(effect.attempt, effect.request)
@@ -184,17 +184,8 @@ async def _aperform(effect: Effect, transport: Transport | None, call: Call, ser
     raise AssertionError(effect)
 
 
-def _deadline(relay: Relay, services: Services) -> Callable[[], None] | None:
-    """A check that raises once the call's time is over; None for a call without an end."""
-    monotonic, deadline = services.clock.monotonic, relay.deadline
-    if deadline is None:
-        return None
-
-    def check() -> None:
-        if monotonic() >= deadline:
-            raise DeadlineExceeded("the call's time was over in the middle of the stream")
-
-    return check
+def _out_of_time() -> NoReturn:
+    raise DeadlineExceeded("the call's time was over in the middle of the stream")
 
 
 async def _shielded(work: Any) -> Any:
