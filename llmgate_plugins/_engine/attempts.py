@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmgate_plugins._engine import outcomes
-from llmgate_plugins._engine.dispatch import ask, first, tell
+from llmgate_plugins._engine.dispatch import ask, first, settle, tell
 from llmgate_plugins._engine.effects import Left, Pick, Send, Sleep
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.selection import select
@@ -155,7 +155,9 @@ def _begin_one(flight: Flight, one: Implementation, given: tuple[Any, ...]) -> S
     """One plugin's word, asked again after each `Wait`. Returns why to skip, or None."""
     while True:
         try:
-            answer = yield from ask(one, given)
+            answer = ask(one, given)
+            if answer is not None:
+                answer = yield from settle(one, answer)
         except (HookFailed, RequestDenied) as error:
             flight.report(one.plugin, one.hook, error.__cause__ or error)
             return None

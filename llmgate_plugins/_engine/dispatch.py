@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from llmgate_plugins._engine.effects import Await
 from llmgate_plugins._engine.flight import Flight, Steps
@@ -12,32 +12,50 @@ from llmgate_plugins.errors import HookFailed, RequestDenied
 from llmgate_plugins.hookspecs import RULES
 from llmgate_plugins.redaction import redact_error
 
-__all__ = ["ask", "first", "tell"]
+__all__ = ["ask", "first", "settle", "tell"]
 
 
-def ask(one: Implementation, given: tuple[Any, ...]) -> Steps:
-    """One plugin's answer, of a type its hook allows. Errors carry the plugin's name.
+def ask(one: Implementation, given: tuple[Any, ...]) -> Any:
+    """What one plugin says at once: None, an answer, or one that is on its way (see `settle`).
+
+    A plain function, so that a plugin with no opinion costs no more than being asked.
 
     Raises:
-        HookFailed: It raised, or its answer is of the wrong type.
+        HookFailed: It raised. Carries the plugin's name.
         RequestDenied: It denied.
     """
     try:
-        answer = one.ask(*given)
-        if answer is None:
-            return None
-        if not isinstance(answer, _answers[one.hook]):
-            answer = yield from _settle(one, answer)
-    except RequestDenied as denied:
-        denied.plugin = denied.plugin or one.plugin
-        raise
-    except Exception as error:
-        redact_error(error)  # a plugin may have keys and clients of its own
-        raise HookFailed(one.plugin, one.hook, error) from error
+        return one.ask(*given)
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+        _blame(one, error)
+
+
+def settle(one: Implementation, answer: Any) -> Steps:
+    """The answer when it is there, of a type that its hook allows, or None.
+
+    Raises:
+        HookFailed: It raised meanwhile, or the answer is of the wrong type.
+        RequestDenied: It denied.
+    """
+    if isinstance(answer, _answers[one.hook]):
+        return answer
+    try:
+        answer = yield from _arrived(one, answer)
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+        _blame(one, error)
     return answer
 
 
-def _settle(one: Implementation, answer: Any) -> Steps:
+def _blame(one: Implementation, error: Exception) -> NoReturn:
+    """Raise it again under the plugin's name."""
+    if isinstance(error, RequestDenied):
+        error.plugin = error.plugin or one.plugin
+        raise error
+    redact_error(error)  # a plugin may have keys and clients of its own
+    raise HookFailed(one.plugin, one.hook, error) from error
+
+
+def _arrived(one: Implementation, answer: Any) -> Steps:
     """An answer that is not one by type: it may be on its way."""
     if hasattr(answer, "__await__") or hasattr(answer, "add_done_callback"):
         answer = yield Await(answer)
@@ -54,7 +72,9 @@ def first(flight: Flight, implementations: Iterable[Implementation], given: tupl
     """The first opinion; one that fails is skipped and noted."""
     for one in implementations:
         try:
-            answer = yield from ask(one, given)
+            answer = ask(one, given)
+            if answer is not None:
+                answer = yield from settle(one, answer)
         except (HookFailed, RequestDenied) as error:
             flight.report(one.plugin, one.hook, error.__cause__ or error)
             continue
@@ -64,15 +84,12 @@ def first(flight: Flight, implementations: Iterable[Implementation], given: tupl
 
 
 def tell(flight: Flight, implementations: Iterable[Implementation], given: tuple[Any, ...]) -> Steps:
-    """All are told. One that fails is reported, the others are still told.
-
-    Written without `ask`, because this is what most plugins cost on every call.
-    """
+    """All are told. One that fails is reported, the others are still told."""
     for one in implementations:
         try:
             answer = one.ask(*given)
             if answer is not None:
-                yield from _settle(one, answer)
+                yield from _arrived(one, answer)
         except Exception as error:  # noqa: BLE001 - accounting is isolated, whatever it raises
             flight.report(one.plugin, one.hook, error)
 

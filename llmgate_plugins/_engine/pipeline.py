@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmgate_plugins._engine.attempts import serve
-from llmgate_plugins._engine.dispatch import ask, tell
+from llmgate_plugins._engine.dispatch import ask, settle, tell
 from llmgate_plugins._engine.effects import Emit, Left
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.errors import HookFailed, RequestDenied
@@ -24,7 +24,9 @@ def admit(flight: Flight) -> Steps:
     call, core = flight.call, flight.core
     try:
         for one in core.hooks.admit_request:
-            answer = yield from ask(one, (call.request, call.context, call, core.services))
+            answer = ask(one, (call.request, call.context, call, core.services))
+            if answer is not None:
+                answer = yield from settle(one, answer)
             if answer is None:
                 continue
             if isinstance(answer, Response):
@@ -78,9 +80,9 @@ def dismiss(flight: Flight, status: CallStatus) -> Steps:
 def _review(flight: Flight, response: Response) -> Steps:
     call, core = flight.call, flight.core
     for one in core.hooks.review_response:
-        answer = yield from ask(one, (call.request, response, call.context, call, core.services))
+        answer = ask(one, (call.request, response, call.context, call, core.services))
         if answer is not None:
-            response = answer
+            response = (yield from settle(one, answer)) or response
     return response
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmgate_plugins._engine.dispatch import ask
+from llmgate_plugins._engine.dispatch import ask, settle
 from llmgate_plugins._engine.effects import Candidates
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._registry import Implementation
@@ -28,14 +28,18 @@ def select(flight: Flight, alias: str) -> Steps:
     selection = Selection(alias=alias, considered=ids, order=ids)
     call.record.selections.append(selection)
     for one in core.hooks.narrow_deployments:
-        drop = yield from ask(one, (request, left, call.context, call, core.services))
+        drop = ask(one, (request, left, call.context, call, core.services))
+        if drop is not None:
+            drop = yield from settle(one, drop)
         if drop is not None and drop.reasons:
             left = _without(left, drop.reasons, one.plugin, selection)
     ranked = False
     for one in core.hooks.rank_deployments:
         if not left:
             break
-        answer = yield from ask(one, (request, left, call.context, call, core.services))
+        answer = ask(one, (request, left, call.context, call, core.services))
+        if answer is not None:
+            answer = yield from settle(one, answer)
         if answer is not None:
             left = _ordered(left, answer, one, selection)
             ranked = True
