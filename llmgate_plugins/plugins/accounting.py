@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from concurrent.futures import Future
-from operator import attrgetter
 from typing import Any
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.decisions import Skip, Wait
 from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.ledger import labels_of
 from llmgate_plugins.plugins.estimates import probable_cost
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Services, Settlement
@@ -18,12 +18,6 @@ from llmgate_plugins.types import EMPTY, Attempt, Outcome, Request
 __all__ = ["LedgerAccounting"]
 
 Begun = Wait | Skip | Awaitable[None] | Future[None] | None
-
-_FACTS = (
-    *("tenant", "team", "project", "user", "feature", "cohort", "environment"),
-    *("region", "data_class", "policy"),
-)
-_facts_of = attrgetter(*_FACTS)
 
 
 class LedgerAccounting:
@@ -90,16 +84,8 @@ class LedgerAccounting:
     def _labels(self, context: Context, tags: Mapping[str, str]) -> Mapping[str, str]:
         known, labels = self._last
         if known is not context:
-            labels = _facts(context)
+            labels = labels_of(context)
             self._last = (context, labels)  # one assignment: threads see the old pair or the new
         if not tags:
             return labels
         return {**labels, **{f"tag:{name}": value for name, value in tags.items()}}
-
-
-def _facts(context: Context) -> Mapping[str, str]:
-    facts = zip(_FACTS, _facts_of(context), strict=True)
-    labels = {name: value for name, value in facts if value is not None}
-    for name, value in context.extra.items():
-        labels[f"extra:{name}"] = value
-    return labels or EMPTY
