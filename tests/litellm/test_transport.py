@@ -46,6 +46,28 @@ async def test_each_face_is_served_with_the_deployments_key_and_booked(sim, prov
     assert all(row["output_tokens"] > 0 for row in rows)
 
 
+@pytest.mark.parametrize("kind", ["html", "empty", "done_only"])
+async def test_what_is_no_stream_is_no_answer(sim, kind):
+    broken, alive = sim.provider("broken"), sim.provider("alive")
+    broken.fail_always(Fault(kind))
+    alive.reply("Hello there.")
+    gate = gateway(deployment("openai", broken, "broken"), deployment("openai", alive, "alive"))
+    assert "".join(chunk.text for chunk in gate.stream("fast", HELLO)) == "Hello there."
+    assert "".join([chunk.text async for chunk in gate.astream("fast", HELLO)]) == "Hello there."
+    assert [row["status"] for row in gate.services.ledger.attempts()] == ["error", "success"] * 2
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_a_stream_cut_without_a_word_is_no_whole_answer(sim, provider):
+    one = sim.provider("one")
+    one.fail_always(Fault("truncated"))
+    gate = gateway(deployment(provider, one))
+    with pytest.raises(StreamInterrupted):
+        list(gate.stream("fast", HELLO))
+    with pytest.raises(StreamInterrupted):
+        [chunk async for chunk in gate.astream("fast", HELLO)]
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_nothing_is_retried_below_the_gateway(sim, provider):
     dead, alive = sim.provider("dead"), sim.provider("alive")

@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmgate_plugins.types import Message, ToolCall, Usage
+from llmgate_plugins.errors import ProviderError
+from llmgate_plugins.types import Deployment, Message, ToolCall, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["StreamMeter", "chunk_usage"]
+__all__ = ["StreamMeter", "check_whole", "chunk_usage"]
+
+ENDS_WITH_A_REASON = frozenset({"openai", "azure", "anthropic"})
+"""Providers that always say why a stream ended. From them, a stream that does not was cut."""
+
+
+def check_whole(chunk: Any, stream: Any, deployment: Deployment) -> None:
+    """LiteLLM ends a stream that was cut, or was none, with a finish reason of its own making; refuse it.
+
+    Args:
+        stream: LiteLLM's own stream, which knows what the provider said; None if not at hand.
+
+    Raises:
+        ProviderError: The provider has not said why the stream ended.
+    """
+    if (
+        stream is not None
+        and deployment.provider in ENDS_WITH_A_REASON
+        and chunk.choices
+        and chunk.choices[0].finish_reason is not None
+        and stream.received_finish_reason is None
+        and stream.intermittent_finish_reason is None
+    ):
+        raise ProviderError("the stream ended without a finish reason", code="truncated")
 
 
 def chunk_usage(chunk: Any) -> Usage | None:

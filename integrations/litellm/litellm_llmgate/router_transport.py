@@ -15,21 +15,18 @@ from litellm_llmgate.answers import read_response
 from litellm_llmgate.asking import request_of, written_back
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.errors import CallDenied
-from litellm_llmgate.meter import StreamMeter
+from litellm_llmgate.meter import StreamMeter, check_whole
 from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
 from litellm_llmgate.timeouts import rounded
 from litellm_llmgate.usage_on_streams import UsageOnStreams
 from llmgate_plugins.context import Call
-from llmgate_plugins.errors import DeadlineExceeded, ProviderError, RequestDenied
+from llmgate_plugins.errors import DeadlineExceeded, RequestDenied
 from llmgate_plugins.services import Clock
 from llmgate_plugins.types import Attempt, Deployment, Request, Response
 
 __all__ = ["HostCall", "RouterTransport"]
 
 Entry = Mapping[str, Any]
-
-ENDS_WITH_A_REASON = frozenset({"openai", "azure", "anthropic"})
-"""Providers that always say why a stream ended. From them, a stream that does not was cut."""
 
 
 class HostCall:
@@ -196,7 +193,7 @@ class RouterTransport:
             stream = host.opened = host.function(*host.args, **kwargs)
         try:
             for chunk in stream:
-                _check_whole(chunk, pin, attempt.deployment)
+                check_whole(chunk, pin.stream, attempt.deployment)
                 yield chunk
         finally:
             _close(stream, pin.stream)
@@ -208,7 +205,7 @@ class RouterTransport:
             stream = host.opened = await self._in_time(attempt, host.function(*host.args, **kwargs))
         try:
             async for chunk in stream:
-                _check_whole(chunk, pin, attempt.deployment)
+                check_whole(chunk, pin.stream, attempt.deployment)
                 yield chunk
         finally:
             await stream.aclose()
@@ -303,16 +300,3 @@ def _raise_primary(call: Call) -> None:
     for _, outcome in call.record.attempts:
         if outcome.error is not None:
             raise outcome.error
-
-
-def _check_whole(chunk: Any, pin: Pin, deployment: Deployment) -> None:
-    """LiteLLM ends a stream that was cut with a finish reason of its own making; refuse it."""
-    if (
-        pin.stream is not None
-        and deployment.provider in ENDS_WITH_A_REASON
-        and chunk.choices
-        and chunk.choices[0].finish_reason is not None
-        and pin.stream.received_finish_reason is None
-        and pin.stream.intermittent_finish_reason is None
-    ):
-        raise ProviderError("the stream ended without a finish reason", code="truncated")

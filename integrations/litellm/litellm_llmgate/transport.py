@@ -9,7 +9,7 @@ from typing import Any, Final
 import litellm
 
 from litellm_llmgate.answers import read_response
-from litellm_llmgate.meter import chunk_usage
+from litellm_llmgate.meter import check_whole, chunk_usage
 from litellm_llmgate.timeouts import rounded
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.messages import from_message
@@ -72,6 +72,7 @@ class LiteLLMTransport:
         stream = litellm.completion(**_asked(attempt, request), stream=True)
         try:
             for piece in stream:
+                check_whole(piece, stream, attempt.deployment)
                 yield _chunk(piece)
         finally:
             close = getattr(stream.completion_stream, "close", None)
@@ -84,6 +85,7 @@ class LiteLLMTransport:
         stream = await litellm.acompletion(**_asked(attempt, request), stream=True)
         try:
             async for piece in stream:
+                check_whole(piece, stream, attempt.deployment)
                 yield _chunk(piece)
         finally:
             await stream.aclose()
