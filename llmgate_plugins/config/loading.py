@@ -71,15 +71,9 @@ def check_config(source: str | Path | Mapping[str, Any], *, secrets: bool = True
         secrets: Also follow every reference to a secret, and say which lead nowhere.
     """
     try:
-        report = _examine(_read(source))
+        return _examine(_read(source), secrets=secrets)
     except ConfigurationError as error:
         return Report(config=None, errors=error.problems)
-    if report.config is None or not secrets:
-        return report
-    from llmgate_plugins.config.deployments import missing_secrets
-
-    missing = tuple(missing_secrets(report.config))
-    return Report(config=None if missing else report.config, errors=missing, warnings=report.warnings)
 
 
 def _read(source: str | Path | Mapping[str, Any]) -> Document:
@@ -108,7 +102,7 @@ def _accepted(document: Document) -> GatewayConfig:
     return report.config
 
 
-def _examine(document: Document) -> Report:
+def _examine(document: Document, *, secrets: bool = False) -> Report:
     locator = Locator(document.file, document.place)
     if not isinstance(document.value, Mapping):
         what = "is empty" if document.value is None else "is not a mapping"
@@ -134,7 +128,12 @@ def _examine(document: Document) -> Report:
         config = rest
     config._locator = locator
     checked = cross_check(config)
-    errors = (*document.problems, *found, *(problem for problem in checked if problem.severity == "error"))
+    errors = [*document.problems, *found, *(problem for problem in checked if problem.severity == "error")]
+    if secrets:
+        from llmgate_plugins.config.deployments import missing_secrets
+
+        # Where parts were cut out, a key may be among them: then only written references count.
+        errors += missing_secrets(config, usual=not found)
     warnings = _in_order(*ignored, *(problem for problem in checked if problem.severity != "error"))
     config._remember(ignored, warnings)
     return Report(config=None if errors else config, errors=_in_order(*errors), warnings=warnings)

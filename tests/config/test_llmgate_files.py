@@ -379,3 +379,27 @@ def test_chains_of_aliases_are_followed_and_fallbacks_by_name_win() -> None:
 def test_a_configuration_cannot_be_changed_after_reading() -> None:
     with pytest.raises(ValueError, match="frozen"):
         parse_config(ONE).state = "elsewhere"  # type: ignore[misc]
+
+
+def test_a_missing_secret_is_told_together_with_all_other_mistakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOBODYS_KEY", raising=False)
+    file = tmp_path / "llmgate.yaml"
+    file.write_text(
+        dedent(
+            """\
+            model_list:
+              - model_name: fast
+                litellm_params: {model: openai/gpt-4o-mini, api_key: env:NOBODYS_KEY}
+            policies:
+              default: {prefer: cheapst, fallback_to: [nowhere]}
+            """
+        )
+    )
+    report = check_config(file)
+    assert sorted(problem.path for problem in report.errors) == [
+        "model_list[0].litellm_params.api_key",
+        "policies.default.fallback_to[0]",
+        "policies.default.prefer",
+    ]
