@@ -5,8 +5,10 @@ A call's life:
     admit_request        policy      let it in, change it, answer it, or deny it
     narrow_deployments   selection   hard constraints, each drop with a reason
     rank_deployments     selection   preference among what is left
+      limit_attempt      failover    how long it may take to connect, begin, go on
       begin_attempt      accounting  reserve, write the intent; may wait or skip
       [send]                         the host sends
+      classify_error     failover    of a failure: what kind, and who is to blame
       end_attempt        accounting  settle; told on success, error, cancel and abandon
       recover_attempt    failover    retry, next deployment, next alias, give up
     review_response      policy      guard the answer
@@ -49,6 +51,7 @@ from llmgate_plugins.errors import (
     UnknownModel,
 )
 from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.limits import Limits, Quota
 from llmgate_plugins.records import DecisionRecord, Selection
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.services import Services
@@ -90,6 +93,7 @@ __all__ = [
     "GiveUp",
     "HookFailed",
     "LLMGateError",
+    "Limits",
     "Message",
     "NextAlias",
     "NextDeployment",
@@ -97,6 +101,7 @@ __all__ = [
     "PluginRefused",
     "Price",
     "ProviderError",
+    "Quota",
     "Ranking",
     "Recovery",
     "Request",

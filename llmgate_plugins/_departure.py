@@ -14,6 +14,7 @@ from llmgate_plugins.messages import to_messages
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Random
+from llmgate_plugins.splicing import CHUNKS
 from llmgate_plugins.transport import Transport
 from llmgate_plugins.types import EMPTY, Attempt, Message, Request
 
@@ -86,6 +87,7 @@ class Departures:
         seconds = deadline if deadline is not None else self.deadline
         if context is None:
             context = current_context()
+        named = call_id is not None
         if call_id is None:
             call_id = _uuid7(at, services.random)
         record = DecisionRecord(
@@ -98,7 +100,7 @@ class Departures:
             stream=request.stream,
         )
         until = None if seconds is None else started + seconds
-        return Call(call_id, request, context, started, until, record)
+        return Call(call_id, request, context, started, until, record, named=named)
 
     def flight(self, call: Call, transport: Transport | None) -> Flight:
         """What the engine needs to know of this call."""
@@ -107,6 +109,8 @@ class Departures:
             call,
             hasattr(transport, "pick"),  # a `HostSelection`; isinstance of a Protocol is slow
             _neutral_meter if transport is None else transport.meter,
+            getattr(transport, "splicer", CHUNKS),
+            transport is None,
         )
 
 

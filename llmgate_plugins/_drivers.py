@@ -24,6 +24,7 @@ from llmgate_plugins._engine.effects import (
     Close,
     Effect,
     Emit,
+    FirstOf,
     Left,
     Open,
     Pick,
@@ -31,9 +32,19 @@ from llmgate_plugins._engine.effects import (
     Relay,
     Send,
     Sleep,
+    Start,
+    Stop,
 )
 from llmgate_plugins._engine.flight import Steps
+from llmgate_plugins._background import InThread, first_of
 from llmgate_plugins._private_loop import run_on_private_loop
+from llmgate_plugins._time_limits import (
+    GapWatch,
+    first_answer_within,
+    next_chunk_within,
+    out_of_time,
+    within,
+)
 from llmgate_plugins.context import Call
 from llmgate_plugins.errors import DeadlineExceeded
 from llmgate_plugins.redaction import redact_error
@@ -68,12 +79,12 @@ def drive(
             elif isinstance(effect, Emit):
                 yield effect.item
             elif isinstance(effect, Relay):
-                feed, deadline, monotonic = effect.feed, effect.deadline, services.clock.monotonic
+                feed, deadline, monotonic = effect.feed, effect.attempt.deadline, services.clock.monotonic
                 for chunk in effect.stream:
                     feed(chunk)
                     yield chunk
                     if deadline is not None and monotonic() >= deadline:
-                        _out_of_time()
+                        _stream_out_of_time()
             elif isinstance(effect, Open):
                 argument = (
                     (yield effect) if transport is None else transport.open(effect.attempt, effect.request)
@@ -94,6 +105,12 @@ def _perform(effect: Effect, transport: Transport | None, call: Call, services: 
     match effect:
         case Read(stream):
             return next(stream, END)
+        case Start(steps):
+            return InThread(lambda: drive(steps, transport, call, services))
+        case FirstOf(handles, seconds):
+            return first_of(handles, seconds)
+        case Stop():
+            return None  # a thread cannot be interrupted; what it brings home is closed there
         case Await(answer):
             return answer.result() if isinstance(answer, Future) else run_on_private_loop(answer)
         case Sleep(seconds):
@@ -133,16 +150,39 @@ async def adrive(
                 if transport is None:
                     argument = yield effect
                 else:
-                    argument = await transport.asend(effect.attempt, effect.request)
+                    attempt = effect.attempt
+                    argument = await within(
+                        transport.asend(attempt, effect.request),
+                        first_answer_within(attempt, services.clock),
+                        attempt,
+                        services.clock,
+                    )
             elif isinstance(effect, Emit):
                 yield effect.item
             elif isinstance(effect, Relay):
-                feed, deadline, monotonic = effect.feed, effect.deadline, services.clock.monotonic
-                async for chunk in effect.stream:
-                    feed(chunk)
-                    yield chunk
-                    if deadline is not None and monotonic() >= deadline:
-                        _out_of_time()
+                feed, monotonic = effect.feed, services.clock.monotonic
+                deadline, gap = effect.attempt.deadline, effect.attempt.limits.gap
+                watch = GapWatch(gap, services.clock) if gap is not None else None
+                try:
+                    if watch is not None:
+                        watch.reading(monotonic())
+                    async for chunk in effect.stream:
+                        if watch is not None:
+                            watch.read()
+                        feed(chunk)
+                        yield chunk
+                        now = monotonic()
+                        if deadline is not None and now >= deadline:
+                            _stream_out_of_time()
+                        if watch is not None:
+                            watch.reading(now)
+                except asyncio.CancelledError:
+                    if watch is None or not watch.claims():
+                        raise
+                    out_of_time(effect.attempt, services.clock)
+                finally:
+                    if watch is not None:
+                        watch.close()
             elif isinstance(effect, Open):
                 argument = (
                     (yield effect) if transport is None else transport.aopen(effect.attempt, effect.request)
@@ -163,8 +203,10 @@ async def adrive(
 
 async def _aperform(effect: Effect, transport: Transport | None, call: Call, services: Services) -> Any:
     match effect:
-        case Read(stream):
-            return await anext(stream, END)
+        case Read(stream, attempt, begun):
+            clock = services.clock
+            seconds = next_chunk_within(attempt, clock) if begun else first_answer_within(attempt, clock)
+            return await within(anext(stream, END), seconds, attempt, clock)
         case Await(answer):
             if not isinstance(answer, Future):
                 return await answer
@@ -177,6 +219,15 @@ async def _aperform(effect: Effect, transport: Transport | None, call: Call, ser
                 with contextlib.suppress(Exception):  # it is broken or abandoned already
                     await close()
             return None
+        case Start(steps):
+            return asyncio.ensure_future(_run(adrive(steps, transport, call, services)))
+        case FirstOf(handles, seconds):
+            done, _ = await asyncio.wait(handles, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            return next((handle for handle in handles if handle in done), None)
+        case Stop(handle):
+            handle.cancel()
+            await asyncio.wait((handle,))
+            return None
         case Candidates(alias, request):
             return await cast("HostSelection", transport).acandidates(alias, request, call)
         case Pick(deployments, request):
@@ -184,7 +235,13 @@ async def _aperform(effect: Effect, transport: Transport | None, call: Call, ser
     raise AssertionError(effect)
 
 
-def _out_of_time() -> NoReturn:
+async def _run(steps: AsyncGenerator[Any, Any]) -> None:
+    async with contextlib.aclosing(steps):
+        async for _ in steps:
+            raise AssertionError("steps in the background emit nothing")
+
+
+def _stream_out_of_time() -> NoReturn:
     raise DeadlineExceeded("the call's time was over in the middle of the stream")
 
 

@@ -119,9 +119,10 @@ class Call:
         answer: A plugin's answer in place of an attempt, if one gave it.
         stash: What plugins keep on this call.
         record: Everything decided so far. Read it; the engine writes it.
+        named: Whether the application gave the id itself.
     """
 
-    __slots__ = ("_stash", "answer", "context", "deadline", "id", "record", "request", "started")
+    __slots__ = ("_stash", "answer", "context", "deadline", "id", "named", "record", "request", "started")
 
     def __init__(
         self,
@@ -131,8 +132,11 @@ class Call:
         started: float,
         deadline: float | None,
         record: DecisionRecord,
+        *,
+        named: bool = False,
     ) -> None:
         self.id = id
+        self.named = named
         self.request = request
         self.answer: Response | None = None
         self.context = context

@@ -17,9 +17,14 @@ class Drop:
     Attributes:
         reasons: Deployment id -> reason code, a short stable word ("region",
             "no_tools"). Ids that are not among the candidates are ignored.
+        until: Deployment id -> Unix time at which it may serve again, where that is known.
+
+    A plugin whose answer has not changed gives the same object again: then a group of
+    thousands is not gone through anew.
     """
 
     reasons: Mapping[str, str]
+    until: Mapping[str, float] = field(default=EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,11 @@ class Skip:
 
     Attributes:
         reason: A short stable word for the decision record ("rpm", "budget").
+        until: Unix time from which it might be sent, if known.
     """
 
     reason: str
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +79,37 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class NextDeployment:
-    """Go on at once with the next untried deployment; if none is left, with the next alias."""
+    """Go on at once with the next untried deployment; if none is left, with the next alias.
+
+    Attributes:
+        among: Ids of untried deployments: no other of this alias is tried any more. None
+            for all of them.
+    """
+
+    among: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NextAlias:
-    """Leave this alias and go on with the next fallback; if there is none, give up."""
+    """Leave this alias and go on with the next fallback; if there is none, give up.
+
+    Attributes:
+        to: Aliases to go on with, in order, in place of the configured fallbacks. Those
+            that this call has left behind are passed over.
+    """
+
+    to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Tell the caller."""
+    """Tell the caller.
+
+    Attributes:
+        reason: Why, for the decision record ("retry_budget"); empty if it speaks for itself.
+    """
+
+    reason: str = ""
 
 
 Recovery = Retry | NextDeployment | NextAlias | GiveUp

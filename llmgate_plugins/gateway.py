@@ -8,16 +8,19 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from llmgate_plugins._departure import Departures, Messages
 from llmgate_plugins._drivers import adrive, drive
 from llmgate_plugins._engine.effects import Open, Send
 from llmgate_plugins._engine.flight import Core
+from llmgate_plugins._engine.narrowing import Narrowing
 from llmgate_plugins._engine.pipeline import admit, dismiss
 from llmgate_plugins._registry import Registry
-from llmgate_plugins.classification import classify
+from llmgate_plugins.classification import classify, quota_of
 from llmgate_plugins.context import Call, Context
+from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.foreign import fit_request
 from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.plugins import default_plugins
 from llmgate_plugins.records import CallStatus, DecisionRecord
@@ -36,7 +39,7 @@ from llmgate_plugins.services import (
 )
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.transport import Transport
-from llmgate_plugins.types import EMPTY, Deployment, Failure, Price, Request, Response
+from llmgate_plugins.types import EMPTY, Deployment, Failure, OnBreak, Price, Request, Response
 from llmgate_plugins.usage import estimate_usage
 
 if TYPE_CHECKING:
@@ -59,6 +62,8 @@ class Gateway:
         aliases: Another name -> an alias.
         fallbacks: Alias -> aliases to fall back to, in order.
         deadline: Seconds a call may take; None for no limit.
+        on_break: What happens when a stream breaks after its first content, for calls that do
+            not say: "raise", "restart", "resume" or "hold" (see `Request`).
         defaults: Append the built-in plugins (`llmgate_plugins.plugins.default_plugins`), save
             those that `plugins` has one of.
         catalog: Prices and capabilities by model; default: the installed sources.
@@ -79,6 +84,7 @@ class Gateway:
         aliases: Mapping[str, str] = EMPTY,
         fallbacks: Mapping[str, Sequence[str]] = EMPTY,
         deadline: float | None = 600.0,
+        on_break: OnBreak = "raise",
         defaults: bool = True,
         catalog: Catalog | None = None,
         clock: Clock | None = None,
@@ -110,6 +116,10 @@ class Gateway:
             price_of=self._price_of,
             estimate=estimate_usage,
             remember=self._remember,
+            narrowing=Narrowing(),
+            fit=fit_request,
+            quota_of=quota_of,
+            on_break=_checked(on_break),
         )
         self._departures: Final = Departures(core, transport, deadline)
 
@@ -404,6 +414,12 @@ def _judge(error: BaseException) -> Failure:
     failure = classify(error)
     redact_error(error)
     return failure
+
+
+def _checked(on_break: OnBreak) -> OnBreak:
+    if on_break not in get_args(OnBreak):
+        raise ConfigurationError(f"on_break must be one of {', '.join(get_args(OnBreak))}, not {on_break!r}")
+    return on_break
 
 
 def _given(answer: Response | None) -> Response:

@@ -19,9 +19,10 @@ import pluggy
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Drop, Ranking, Recovery, Skip, Wait
+from llmgate_plugins.limits import Limits
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Services
-from llmgate_plugins.types import Attempt, Deployment, Outcome, Request, Response
+from llmgate_plugins.types import Attempt, Deployment, Failure, Outcome, Request, Response
 
 __all__ = [
     "FAMILIES",
@@ -255,11 +256,56 @@ class AccountingSpec:
 
 
 class FailoverSpec:
-    """What to do about a failed attempt. A plugin that fails here is skipped."""
+    """How long to wait, what a failure means, what to do about it. A plugin that fails here is skipped."""
 
     @_hook(
         "failover",
-        when="after each failed attempt, before anything was delivered",
+        when="before each attempt, to set its time limits",
+        combine=Combine.FIRST,
+        on_error=OnError.SKIP,
+        answers=(Limits,),
+    )
+    def limit_attempt(
+        self,
+        deployment: Deployment,
+        alternatives: int,
+        request: Request,
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> Limits | None:
+        """How long this deployment may take to connect, to begin, to go on; whether to hedge.
+
+        `alternatives`: how many deployments and fallback aliases this call has not tried
+        yet. With no opinion from anybody: 5 s to connect, else the call's deadline.
+        """
+        raise NotImplementedError
+
+    @_hook(
+        "failover",
+        when="once for each attempt that failed, before anybody is told",
+        combine=Combine.FIRST,
+        on_error=OnError.SKIP,
+        answers=(Failure,),
+    )
+    def classify_error(
+        self,
+        error: BaseException,
+        attempt: Attempt,
+        request: Request,
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> Failure | None:
+        """What kind of failure this is, and who is to blame.
+
+        With no opinion from anybody the built-in tables decide (`classify`).
+        """
+        raise NotImplementedError
+
+    @_hook(
+        "failover",
+        when="after each failed attempt, while another may still answer the caller",
         combine=Combine.FIRST,
         on_error=OnError.SKIP,
         answers=(*Recovery.__args__,),
@@ -279,7 +325,8 @@ class FailoverSpec:
 
         `untried`: deployments of this alias not tried yet, best first; `fallbacks`:
         aliases that may come after this one. All attempts so far stand in
-        `call.record.attempts`. With no opinion from anybody the engine gives up.
+        `call.record.attempts`. After content was delivered this is asked only where the
+        caller chose to go on (`request.on_break`). With no opinion from anybody the engine gives up.
         """
         raise NotImplementedError
 
@@ -290,7 +337,9 @@ LIFE: Final = (
     "admit_request",
     "narrow_deployments",
     "rank_deployments",
+    "limit_attempt",
     "begin_attempt",
+    "classify_error",
     "end_attempt",
     "recover_attempt",
     "review_response",

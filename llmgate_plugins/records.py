@@ -23,6 +23,7 @@ class Selection:
         alias: Whose deployments.
         considered: Ids of all candidates, in configured order.
         dropped: Id -> (reason code, plugin).
+        until: Id -> Unix time at which a dropped one may serve again, where that is known.
         order: Ids in the order in which they would be tried.
         ranked_by: The plugin whose ranking won; None for configured order or the host's pick.
         scores: Id -> score, as that plugin gave them.
@@ -31,7 +32,8 @@ class Selection:
 
     alias: str
     considered: tuple[str, ...]
-    dropped: dict[str, tuple[str, str]] = field(default_factory=dict)
+    dropped: Mapping[str, tuple[str, str]] = EMPTY
+    until: Mapping[str, float] = EMPTY
     order: tuple[str, ...] = ()
     ranked_by: str | None = None
     scores: Mapping[str, float] = EMPTY
@@ -50,7 +52,8 @@ class DecisionRecord:
         attempts: Every attempt with its outcome, skipped ones included.
         latency: Seconds from begin to end.
         first_token: Seconds from the call's begin to the first content of a stream.
-        denied_by: The plugin that denied or answered, with its reason in `reason`.
+        denied_by: The plugin that denied or answered.
+        reason: Why it was denied, or why failover gave up ("retry_budget").
         problems: What went wrong in plugins without stopping the call: (plugin, hook, error).
         tags: The caller's labels, untrusted.
     """
@@ -169,5 +172,6 @@ def _attempt(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
         "usage": _usage(outcome.usage),
         "cost_nano_usd": outcome.cost,
         "finish_reason": outcome.finish_reason,
+        "adapted": list(attempt.adapted),
         "skipped": outcome.skipped,
     }

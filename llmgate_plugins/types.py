@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, NoReturn, Self, overload
 
+from llmgate_plugins.limits import UNLIMITED, Limits, Quota
 from llmgate_plugins.secrets import Secret
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Failure",
     "LazyMessages",
     "Message",
+    "OnBreak",
     "Outcome",
     "OutcomeStatus",
     "Price",
@@ -55,7 +57,8 @@ class _Empty(dict[str, Any]):
 
 EMPTY: Mapping[str, Any] = _Empty()
 
-AttemptReason = Literal["first", "retry", "next_deployment", "fallback"]
+AttemptReason = Literal["first", "retry", "next_deployment", "fallback", "hedge"]
+OnBreak = Literal["raise", "restart", "resume", "hold"]
 OutcomeStatus = Literal["success", "error", "cancelled", "abandoned", "skipped"]
 
 
@@ -159,6 +162,11 @@ class Request:
         fallbacks: Aliases to fall back to, in order; None for the configured ones.
             Set by the application or a policy, never from what a caller sends.
         timeout: Seconds this call may take; it can only shorten the call's deadline.
+        on_break: What happens when a stream breaks after its first content: "raise" ends it
+            with `StreamInterrupted`; "resume" goes on with another attempt as one whole
+            answer, word for word; "restart" says so and begins anew; "hold" gives nothing
+            out before the answer is whole, so that failing over stays free. None: the
+            gateway's own choice, "raise" unless told otherwise.
         native: What the host that asks needs to send it; plugins leave it alone.
     """
 
@@ -170,6 +178,7 @@ class Request:
     operation: str = "chat"
     fallbacks: tuple[str, ...] | None = None
     timeout: float | None = None
+    on_break: OnBreak | None = None
     native: Any = field(default=None, repr=False, compare=False)
 
     def replace(self, **changes: Any) -> Self:
@@ -304,6 +313,9 @@ class Response:
         finish_reason: "stop", "length", "tool_calls", "content_filter", or None.
         model: The model that served, by the provider's word.
         deployment_id: Which deployment served; None if a plugin answered.
+        quota: What the provider said of its rate limits, where the transport can tell.
+        empty: It has nothing in it: no text, no tool call. An answer that is empty though the
+            model says it has finished is tried once more elsewhere.
         native: The host's own object, handed back to it unchanged.
     """
 
@@ -312,6 +324,8 @@ class Response:
     finish_reason: str | None = "stop"
     model: str | None = None
     deployment_id: str | None = None
+    quota: Quota | None = None
+    empty: bool = False
     native: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -340,7 +354,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of a streamed answer."""
+    """A piece of a streamed answer.
+
+    Attributes:
+        restarted: All that was delivered before is void; the answer begins anew after this
+            chunk. Only where the caller asked for `on_break="restart"`.
+    """
 
     text: str = ""
     reasoning: str = ""
@@ -348,6 +367,7 @@ class Chunk:
     usage: Usage | None = None
     finish_reason: str | None = None
     model: str | None = None
+    restarted: bool = False
     native: Any = field(default=None, repr=False, compare=False)
 
 
@@ -417,6 +437,12 @@ class Attempt:
             for after a fallback.
         started: When it began, monotonic seconds.
         deadline: When the call must be over, monotonic seconds; None for never.
+        limits: How long its phases may take. A transport hands them to its client; in an
+            event loop the gateway keeps them as well.
+        prefill: Text that was delivered before another attempt broke. The transport sends it
+            as the beginning of the assistant's answer, so that the model goes on from there.
+        adapted: What was changed or left out of the request because this provider would
+            refuse it, as short sentences. Transports may add to it.
     """
 
     call_id: str
@@ -426,6 +452,9 @@ class Attempt:
     reason: AttemptReason
     started: float
     deadline: float | None = None
+    limits: Limits = UNLIMITED
+    prefill: str | None = None
+    adapted: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -442,6 +471,7 @@ class Outcome:
         latency: Seconds from begin to end.
         first_token: Seconds to the first piece of content of a stream.
         model: The model that served, by the provider's word.
+        quota: What the provider said of its rate limits, if it did.
         skipped: Why it was never sent, for status "skipped".
     """
 
@@ -454,6 +484,7 @@ class Outcome:
     first_token: float | None = None
     finish_reason: str | None = None
     model: str | None = None
+    quota: Quota | None = None
     skipped: str | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -15,6 +15,7 @@ __all__ = [
     "Close",
     "Effect",
     "Emit",
+    "FirstOf",
     "Left",
     "Open",
     "Pick",
@@ -22,6 +23,8 @@ __all__ = [
     "Relay",
     "Send",
     "Sleep",
+    "Start",
+    "Stop",
 ]
 
 END: Final = object()
@@ -72,9 +75,15 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Result: the stream's next chunk, or `END`."""
+    """Result: the stream's next chunk, or `END`. It may take as long as the attempt's limits allow.
+
+    Attributes:
+        begun: Whether content has come, and so the limit for gaps counts.
+    """
 
     stream: Any
+    attempt: Attempt
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ class Relay:
 
     stream: Any
     feed: Callable[[Any], bool]
-    deadline: float | None
+    attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +128,31 @@ class Pick:
     request: Request
 
 
-Effect = Await | Sleep | Send | Open | Read | Relay | Close | Emit | Candidates | Pick
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Carry out further steps in the background. Result: a handle for `FirstOf` and `Stop`.
+
+    These steps emit nothing, and catch whatever may be raised.
+    """
+
+    steps: Generator[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOf:
+    """Wait until one of these is done. Result: that handle, or None when the time was over before."""
+
+    handles: Sequence[Any]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End what runs in the background: its steps get `Left` thrown in, in an event loop at once."""
+
+    handle: Any
+
+
+Effect = (
+    Await | Sleep | Send | Open | Read | Relay | Close | Emit | Candidates | Pick | Start | FirstOf | Stop
+)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmgate_plugins._engine.effects import Effect
+from llmgate_plugins._engine.narrowing import Narrowing
 from llmgate_plugins._registry import Hooks
 from llmgate_plugins.context import Call
+from llmgate_plugins.limits import Quota
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import Services
+from llmgate_plugins.splicing import Splicer
 from llmgate_plugins.transport import Meter
-from llmgate_plugins.types import Attempt, Deployment, Failure, Price, Request, Usage
+from llmgate_plugins.types import (
+    EMPTY,
+    Attempt,
+    Deployment,
+    Failure,
+    OnBreak,
+    Price,
+    Request,
+    Response,
+    Usage,
+)
 
 __all__ = ["Core", "Flight", "Routes", "Steps"]
 
@@ -41,16 +54,23 @@ class Core:
         classify: Turns an error into a `Failure`.
         price_of: The price for a deployment, the model that served, and so many input tokens.
         estimate: Tokens of a request and so many delivered characters.
+        fit: The request as this deployment's provider takes it, and what was changed for that.
+        quota_of: What an error's headers say of the provider's rate limits.
         remember: Keeps a finished decision record.
+        on_break: For calls that do not say what happens when a stream breaks.
     """
 
     hooks: Hooks
     services: Services
     routes: Routes
+    narrowing: Narrowing
     classify: Callable[[BaseException], Failure]
     price_of: Callable[[Deployment, str | None, int], Price | None]
     estimate: Callable[[Request, int], Usage]
+    fit: Callable[[Request, Deployment], tuple[Request, Sequence[str]]]
+    quota_of: Callable[[BaseException], Quota | None]
     remember: Callable[[DecisionRecord], None]
+    on_break: OnBreak
 
 
 @dataclass(slots=True, eq=False)
@@ -60,14 +80,35 @@ class Flight:
     Attributes:
         host_selects: The host brings candidates and picks where no plugin ranks.
         meter: Makes a meter for a stream.
+        splicer: Reads and cuts the transport's chunks, for streams that go on after a break.
+        steps_out: The host sends by itself, one attempt after another.
+        delivered: What a stream that broke has given out, if another attempt may go on.
+        broke: The error that broke it.
+        plain: Ids of deployments that would not go on from a given beginning.
+        free_at: Id of a deployment that was skipped -> Unix time from which it might serve.
+        count: Attempts so far, those under way and those skipped included.
+        empty: An answer without content, and its chunks: given out if nothing better comes.
     """
 
     core: Core
     call: Call
     host_selects: bool
     meter: Callable[[Attempt, Request], Meter]
+    splicer: Splicer
+    steps_out: bool
+    delivered: str | None = None
+    broke: Exception | None = None
+    plain: frozenset[str] = frozenset()
+    free_at: Mapping[str, float] = EMPTY
+    count: int = 0
+    empty: tuple[Response, Sequence[Any]] | None = None
     primary: BaseException | None = None
     """The first attempt's error: what the caller gets to see when all fails."""
+
+    @property
+    def on_break(self) -> OnBreak:
+        """What the caller wants if a stream breaks."""
+        return self.call.request.on_break or self.core.on_break
 
     def now(self) -> float:
         """Monotonic seconds."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from llmgate_plugins._engine.effects import Left
-from llmgate_plugins._engine.flight import Flight
+from llmgate_plugins._engine.failing import classified
+from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.transport import Meter
 from llmgate_plugins.types import Attempt, ErrorClass, Outcome, Response, Usage
 
@@ -42,6 +43,7 @@ def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
         latency=flight.now() - attempt.started,
         finish_reason=response.finish_reason,
         model=response.model,
+        quota=response.quota,
     )
 
 
@@ -56,10 +58,11 @@ def broken(
     error: Exception,
     meter: Meter | None = None,
     first_token: float | None = None,
-) -> Outcome:
-    """The provider, the way to it or its client failed."""
-    failure = flight.core.classify(error)
-    ended = Outcome(status="error", error=error, failure=failure)
+) -> Steps:
+    """The provider, the way to it or its client failed. Returns the `Outcome`."""
+    failure = yield from classified(flight, attempt, error)
+    quota = flight.core.quota_of(error)
+    ended = Outcome(status="error", error=error, failure=failure, quota=quota)
     if meter is not None and (first_token is not None or meter.usage is not None):
         return _streamed(flight, attempt, meter, first_token, ended)
     usage = NOTHING
@@ -72,6 +75,7 @@ def broken(
         usage=usage,
         cost=_cost(flight, attempt, usage, None),
         latency=flight.now() - attempt.started,
+        quota=quota,
     )
 
 
@@ -116,4 +120,5 @@ def _streamed(
         first_token=first_token,
         finish_reason=meter.finish_reason,
         model=meter.model,
+        quota=ended.quota or getattr(meter, "quota", None),
     )

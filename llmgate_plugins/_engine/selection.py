@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from llmgate_plugins._engine.dispatch import ask, settle
 from llmgate_plugins._engine.effects import Candidates
 from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins._engine.narrowing import Deployments
 from llmgate_plugins._registry import Implementation
-from llmgate_plugins.decisions import Ranking
+from llmgate_plugins.decisions import Drop, Ranking
 from llmgate_plugins.errors import HookFailed
 from llmgate_plugins.records import Selection
 from llmgate_plugins.types import Deployment
@@ -21,10 +22,11 @@ def select(flight: Flight, alias: str) -> Steps:
     call, core = flight.call, flight.core
     request = call.request
     if flight.host_selects:
-        left: Sequence[Deployment] = tuple((yield Candidates(alias, request)))
+        left: Deployments = tuple((yield Candidates(alias, request)))
+        ids = tuple([deployment.id for deployment in left])
     else:
         left = core.routes.deployments(alias)
-    ids = tuple([deployment.id for deployment in left])
+        ids = core.narrowing.ids(left)
     selection = Selection(alias=alias, considered=ids, order=ids)
     call.record.selections.append(selection)
     for one in core.hooks.narrow_deployments:
@@ -32,7 +34,7 @@ def select(flight: Flight, alias: str) -> Steps:
         if drop is not None:
             drop = yield from settle(one, drop)
         if drop is not None and drop.reasons:
-            left = _without(left, drop.reasons, one.plugin, selection)
+            left = _narrowed(flight, left, drop, one.plugin, selection)
     ranked = False
     for one in core.hooks.rank_deployments:
         if not left:
@@ -44,30 +46,29 @@ def select(flight: Flight, alias: str) -> Steps:
             left = _ordered(left, answer, one, selection)
             ranked = True
             break
-    if ranked or selection.dropped:
+    if ranked:
         selection.order = tuple([deployment.id for deployment in left])
+    elif selection.dropped:
+        selection.order = core.narrowing.ids(left)
     return left, ranked
 
 
-def _without(
-    left: Sequence[Deployment], reasons: dict[str, str], plugin: str, selection: Selection
-) -> Sequence[Deployment]:
-    kept = []
-    for deployment in left:
-        reason = reasons.get(deployment.id)
-        if reason is None:
-            kept.append(deployment)
-        else:
-            selection.dropped[deployment.id] = (reason, plugin)
-    return tuple(kept)
+def _narrowed(
+    flight: Flight, left: Deployments, drop: Drop, plugin: str, selection: Selection
+) -> Deployments:
+    left, dropped = flight.core.narrowing.without(left, drop, plugin)
+    selection.dropped = {**selection.dropped, **dropped} if selection.dropped else dropped
+    if drop.until:
+        selection.until = {**selection.until, **drop.until} if selection.until else drop.until
+    return left
 
 
 def _ordered(
-    left: Sequence[Deployment],
+    left: Deployments,
     answer: Ranking | Sequence[Deployment],
     one: Implementation,
     selection: Selection,
-) -> Sequence[Deployment]:
+) -> Deployments:
     """The ranking's order; what it leaves out follows as it stood. It can only reorder."""
     ranking = answer if isinstance(answer, Ranking) else Ranking(answer)
     places = dict.fromkeys(ranking.order)

@@ -1,45 +1,67 @@
-"""A stream up to its commit point, where failing over is free, and after it, where nothing is spliced."""
+"""A stream from its first content on: handed out, held back, or joined to what was delivered before."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from llmgate_plugins._engine import outcomes
-from llmgate_plugins._engine.effects import END, Close, Emit, Left, Open, Read, Relay
+from llmgate_plugins._engine.effects import END, Close, Emit, Left, Read, Relay
+from llmgate_plugins._engine.failing import interrupted
 from llmgate_plugins._engine.flight import Flight, Steps
-from llmgate_plugins.errors import ProviderError, StreamInterrupted
-from llmgate_plugins.transport import Meter
-from llmgate_plugins.types import Attempt, Response
+from llmgate_plugins.errors import ProviderError
+from llmgate_plugins.types import Attempt, Message, Request, Response
 
-__all__ = ["relay"]
+if TYPE_CHECKING:
+    from llmgate_plugins._engine.sending import Opened
+
+__all__ = ["deliver"]
 
 
-def relay(flight: Flight, attempt: Attempt) -> Steps:
-    """Returns (response or None, outcome, what must be raised when the books are settled)."""
-    request = flight.call.request
-    meter = flight.meter(attempt, request)
-    stream: Any = None
-    first_token: float | None = None
+class Diverged(ProviderError):
+    """Another attempt did not say again what was delivered."""
+
+
+def deliver(flight: Flight, attempt: Attempt, request: Request, opened: Opened) -> Steps:
+    """Returns (response or None, outcome, what must be raised when the books are settled).
+
+    A stream that breaks after its first content is a failed attempt like any other where
+    the caller chose to go on, and fatal where not.
+    """
+    meter, stream, first_token = opened.meter, opened.stream, opened.first_token
+    out = _Outlet(flight, attempt)
+    record = flight.call.record
     try:
-        stream = yield Open(attempt, request)
-        held = yield from _until_content(stream, meter)
-        first_token = flight.now() - attempt.started
-        record = flight.call.record
-        record.first_token = flight.now() - flight.call.started
-        for chunk in held:
-            yield Emit(chunk)
-        yield Relay(stream, meter.feed, attempt.deadline)
-        _check_whole(meter)
+        if flight.on_break == "hold":
+            yield from _held_back(attempt, opened)
+            _check_whole(opened)
+            record.first_token = flight.now() - flight.call.started
+            for chunk in opened.held:
+                yield Emit(chunk)
+        else:
+            if record.first_token is None:
+                record.first_token = flight.now() - flight.call.started
+            rest = yield from out.begin(opened)
+            if rest:
+                yield Relay(stream, meter.feed, attempt)
+            _check_whole(opened)
+            out.check_joined()
     except Left as leaving:
-        yield from _close(stream)
+        yield Close(stream)
         return None, outcomes.left(flight, attempt, leaving, meter, first_token), leaving
     except Exception as error:  # noqa: BLE001 - whatever a provider's client raises is a failed attempt
-        yield from _close(stream)
-        outcome = outcomes.broken(flight, attempt, error, meter, first_token)
-        return None, outcome, _interrupted(error, meter) if first_token is not None else None
+        yield Close(stream)
+        outcome = yield from outcomes.broken(flight, attempt, error, meter, first_token)
+        if flight.on_break == "hold":
+            return None, outcome, None
+        out.stop(opened, error)
+        goes_on = (
+            flight.on_break != "raise" and not isinstance(error, Diverged) and _can_go_on(flight, opened)
+        )
+        return None, outcome, None if goes_on else interrupted(flight)
     outcome = outcomes.delivered(flight, attempt, meter, first_token)
     response = Response(
-        source=meter.message,
+        source=out.message(opened),
         usage=outcome.usage,
         finish_reason=meter.finish_reason,
         model=meter.model,
@@ -48,38 +70,109 @@ def relay(flight: Flight, attempt: Attempt) -> Steps:
     return response, outcome, None
 
 
-def _until_content(stream: Any, meter: Meter) -> Steps:
-    """Returns the chunks up to the first with content. A role alone commits to nothing.
+class _Outlet:
+    """What goes out to the caller of one attempt, after what went out of those before it.
 
-    A stream that ends before any content is an answer only if it says why it stopped.
+    Attributes:
+        expected: Text that was delivered before and that this attempt says again.
+        matched: How much of it has come.
+        flowing: Whether text goes out, and so the rest of the stream can just be passed on.
     """
-    held: list[Any] = []
-    read = Read(stream)
+
+    __slots__ = ("attempt", "before", "expected", "flight", "flowing", "matched")
+
+    def __init__(self, flight: Flight, attempt: Attempt) -> None:
+        self.flight = flight
+        self.attempt = attempt
+        self.before = flight.delivered
+        self.flowing = self.before is None or flight.on_break != "resume"
+        self.expected = "" if self.flowing else (self.before or "")[len(attempt.prefill or "") :]
+        self.matched = 0
+
+    def begin(self, opened: Opened) -> Steps:
+        """Hands out what has come, and joins it to what was delivered. Returns whether more may come."""
+        if self.flowing:
+            if self.before is not None:
+                yield Emit(self.flight.splicer.restarted(self.attempt))
+            for chunk in opened.held:
+                yield Emit(chunk)
+            return True
+        for chunk in opened.held:
+            yield from self._join(chunk)
+        read = Read(opened.stream, self.attempt, begun=True)
+        while not self.flowing:
+            chunk = yield read
+            if chunk is END:
+                return False
+            opened.meter.feed(chunk)
+            yield from self._join(chunk)
+        return True
+
+    def _join(self, chunk: Any) -> Steps:
+        """Passes on what follows the text that was delivered; refuses what differs from it."""
+        splicer = self.flight.splicer
+        text, left = splicer.text(chunk), len(self.expected) - self.matched
+        if left and not splicer.is_plain(chunk):
+            raise Diverged("another attempt went on with a tool call", code="diverged")
+        again = text[:left]
+        if not self.expected.startswith(again, self.matched):
+            raise Diverged("another attempt answered in other words", code="diverged")
+        self.matched += len(again)
+        if self.matched < len(self.expected):
+            return
+        self.flowing = len(text) > left or not splicer.is_plain(chunk)
+        yield Emit(splicer.cut(chunk, len(again)))
+
+    def check_joined(self) -> None:
+        """The answer is whole only if it has said all that was delivered."""
+        if self.matched < len(self.expected):
+            raise Diverged("another attempt answered in fewer words", code="diverged")
+
+    def stop(self, opened: Opened, error: Exception) -> None:
+        """Note what the caller has by now."""
+        flight, text = self.flight, opened.meter.text
+        if self.expected and self.matched < len(self.expected):
+            text = self.before or ""
+        elif self.attempt.prefill is not None:
+            text = self.attempt.prefill + text
+        flight.delivered = text
+        if flight.broke is None:
+            flight.broke = error
+
+    def message(self, opened: Opened) -> Any:
+        """The whole answer, or a function that makes it."""
+        prefill = self.attempt.prefill
+        if prefill is None:
+            return opened.meter.message
+
+        def joined() -> Message:
+            rest = opened.meter.message()
+            return Message(role="assistant", content=prefill + rest.text, tool_calls=rest.tool_calls)
+
+        return joined
+
+
+def _held_back(attempt: Attempt, opened: Opened) -> Steps:
+    """Read the whole stream before anything is given out."""
+    read = Read(opened.stream, attempt, begun=True)
     while True:
         chunk = yield read
         if chunk is END:
-            if meter.finish_reason is None:
-                raise ProviderError("the stream ended before any content", code="empty_response")
-            return held
-        held.append(chunk)
-        if meter.feed(chunk):
-            return held
+            return
+        opened.held.append(chunk)
+        opened.meter.feed(chunk)
 
 
-def _check_whole(meter: Meter) -> None:
-    if not meter.complete:
+def _check_whole(opened: Opened) -> None:
+    if not opened.meter.complete:
         raise ProviderError("the stream ended without a finish reason", code="truncated")
 
 
-def _interrupted(error: Exception, meter: Meter) -> StreamInterrupted:
-    interrupted = StreamInterrupted(
-        f"the stream broke after {len(meter.text)} characters: {type(error).__name__}: {error}",
-        partial=meter.text,
-    )
-    interrupted.__cause__ = error
-    return interrupted
-
-
-def _close(stream: Any) -> Steps:
-    if stream is not None:
-        yield Close(stream)
+def _can_go_on(flight: Flight, opened: Opened) -> bool:
+    """Whether joining would be safe: text alone, and no structure that a seam could break."""
+    if flight.on_break == "restart":
+        return True
+    wanted = flight.call.request.params.get("response_format")
+    if isinstance(wanted, Mapping):
+        wanted = wanted.get("type")
+    return wanted in (None, "text") and not opened.meter.message().tool_calls

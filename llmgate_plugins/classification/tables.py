@@ -103,6 +103,7 @@ WORDS: Final = _by_word(
         (E.CONNECTION, S.DEPLOYMENT, "connection"),
         (E.SERVER, S.DEPLOYMENT, "server modelerrorexception modelstreamerrorexception"),
         (E.LOCAL, S.LOCAL, "local"),
+        (E.LOCAL, S.REQUEST, "diverged"),  # another attempt answered in other words: nobody's fault
     )
 )
 """Codes and types that settle it. The values of `ErrorClass` are among them, so that a

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from llmgate_plugins.classification.reading import Facts, behind, headers_of, read
 
-__all__ = ["retry_after", "should_retry", "wait_of"]
+__all__ = ["retry_after", "seconds_until", "should_retry", "wait_of"]
 
 LONGEST: Final = 365 * 24 * 3600.0
 """No wait is longer than this, in seconds; a larger one is cut to it."""
@@ -88,13 +88,16 @@ def _asked_for(headers: Mapping[str, Any]) -> float | None:
 
 
 def _latest_reset(headers: Mapping[str, Any]) -> float | None:
-    waits = []
-    for name in _RESETS:
-        value = headers.get(name)
-        if isinstance(value, str):
-            wait = _sensible(_duration(value))
-            waits.append(wait if wait is not None else _until(_moment(value), headers))
+    waits = [seconds_until(headers.get(name), headers) for name in _RESETS]
     return max((wait for wait in waits if wait is not None), default=None)
+
+
+def seconds_until(value: Any, headers: Mapping[str, Any]) -> float | None:
+    """Seconds until a reset, told as a duration ("6m0s") or as an instant; None if it makes no sense."""
+    if not isinstance(value, str):
+        return None
+    wait = _sensible(_duration(value))
+    return wait if wait is not None else _until(_moment(value), headers)
 
 
 def _from_text(text: str) -> float | None:

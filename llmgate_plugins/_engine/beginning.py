@@ -1,0 +1,113 @@
+"""Before anything is sent: an attempt with its limits, and the word of everybody who reserves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from llmgate_plugins._engine import outcomes
+from llmgate_plugins._engine.dispatch import ask, first, settle, tell
+from llmgate_plugins._engine.effects import Left, Sleep
+from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins._registry import Implementation
+from llmgate_plugins.decisions import Skip
+from llmgate_plugins.errors import HookFailed, RequestDenied
+from llmgate_plugins.limits import UNLIMITED
+from llmgate_plugins.types import Attempt, AttemptReason, Deployment, Outcome
+
+__all__ = ["begin", "new_attempt"]
+
+MOST_ATTEMPTS: Final = 100
+"""A stop for a failover plugin that never gives up. Far above what any policy allows."""
+PREFILL: Final = "assistant_prefill"
+"""The capability of going on from the beginning of an answer."""
+
+
+def new_attempt(
+    flight: Flight, deployment: Deployment, alias: str, reason: AttemptReason, alternatives: int
+) -> Steps:
+    """Returns the next attempt, or None when the call's time is over."""
+    call, hooks = flight.call, flight.core.hooks
+    limits = UNLIMITED
+    if hooks.limit_attempt:
+        given = (deployment, alternatives, call.request, call.context, call, flight.core.services)
+        limits = (yield from first(flight, hooks.limit_attempt, given)) or UNLIMITED
+    now = flight.now()
+    if call.deadline is not None and now >= call.deadline:
+        return None
+    flight.count += 1
+    if flight.count > MOST_ATTEMPTS:
+        return None
+    return Attempt(
+        call_id=call.id,
+        number=flight.count,
+        deployment=deployment,
+        alias=alias,
+        reason=reason,
+        started=now,
+        deadline=call.deadline,
+        limits=limits,
+        prefill=_prefill(flight, deployment) if flight.delivered else None,
+    )
+
+
+def _prefill(flight: Flight, deployment: Deployment) -> str | None:
+    """What a deployment that can go on from it is given of the answer so far.
+
+    Without the white space at its end, which some providers refuse there.
+    """
+    if flight.on_break != "resume" or PREFILL not in deployment.capabilities or deployment.id in flight.plain:
+        return None
+    return (flight.delivered or "").rstrip() or None
+
+
+def begin(flight: Flight, attempt: Attempt) -> Steps:
+    """Asks every `begin_attempt`. Returns None to go ahead, or the outcome of what is skipped."""
+    call, core = flight.call, flight.core
+    if not core.hooks.begin_attempt:
+        return None
+    begun: list[str] = []
+    given = (attempt, call.request, call.context, call, core.services)
+    for one in core.hooks.begin_attempt:
+        try:
+            skip = yield from _begin_one(flight, one, given)
+        except Left as leaving:
+            outcome = outcomes.skipped(leaving.status)
+            call.record.attempts.append((attempt, outcome))
+            yield from _end_begun(flight, attempt, outcome, begun)
+            raise
+        if skip is not None:
+            outcome = outcomes.skipped(skip.reason)
+            if skip.until is not None:
+                flight.free_at = {**flight.free_at, attempt.deployment.id: skip.until}
+            yield from _end_begun(flight, attempt, outcome, begun)
+            call.record.attempts.append((attempt, outcome))
+            return outcome
+        begun.append(one.plugin)
+    return None
+
+
+def _begin_one(flight: Flight, one: Implementation, given: tuple[Any, ...]) -> Steps:
+    """One plugin's word, asked again after each `Wait`. Returns why to skip, or None."""
+    while True:
+        try:
+            answer = ask(one, given)
+            if answer is not None:
+                answer = yield from settle(one, answer)
+        except (HookFailed, RequestDenied) as error:
+            flight.report(one.plugin, one.hook, error.__cause__ or error)
+            return None
+        if answer is None:
+            return None
+        if isinstance(answer, Skip):
+            return answer
+        if answer.seconds >= flight.call.remaining(flight.now()):
+            return Skip("wait_past_deadline")
+        yield Sleep(answer.seconds)
+
+
+def _end_begun(flight: Flight, attempt: Attempt, outcome: Outcome, begun: Sequence[str]) -> Steps:
+    """Tells those who began an attempt that was never sent."""
+    call, core = flight.call, flight.core
+    told = tuple(one for one in core.hooks.end_attempt if one.plugin in begun)
+    yield from tell(flight, told, (attempt, outcome, call.request, call.context, call, core.services))

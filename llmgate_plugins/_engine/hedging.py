@@ -1,0 +1,133 @@
+"""The same request to a second deployment when the first keeps silent for long; the slower one is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llmgate_plugins._engine import outcomes
+from llmgate_plugins._engine.beginning import begin, new_attempt
+from llmgate_plugins._engine.effects import Close, FirstOf, Left, Send, Start, Stop
+from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins._engine.sending import Opened, fitted, opening
+from llmgate_plugins._engine.streaming import deliver
+from llmgate_plugins.types import Attempt, Deployment, Response
+
+__all__ = ["send_hedged"]
+
+
+def send_hedged(
+    flight: Flight, attempt: Attempt, take_next: Callable[[], Deployment], tried: dict[str, Deployment]
+) -> Steps:
+    """Returns (attempt, response or None, outcome, what must be raised) of each; the one that counts last."""
+    sides = [_Side(flight, attempt)]
+    try:
+        sides[0].handle = yield Start(sides[0].steps())
+        done = yield FirstOf((sides[0].handle,), attempt.limits.hedge_after)
+        if done is None and (second := (yield from _hedge(flight, attempt, take_next(), tried))) is not None:
+            sides.append(_Side(flight, second))
+            sides[1].handle = yield Start(sides[1].steps())
+        won = yield from _first_to_answer(sides)
+    except Left as leaving:
+        for side in sides:
+            yield from side.stop()
+        return [side.left(leaving) for side in sides]
+    lost = []
+    for side in sides:
+        if side is won:
+            continue
+        if side.ended:
+            lost.append((yield from side.failed()))
+        else:
+            yield from side.stop()
+            lost.append((*side.left(Left("cancelled"))[:3], None))
+    return [*lost, (yield from won.result())]
+
+
+def _hedge(flight: Flight, attempt: Attempt, deployment: Deployment, tried: dict[str, Deployment]) -> Steps:
+    """Returns the second attempt, begun; None if it may not be sent."""
+    tried[deployment.id] = deployment
+    second = yield from new_attempt(flight, deployment, attempt.alias, "hedge", 0)
+    if second is None or (yield from begin(flight, second)) is not None:
+        return None
+    return second
+
+
+def _first_to_answer(sides: list[_Side]) -> Steps:
+    """Returns the first with an answer; of those that all failed, the last to fail."""
+    waiting = list(sides)
+    while True:
+        done = yield FirstOf([side.handle for side in waiting])
+        side = next(one for one in waiting if one.handle is done)
+        waiting.remove(side)
+        if side.error is None or not waiting:
+            return side
+
+
+class _Side:
+    """One of two attempts: its answer, its stream up to the first content, or its error."""
+
+    __slots__ = ("attempt", "ended", "error", "flight", "handle", "opened", "request", "response", "stopped")
+
+    def __init__(self, flight: Flight, attempt: Attempt) -> None:
+        self.flight = flight
+        self.attempt = attempt
+        self.request = fitted(flight, attempt)
+        self.opened = Opened(flight.meter(attempt, self.request)) if self.request.stream else None
+        self.response: Response | None = None
+        self.error: Exception | None = None
+        self.ended = False
+        self.stopped = False
+        self.handle: Any = None
+
+    def steps(self) -> Steps:
+        """What runs in the background."""
+        try:
+            if self.opened is None:
+                self.response = yield Send(self.attempt, self.request)
+            else:
+                yield from opening(self.flight, self.attempt, self.request, self.opened)
+        except Left:
+            yield from self._close()
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a provider's client raises is a failed attempt
+            yield from self._close()
+            self.error = error
+        self.ended = True
+        if self.stopped:
+            yield from self._close()
+
+    def stop(self) -> Steps:
+        """Nobody waits for it any more. A thread that is at it still closes what it brings home."""
+        self.stopped = True
+        if self.handle is not None:
+            yield Stop(self.handle)
+        if self.ended:
+            yield from self._close()
+
+    def _close(self) -> Steps:
+        if self.opened is not None and self.opened.stream is not None:
+            yield Close(self.opened.stream)
+
+    def result(self) -> Steps:
+        """Returns what became of it, with the rest of its stream handed out."""
+        if self.error is not None:
+            return (yield from self.failed())
+        if self.opened is not None:
+            ended = yield from deliver(self.flight, self.attempt, self.request, self.opened)
+            return (self.attempt, *ended)
+        assert self.response is not None  # noqa: S101 - it ended, and not with an error
+        outcome = outcomes.answered(self.flight, self.attempt, self.response)
+        return self.attempt, self.response, outcome, None
+
+    def failed(self) -> Steps:
+        """Returns what became of one that failed."""
+        assert self.error is not None  # noqa: S101
+        meter = self.opened.meter if self.opened is not None else None
+        outcome = yield from outcomes.broken(self.flight, self.attempt, self.error, meter)
+        return self.attempt, None, outcome, None
+
+    def left(self, leaving: Left) -> tuple[Attempt, None, Any, Left]:
+        """What became of one that was stopped."""
+        meter = self.opened.meter if self.opened is not None else None
+        return self.attempt, None, outcomes.left(self.flight, self.attempt, leaving, meter), leaving

@@ -1,0 +1,97 @@
+"""One attempt on its way: a whole answer, or a stream up to its commit point and beyond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmgate_plugins._engine import outcomes
+from llmgate_plugins._engine.effects import END, Close, Left, Open, Read, Send
+from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins._engine.streaming import deliver
+from llmgate_plugins.errors import DeadlineExceeded, ProviderError
+from llmgate_plugins.transport import Meter
+from llmgate_plugins.types import Attempt, Request
+
+__all__ = ["Opened", "opening", "send"]
+
+
+class Opened:
+    """A stream whose first content has come, or that has ended and said why.
+
+    Attributes:
+        held: The chunks so far.
+        first_token: Seconds from the attempt's begin.
+    """
+
+    __slots__ = ("first_token", "held", "meter", "stream")
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.stream: Any = None
+        self.held: list[Any] = []
+        self.first_token: float | None = None
+
+
+def send(flight: Flight, attempt: Attempt) -> Steps:
+    """Returns (response or None, outcome, what must be raised when the books are settled)."""
+    request = fitted(flight, attempt)
+    if request.stream:
+        opened = Opened(flight.meter(attempt, request))
+        try:
+            yield from opening(flight, attempt, request, opened)
+        except Left as leaving:
+            yield from closed(opened)
+            return None, outcomes.left(flight, attempt, leaving, opened.meter), leaving
+        except Exception as error:  # noqa: BLE001 - whatever a provider's client raises is a failed attempt
+            yield from closed(opened)
+            return None, (yield from outcomes.broken(flight, attempt, error, opened.meter)), None
+        return (yield from deliver(flight, attempt, request, opened))
+    try:
+        response = yield Send(attempt, request)
+    except Left as leaving:
+        return None, outcomes.left(flight, attempt, leaving), leaving
+    except Exception as error:  # noqa: BLE001 - as above
+        return None, (yield from outcomes.broken(flight, attempt, error)), None
+    return response, outcomes.answered(flight, attempt, response), None
+
+
+def fitted(flight: Flight, attempt: Attempt) -> Request:
+    """The request as this provider takes it; what that changed stands in `attempt.adapted`."""
+    request, changes = flight.core.fit(flight.call.request, attempt.deployment)
+    if changes:
+        attempt.adapted.extend(changes)
+    return request
+
+
+def opening(flight: Flight, attempt: Attempt, request: Request, opened: Opened) -> Steps:
+    """Fills `opened` up to the first chunk with content. A role alone commits to nothing.
+
+    Raises:
+        ProviderError: The stream ended before any content, without saying why.
+        TimeoutError: Chunks came, but none with content within `limits.first_token`.
+        DeadlineExceeded: The call's time was over.
+    """
+    opened.stream = stream = yield Open(attempt, request)
+    read, feed = Read(stream, attempt), opened.meter.feed
+    patience = attempt.limits.first_token
+    while True:
+        chunk = yield read
+        if chunk is END:
+            if opened.meter.finish_reason is None:
+                raise ProviderError("the stream ended before any content", code="empty_response")
+            break
+        opened.held.append(chunk)
+        if feed(chunk):
+            break
+        now = flight.now()
+        if attempt.deadline is not None and now >= attempt.deadline:
+            raise DeadlineExceeded("the call's time was over before the stream had any content")
+        if patience is not None and now - attempt.started >= patience:
+            raise TimeoutError(f"{attempt.deployment.id} sent no content within {patience:g} s")
+    opened.first_token = flight.now() - attempt.started
+
+
+def closed(opened: Opened) -> Steps:
+    """Close a stream that was not read to its end."""
+    if opened.stream is not None:
+        yield Close(opened.stream)

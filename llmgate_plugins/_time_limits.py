@@ -1,0 +1,136 @@
+"""Waiting for something in an event loop, but not longer than an attempt may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from typing import Any, NoReturn
+
+from llmgate_plugins.errors import DeadlineExceeded
+from llmgate_plugins.services import Clock
+from llmgate_plugins.types import Attempt
+
+__all__ = ["GapWatch", "first_answer_within", "next_chunk_within", "out_of_time", "within"]
+
+
+def first_answer_within(attempt: Attempt, clock: Clock) -> float | None:
+    """Seconds that are left for a first token, or a whole answer; None for no limit."""
+    patience, deadline = attempt.limits.first_token, attempt.deadline
+    if patience is None and deadline is None:
+        return None
+    until = deadline
+    if patience is not None and (deadline is None or attempt.started + patience < deadline):
+        until = attempt.started + patience
+    return max(until - clock.monotonic(), 0.0)
+
+
+def next_chunk_within(attempt: Attempt, clock: Clock) -> float | None:
+    """Seconds that are left for the next chunk of a stream that has begun; None for no limit."""
+    gap, deadline = attempt.limits.gap, attempt.deadline
+    if deadline is None:
+        return gap
+    left = max(deadline - clock.monotonic(), 0.0)
+    return left if gap is None else min(gap, left)
+
+
+async def within(work: Awaitable[Any], seconds: float | None, attempt: Attempt, clock: Clock) -> Any:
+    """The result of `work`, or a `TimeoutError` that says whose fault it was.
+
+    A timer is set only if there is something to wait for: most chunks of a stream are there.
+
+    Raises:
+        TimeoutError: The deployment took longer than its attempt's limits allow.
+        DeadlineExceeded: The call's time was over.
+    """
+    steps = work.__await__()
+    try:
+        waiting_for = steps.send(None)  # type: ignore[attr-defined]
+    except StopIteration as done:
+        return done.value
+    if seconds is None:
+        return await _Rest(steps, waiting_for)
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await _Rest(steps, waiting_for)
+    except TimeoutError as error:
+        if limit.expired() and isinstance(error.__cause__, asyncio.CancelledError):
+            out_of_time(attempt, clock)
+        raise
+
+
+class _Rest:
+    """An awaitable that was begun, from where it waits first."""
+
+    __slots__ = ("_steps", "_waiting_for")
+
+    def __init__(self, steps: Any, waiting_for: Any) -> None:
+        self._steps = steps
+        self._waiting_for = waiting_for
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps, waiting_for = self._steps, self._waiting_for
+        while True:
+            try:
+                result = yield waiting_for
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the work to deal with
+                step, argument = steps.throw, error
+            else:
+                step, argument = steps.send, result
+            try:
+                waiting_for = step(argument)
+            except StopIteration as done:
+                return done.value
+
+
+class GapWatch:
+    """Ends the wait for a stream's next chunk when it takes too long.
+
+    One timer for a whole stream, set anew only when it goes off: a chunk costs a look at
+    the clock. Use: `reading()` before each wait, `read()` after it; `close()` at the end.
+    Of a `CancelledError` in between, `expired` says whether it was this watch's.
+    """
+
+    __slots__ = ("_clock", "_gap", "_loop", "_since", "_task", "_timer", "expired")
+
+    def __init__(self, gap: float, clock: Clock) -> None:
+        self._gap = gap
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._since: float | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(gap, self._look)
+        self.expired = False
+
+    def reading(self, now: float) -> None:
+        """The wait for a chunk begins."""
+        self._since = now
+        self._task = asyncio.current_task()
+
+    def read(self) -> None:
+        """A chunk has come."""
+        self._since = None
+
+    def _look(self) -> None:
+        waited = 0.0 if self._since is None else self._clock.monotonic() - self._since
+        if waited >= self._gap and self._task is not None:
+            self.expired = True
+            self._timer = None
+            self._task.cancel()
+            return
+        self._timer = self._loop.call_later(self._gap - waited, self._look)
+
+    def close(self) -> None:
+        """Nothing more will be read."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def claims(self) -> bool:
+        """Whether a cancellation was this watch's alone; then it is taken back."""
+        return self.expired and self._task is not None and self._task.uncancel() == 0
+
+
+def out_of_time(attempt: Attempt, clock: Clock) -> NoReturn:
+    """Say whose time was over: the call's, or this deployment's."""
+    if attempt.deadline is not None and clock.monotonic() >= attempt.deadline:
+        raise DeadlineExceeded("the call's time was over while the provider worked") from None
+    raise TimeoutError(f"{attempt.deployment.id} kept silent for too long") from None
