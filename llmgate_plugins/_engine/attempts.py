@@ -7,7 +7,7 @@ from typing import Any
 
 from llmgate_plugins._engine.beginning import begin, new_attempt
 from llmgate_plugins._engine.dispatch import first, tell
-from llmgate_plugins._engine.effects import Pick, Sleep
+from llmgate_plugins._engine.effects import Emit, Pick, Sleep
 from llmgate_plugins._engine.failing import failure_of
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.hedging import send_hedged
@@ -22,6 +22,8 @@ __all__ = ["serve"]
 
 def serve(flight: Flight) -> Steps:
     """Returns the `Response`. A stream's chunks have been emitted by then.
+
+    An answer that was empty is returned only when every other way is used up.
 
     Raises:
         The first attempt's error, with a note per attempt, when every way is used up.
@@ -50,7 +52,12 @@ def serve(flight: Flight) -> Steps:
         if type(decision) is NextAlias and decision.to:
             ahead = [name for name in decision.to if name not in behind]
         reason = "fallback"
-    raise failure_of(flight)
+    if flight.empty is None or flight.delivered is not None:
+        raise failure_of(flight)
+    response, chunks = flight.empty
+    for chunk in chunks:
+        yield Emit(chunk)
+    return response
 
 
 def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: AttemptReason) -> Steps:

@@ -9,7 +9,7 @@ from llmgate_plugins._engine import outcomes
 from llmgate_plugins._engine.beginning import begin, new_attempt
 from llmgate_plugins._engine.effects import Close, FirstOf, Left, Send, Start, Stop
 from llmgate_plugins._engine.flight import Flight, Steps
-from llmgate_plugins._engine.sending import Opened, fitted, opening
+from llmgate_plugins._engine.sending import Opened, concluded, fitted, opening
 from llmgate_plugins._engine.streaming import deliver
 from llmgate_plugins.types import Attempt, Deployment, Response
 
@@ -117,8 +117,7 @@ class _Side:
             ended = yield from deliver(self.flight, self.attempt, self.request, self.opened)
             return (self.attempt, *ended)
         assert self.response is not None  # noqa: S101 - it ended, and not with an error
-        outcome = outcomes.answered(self.flight, self.attempt, self.response)
-        return self.attempt, self.response, outcome, None
+        return (self.attempt, *(yield from concluded(self.flight, self.attempt, self.response)))
 
     def failed(self) -> Steps:
         """Returns what became of one that failed."""

@@ -58,16 +58,21 @@ def broken(
     error: Exception,
     meter: Meter | None = None,
     first_token: float | None = None,
+    usage: Usage | None = None,
 ) -> Steps:
-    """The provider, the way to it or its client failed. Returns the `Outcome`."""
+    """The provider, the way to it or its client failed. Returns the `Outcome`.
+
+    Args:
+        usage: What an answer that is none reported.
+    """
     failure = yield from classified(flight, attempt, error)
     quota = flight.core.quota_of(error)
     ended = Outcome(status="error", error=error, failure=failure, quota=quota)
     if meter is not None and (first_token is not None or meter.usage is not None):
         return _streamed(flight, attempt, meter, first_token, ended)
-    usage = NOTHING
-    if failure.error_class in MAYBE_BILLED:
-        usage = flight.core.estimate(flight.call.request, 0)
+    if usage is None:
+        billed = failure.error_class in MAYBE_BILLED
+        usage = flight.core.estimate(flight.call.request, 0) if billed else NOTHING
     return Outcome(
         status="error",
         error=error,

@@ -10,7 +10,7 @@ from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.streaming import deliver
 from llmgate_plugins.errors import DeadlineExceeded, ProviderError
 from llmgate_plugins.transport import Meter
-from llmgate_plugins.types import Attempt, Request
+from llmgate_plugins.types import Attempt, Request, Response
 
 __all__ = ["Opened", "opening", "send"]
 
@@ -52,7 +52,20 @@ def send(flight: Flight, attempt: Attempt) -> Steps:
         return None, outcomes.left(flight, attempt, leaving), leaving
     except Exception as error:  # noqa: BLE001 - as above
         return None, (yield from outcomes.broken(flight, attempt, error)), None
-    return response, outcomes.answered(flight, attempt, response), None
+    return (yield from concluded(flight, attempt, response))
+
+
+def concluded(flight: Flight, attempt: Attempt, response: Response) -> Steps:
+    """Returns (response or None, outcome, None) of a whole answer.
+
+    One that is empty, though the model says it has finished, is a failed attempt; it is
+    kept, and given out if nothing better comes: after a tool's result it may be meant so.
+    """
+    if not response.empty or response.finish_reason not in (None, "stop"):
+        return response, outcomes.answered(flight, attempt, response), None
+    flight.empty = (response, ())
+    error = ProviderError("the answer has nothing in it", code="empty_response")
+    return None, (yield from outcomes.broken(flight, attempt, error, usage=response.usage)), None
 
 
 def fitted(flight: Flight, attempt: Attempt) -> Request:
@@ -77,7 +90,10 @@ def opening(flight: Flight, attempt: Attempt, request: Request, opened: Opened) 
     while True:
         chunk = yield read
         if chunk is END:
-            if opened.meter.finish_reason is None:
+            reason = opened.meter.finish_reason
+            if reason in (None, "stop"):
+                if reason is not None:
+                    flight.empty = (Response(source=opened.meter.message), opened.held)
                 raise ProviderError("the stream ended before any content", code="empty_response")
             break
         opened.held.append(chunk)

@@ -7,6 +7,7 @@ from llmgate_plugins.plugins.budgets import Budget
 from llmgate_plugins.plugins.failover import Failover
 from llmgate_plugins.plugins.in_order import InOrder
 from llmgate_plugins.plugins.narrowing import Capabilities, ContextConstraints
+from llmgate_plugins.plugins.patience import Patience
 from llmgate_plugins.plugins.policies import Policies, Policy
 from llmgate_plugins.plugins.preferences import Cheapest, Fastest
 from llmgate_plugins.plugins.tracing import Tracing
@@ -22,6 +23,7 @@ __all__ = [
     "Fastest",
     "InOrder",
     "LedgerAccounting",
+    "Patience",
     "Policies",
     "Policy",
     "Tracing",
@@ -29,7 +31,7 @@ __all__ = [
     "default_plugins",
 ]
 
-BUILTINS: tuple[type, ...] = (ContextConstraints, Failover, LedgerAccounting)
+BUILTINS: tuple[type, ...] = (ContextConstraints, Patience, Failover, LedgerAccounting)
 """What every gateway has unless it says otherwise, in run order."""
 
 

@@ -202,6 +202,9 @@ def test_a_failover_plugin_that_never_gives_up_is_stopped(face: str) -> None:
     s = scene({"a": [down()]}, Recover(*[Retry(0.0)] * 1000))
     told = ask(face, s.gateway)
     assert isinstance(told.error, ProviderError)
+    assert len(s.sent) == 31  # the first, and what the retry budget has for a quiet program
+    s = scene({"a": [down()]}, Recover(*[Retry(0.0)] * 1000), Failover(retry_floor=100))
+    assert isinstance(ask(face, s.gateway).error, ProviderError)
     assert len(s.sent) == 100
 
 

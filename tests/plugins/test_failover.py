@@ -12,11 +12,21 @@ from support.values import Tries, a_deployment, an_error
 from llmgate_plugins.decisions import GiveUp, NextAlias, NextDeployment, Recovery, Retry
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.plugins import Failover
-from llmgate_plugins.plugins.failover import MOST_ATTEMPTS, TRANSIENT
-from llmgate_plugins.types import Deployment, ErrorClass, Outcome, Scope
+from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
+from llmgate_plugins.secrets import Secret
+from llmgate_plugins.types import Deployment, Endpoint, ErrorClass, Outcome, Scope
 
 A, B, C = a_deployment("a"), a_deployment("b"), a_deployment("c")
 
+TRANSIENT = [
+    ErrorClass.RATE_LIMIT,
+    ErrorClass.TIMEOUT,
+    ErrorClass.CONNECTION,
+    ErrorClass.OVERLOADED,
+    ErrorClass.SERVER,
+    ErrorClass.BAD_RESPONSE,
+    ErrorClass.TRUNCATED,
+]
 CALLERS = [ErrorClass.INVALID_REQUEST, ErrorClass.CONTENT_POLICY, ErrorClass.TOO_LARGE, ErrorClass.LOCAL]
 NEVER_AGAIN = [
     ErrorClass.QUOTA,
@@ -38,7 +48,12 @@ def decide(
     fallbacks: tuple[str, ...] = (),
 ) -> Recovery | None:
     attempt, outcome = tries.fail(deployment, outcome)
-    return plugin.recover_attempt(attempt, outcome, untried, fallbacks, tries.call, tries.services)
+    request = tries.call.request
+    return plugin.recover_attempt(attempt, outcome, untried, fallbacks, request, tries.call, tries.services)
+
+
+def keyed(key: str) -> Endpoint:
+    return Endpoint(api_key=Secret(key))
 
 
 def after(decision: Recovery | None) -> float:
@@ -69,7 +84,7 @@ def test_what_time_does_not_mend_is_not_retried(error_class: ErrorClass) -> None
     assert decide(Failover(), Tries(), A, an_error(error_class), (), ("strong",)) == NextAlias()
 
 
-@pytest.mark.parametrize("error_class", sorted(TRANSIENT))
+@pytest.mark.parametrize("error_class", TRANSIENT)
 def test_a_passing_failure_is_retried_until_the_attempts_are_used_up(error_class: ErrorClass) -> None:
     tries, plugin = Tries(), Failover(max_attempts=3)
     for _ in range(2):
@@ -89,12 +104,6 @@ def test_a_request_too_large_for_one_quota_may_fit_another() -> None:
     outcome = an_error(ErrorClass.TOO_LARGE, scope=Scope.MODEL)
     assert decide(Failover(), Tries(), A, outcome, (B,)) == NextDeployment()
     assert decide(Failover(), Tries(), A, outcome) == GiveUp()
-
-
-def test_a_context_that_is_too_long_goes_to_another_alias_only() -> None:
-    outcome = an_error(ErrorClass.CONTEXT_LENGTH)
-    assert decide(Failover(), Tries(), A, outcome, (B,), ("strong",)) == NextAlias()
-    assert decide(Failover(), Tries(), A, outcome, (B,)) == GiveUp()
 
 
 def test_the_callers_deadline_or_denial_is_no_reason_to_go_on() -> None:
@@ -163,6 +172,69 @@ def test_a_silent_deployment_is_not_asked_twice_while_there_is_another_way() -> 
 def test_a_provider_that_asks_not_to_be_retried_is_obeyed() -> None:
     error = ProviderError("m", status=500, headers={"x-should-retry": "false"})
     assert decide(Failover(), Tries(), A, an_error(ErrorClass.SERVER, error)) == GiveUp()
+
+
+def test_a_provider_that_asks_to_be_retried_is_obeyed_once_more() -> None:
+    error = ProviderError("m", status=400, headers={"x-should-retry": "true"})
+    outcome = an_error(ErrorClass.INVALID_REQUEST, error)
+    assert decide(Failover(), Tries(), A, outcome) == Retry(
+        after(decide(Failover(), Tries(), A, outcome)), "a"
+    )
+
+
+def test_a_faulty_key_sends_the_call_to_another_key() -> None:
+    one, same, other = (
+        a_deployment(id, endpoint=keyed(key)) for id, key in (("1", "k"), ("2", "k"), ("3", "l"))
+    )
+    outcome = an_error(ErrorClass.QUOTA)
+    assert decide(Failover(), Tries(), one, outcome, (same, other)) == NextDeployment(
+        among=frozenset({other.id})
+    )
+    assert decide(Failover(), Tries(), one, outcome, (same,)) == GiveUp()
+    assert decide(Failover(), Tries(), one, outcome, (same,), ("strong",)) == NextAlias()
+
+
+def test_an_overloaded_provider_is_left_for_another() -> None:
+    outcome = an_error(ErrorClass.OVERLOADED, scope=Scope.PROVIDER)
+    elsewhere = a_deployment("d", provider="q")
+    assert decide(Failover(), Tries(), A, outcome, (B, elsewhere)) == NextDeployment(among=frozenset({"d"}))
+    assert decide(Failover(), Tries(), A, outcome, (B, C)) == NextDeployment()
+
+
+def test_a_context_overflow_goes_only_where_there_is_room() -> None:
+    small, same, large = (
+        a_deployment(id, context_window=n) for id, n in zip("abc", (100, 100, 900), strict=True)
+    )
+    outcome = an_error(ErrorClass.CONTEXT_LENGTH)
+    assert decide(Failover(), Tries(), small, outcome, (same, large)) == NextDeployment(among=frozenset("c"))
+    assert decide(Failover(), Tries(), small, outcome, (same,)) == GiveUp()
+    plugin = Failover(context_window={"fast": ["wide"]})
+    assert decide(plugin, Tries(), small, outcome, (same,), ("strong",)) == NextAlias(("wide",))
+
+
+def test_a_refusal_of_the_content_goes_only_where_the_policy_allows_it() -> None:
+    outcome = an_error(ErrorClass.CONTENT_POLICY)
+    plugin = Failover(content_policy={"fast": ["lenient"]})
+    assert decide(plugin, Tries(), A, outcome, (B,), ("strong",)) == NextAlias(("lenient",))
+    assert decide(plugin, Tries(), a_deployment("x", alias="slow"), outcome, (B,), ("strong",)) == GiveUp()
+
+
+def test_an_empty_answer_is_tried_once_elsewhere_and_never_again() -> None:
+    tries, outcome = Tries(), an_error(ErrorClass.EMPTY_RESPONSE)
+    assert decide(Failover(), tries, A, outcome, (B, C)) == NextDeployment()
+    assert decide(Failover(), tries, B, outcome, (C,), ("strong",)) == GiveUp()
+    assert decide(Failover(), Tries(), A, outcome) == GiveUp()
+
+
+def test_a_connection_gone_stale_is_opened_again_at_once_and_once() -> None:
+    tries, plugin = Tries(), Failover()
+    stale = an_error(ErrorClass.CONNECTION, code="stale_connection")
+    assert decide(plugin, tries, A, stale, (B,)) == Retry(on="a")
+    assert decide(plugin, tries, A, stale, (B,)) == NextDeployment()
+
+
+def test_a_conflict_is_asked_again_where_it_arose() -> None:
+    assert isinstance(decide(Failover(), Tries(), A, an_error(ErrorClass.CONFLICT), (B,)), Retry)
 
 
 def test_attempts_under_another_alias_do_not_count() -> None:
