@@ -162,7 +162,9 @@ async def adrive(
             elif isinstance(effect, Relay):
                 feed, monotonic = effect.feed, services.clock.monotonic
                 deadline, gap = effect.attempt.deadline, effect.attempt.limits.gap
-                watch = GapWatch(gap, services.clock) if gap is not None else None
+                watch = None
+                if gap is not None or deadline is not None:
+                    watch = GapWatch(gap, deadline, services.clock)
                 try:
                     if watch is not None:
                         watch.reading(monotonic())

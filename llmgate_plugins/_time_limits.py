@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import math
 from collections.abc import Awaitable, Generator
 from typing import Any, NoReturn
 
@@ -18,9 +20,9 @@ def first_answer_within(attempt: Attempt, clock: Clock) -> float | None:
     patience, deadline = attempt.limits.first_token, attempt.deadline
     if patience is None and deadline is None:
         return None
-    until = deadline
-    if patience is not None and (deadline is None or attempt.started + patience < deadline):
-        until = attempt.started + patience
+    until = math.inf if deadline is None else deadline
+    if patience is not None:
+        until = min(until, attempt.started + patience)
     return max(until - clock.monotonic(), 0.0)
 
 
@@ -44,7 +46,7 @@ async def within(work: Awaitable[Any], seconds: float | None, attempt: Attempt, 
     """
     steps = work.__await__()
     try:
-        waiting_for = steps.send(None)  # type: ignore[attr-defined]
+        waiting_for = steps.send(None)
     except StopIteration as done:
         return done.value
     if seconds is None:
@@ -83,23 +85,25 @@ class _Rest:
 
 
 class GapWatch:
-    """Ends the wait for a stream's next chunk when it takes too long.
+    """Ends the wait for a stream's next chunk when it takes too long, or when the call's time is over.
 
     One timer for a whole stream, set anew only when it goes off: a chunk costs a look at
     the clock. Use: `reading()` before each wait, `read()` after it; `close()` at the end.
     Of a `CancelledError` in between, `expired` says whether it was this watch's.
     """
 
-    __slots__ = ("_clock", "_gap", "_loop", "_since", "_task", "_timer", "expired")
+    __slots__ = ("_clock", "_deadline", "_gap", "_loop", "_since", "_task", "_timer", "expired")
 
-    def __init__(self, gap: float, clock: Clock) -> None:
-        self._gap = gap
+    def __init__(self, gap: float | None, deadline: float | None, clock: Clock) -> None:
+        self._gap = math.inf if gap is None else gap
+        self._deadline = math.inf if deadline is None else deadline
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._since: float | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(gap, self._look)
+        self._timer: asyncio.TimerHandle | None = None
         self.expired = False
+        self._set(min(self._gap, self._deadline - clock.monotonic()))
 
     def reading(self, now: float) -> None:
         """The wait for a chunk begins."""
@@ -110,14 +114,21 @@ class GapWatch:
         """A chunk has come."""
         self._since = None
 
+    def _set(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(max(seconds, 0.0), self._look) if seconds < math.inf else None
+
     def _look(self) -> None:
-        waited = 0.0 if self._since is None else self._clock.monotonic() - self._since
-        if waited >= self._gap and self._task is not None:
+        now, since = self._clock.monotonic(), self._since
+        if since is None:  # the reader is busy; it looks at the deadline itself when it comes back
+            self._set(self._gap if now >= self._deadline else min(self._gap, self._deadline - now))
+            return
+        left = min(since + self._gap, self._deadline) - now
+        if left <= 0 and self._task is not None:
             self.expired = True
             self._timer = None
             self._task.cancel()
             return
-        self._timer = self._loop.call_later(self._gap - waited, self._look)
+        self._set(left)
 
     def close(self) -> None:
         """Nothing more will be read."""
