@@ -143,7 +143,7 @@ ROWS: list[tuple[str, Exception, E, S]] = [
     ("504", from_openai(504), E.TIMEOUT, S.DEPLOYMENT),
     ("599", from_openai(599), E.SERVER, S.DEPLOYMENT),
     ("an unknown 4xx", from_openai(418), E.UNKNOWN, S.REQUEST),
-    ("redirect", from_openai(307), E.MODEL_NOT_FOUND, S.MODEL),
+    ("redirect", from_openai(307), E.LOCAL, S.LOCAL),
     ("connection", openai.APIConnectionError(request=REQUEST), E.CONNECTION, S.DEPLOYMENT),
     ("timeout", openai.APITimeoutError(request=REQUEST), E.TIMEOUT, S.DEPLOYMENT),
     ("our own pool is full", caused(openai.APITimeoutError(request=REQUEST), httpx.PoolTimeout("m")), E.LOCAL, S.LOCAL),
@@ -188,7 +188,7 @@ ROWS: list[tuple[str, Exception, E, S]] = [
     ("litellm: parameters of another provider", from_litellm("UnsupportedParamsError"), E.LOCAL, S.REQUEST),
     ("litellm: unavailable", from_litellm("ServiceUnavailableError"), E.OVERLOADED, S.DEPLOYMENT),
     ("litellm: gateway", from_litellm("BadGatewayError"), E.SERVER, S.DEPLOYMENT),
-    ("litellm: broken in mid-stream", from_litellm("MidStreamFallbackError", original_exception=httpx.ReadTimeout("m")), E.OVERLOADED, S.DEPLOYMENT),
+    ("litellm: broken in mid-stream", from_litellm("MidStreamFallbackError", original_exception=httpx.ReadTimeout("m")), E.TIMEOUT, S.DEPLOYMENT),
     ("litellm: a budget of its own", litellm.BudgetExceededError(2.0, 1.0), E.QUOTA, S.CALLER),
     ("litellm: guardrail", litellm.exceptions.GuardrailRaisedException(message="no"), E.CONTENT_POLICY, S.CALLER),
     # LangChain

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from llmgate_plugins.classification.reading import behind, headers_of
 from llmgate_plugins.classification.waiting import seconds_until
@@ -11,22 +11,24 @@ from llmgate_plugins.limits import Quota
 
 __all__ = ["quota_from", "quota_of"]
 
-_FIELDS = {
+_KINDS: Final = {
     "requests": "requests",
     "tokens": "tokens",
     "input-tokens": "input_tokens",
     "output-tokens": "output_tokens",
 }
-_NAMES = tuple(
-    (kind, what, name)
-    for prefix, order in (
-        ("x-ratelimit", "{prefix}-{what}-{field}"),
-        ("anthropic-ratelimit", "{prefix}-{field}-{what}"),
-    )
+_HEADERS: Final = {
+    form.format(what=what, field=field): (kind, what)
+    for form in ("x-ratelimit-{what}-{field}", "anthropic-ratelimit-{field}-{what}")
     for what in ("limit", "remaining", "reset")
-    for field, kind in _FIELDS.items()
-    for name in (order.format(prefix=prefix, what=what, field=field),)
-)
+    for field, kind in _KINDS.items()
+} | {f"x-ratelimit-{what}": ("requests", what) for what in ("limit", "remaining", "reset")}
+"""Header -> (kind, what is said of it): the OpenAI family's, Anthropic's, and OpenRouter's for requests."""
+
+_OPENAI: Final = "x-ratelimit-remaining-requests"
+_ANTHROPIC: Final = "anthropic-ratelimit-requests-remaining"
+LONGEST_COUNT: Final = 15
+"""Digits of a count; more are no count."""
 
 
 def quota_of(error: BaseException) -> Quota | None:
@@ -35,20 +37,47 @@ def quota_of(error: BaseException) -> Quota | None:
         headers = headers_of(error)
         if headers is None and (cause := behind(error)) is not None:
             headers = headers_of(cause)
-        return quota_from(headers) if headers is not None else None
+        return _read(headers) if headers is not None else None
     except Exception:  # noqa: BLE001 - a foreign object may do anything when looked at
         return None
 
 
 def quota_from(headers: Mapping[str, Any]) -> Quota | None:
-    """What these headers say (names in lower case, or a mapping that ignores case); None if nothing."""
+    """What the headers of an answer say of rate limits; None if nothing. Never raises.
+
+    Asked for every answer, and so in a hurry: they are read only if one of two telling names
+    is among them, and those of an httpx response in the form they came in.
+
+    Args:
+        headers: With names in lower case, or a mapping that ignores case.
+    """
+    try:
+        if _OPENAI not in headers and _ANTHROPIC not in headers:
+            return None
+        raw = getattr(headers, "raw", None)
+        return _read(headers) if raw is None else _read_raw(raw, headers)
+    except Exception:  # noqa: BLE001 - odd headers must not cost an answer
+        return None
+
+
+def _read_raw(told: list[tuple[bytes, bytes]], headers: Mapping[str, Any]) -> Quota | None:
+    return _quota(
+        ((name.lower().decode("latin-1"), value.decode("latin-1")) for name, value in told), headers
+    )
+
+
+def _read(headers: Mapping[str, Any]) -> Quota | None:
+    return _quota(((name, headers.get(name)) for name in _HEADERS), headers)
+
+
+def _quota(told: Iterable[tuple[str, Any]], headers: Mapping[str, Any]) -> Quota | None:
     limits: dict[str, int] = {}
     remaining: dict[str, int] = {}
     resets: dict[str, float] = {}
-    for kind, what, name in _NAMES:
-        value = headers.get(name)
-        if value is None:
+    for name, value in told:
+        if value is None or name not in _HEADERS:
             continue
+        kind, what = _HEADERS[name]
         if what == "reset":
             wait = seconds_until(value, headers)
             if wait is not None:
@@ -61,5 +90,7 @@ def quota_from(headers: Mapping[str, Any]) -> Quota | None:
 
 
 def _count(value: Any) -> int | None:
-    text = str(value).strip()
-    return int(text) if text.isdecimal() and len(text) <= 15 else None
+    if not isinstance(value, str) or len(value) > LONGEST_COUNT:
+        return None
+    text = value.strip()
+    return int(text) if text.isascii() and text.isdecimal() else None

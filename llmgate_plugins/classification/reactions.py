@@ -11,7 +11,7 @@ from llmgate_plugins.types import ErrorClass, Failure, Scope
 __all__ = ["CODES", "REACTIONS", "Reaction", "reaction_to"]
 
 Elsewhere = Literal["sibling", "other_account", "larger_window", "allowed_only", "never"]
-Health = Literal["counts", "pauses", "ejects", "nothing"]
+Health = Literal["counts", "pauses", "ejects", "retires", "nothing"]
 Booked = Literal["nothing", "estimate", "unknown"]
 
 
@@ -30,7 +30,7 @@ class Reaction:
             provider has done no work: its retry is cheap (AWS prices a transient error
             14 and a throttled one 5 of 500 tokens).
         health: "counts" towards an ejection; "pauses" until the provider's reset;
-            "ejects" at once; "nothing".
+            "ejects" at once; "retires" for good; "nothing".
         booked: "nothing" was billed; an "estimate" of what was delivered; "unknown": the
             request may have been worked on, so its input is booked as an estimate.
         alarm: An operator has to do something about it: it will not heal by itself.
@@ -48,6 +48,7 @@ class Reaction:
 _NEVER: Final = Reaction(elsewhere="never")
 _ACCOUNT: Final = Reaction(elsewhere="other_account", health="ejects", alarm=True)
 _GONE: Final = Reaction(elsewhere="sibling", health="ejects", alarm=True)
+_RETIRED: Final = replace(_GONE, health="retires")
 _TRANSIENT: Final = Reaction(elsewhere="sibling", again=True, retry_cost=1.0, health="counts")
 _UNREACHED: Final = replace(_TRANSIENT, retry_cost=0.4)
 
@@ -79,18 +80,21 @@ CODES: Final[Mapping[tuple[ErrorClass, str], Reaction]] = {
     (ErrorClass.CONNECTION, "refused"): _UNREACHED,
     (ErrorClass.CONNECTION, "dns"): _UNREACHED,
     (ErrorClass.CONNECTION, "certificate"): replace(_GONE, retry_cost=0.4),
-    (ErrorClass.CONNECTION, "tls"): _UNREACHED,
+    (ErrorClass.CONNECTION, "unreachable"): _UNREACHED,
     (ErrorClass.CONNECTION, "stale_connection"): Reaction(elsewhere="sibling", again=True, at_once=True),
     (ErrorClass.TIMEOUT, "connect_timeout"): _UNREACHED,
+    (ErrorClass.MODEL_NOT_FOUND, "gone"): _RETIRED,
+    (ErrorClass.MODEL_NOT_FOUND, "model_decommissioned"): _RETIRED,
+    (ErrorClass.MODEL_NOT_FOUND, "model_deprecated"): _RETIRED,
     (ErrorClass.LOCAL, "redirect"): replace(_NEVER, alarm=True),
     (ErrorClass.LOCAL, "proxy"): replace(_NEVER, alarm=True),
 }
-"""Codes of the classification's own that tell apart what one class holds."""
+"""Codes that tell apart what one class holds; most are the classification's own."""
 
 
 def reaction_to(failure: Failure) -> Reaction:
     """What follows from this failure: by its code, else by its class, within its scope."""
-    if failure.code is not None and failure.status is None:
+    if failure.code is not None:
         special = CODES.get((failure.error_class, failure.code))
         if special is not None:
             return special

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Facts", "behind", "headers_of", "read"]
+__all__ = ["Facts", "behind", "headers_of", "is_mapped", "read"]
 
 TEXT_LIMIT: Final = 2_000
 """Characters of a message that are looked at; the cause stands at its beginning."""
@@ -79,9 +79,14 @@ def behind(error: BaseException) -> BaseException | None:
     cause = error.__cause__
     if cause is None:
         cause = getattr(error, "original_exception", None)
-    if cause is None and type(error).__module__.startswith("litellm."):
-        cause = error.__context__  # LiteLLM maps errors without `from`
+    if cause is None and is_mapped(error):
+        cause = error.__context__
     return cause if isinstance(cause, BaseException) and cause is not error else None
+
+
+def is_mapped(error: BaseException) -> bool:
+    """Whether LiteLLM made it from another one, which it does without `from`."""
+    return type(error).__module__.startswith("litellm.")
 
 
 def headers_of(error: BaseException) -> Mapping[str, str] | None:
@@ -189,6 +194,8 @@ def _text(error: BaseException, attributes: Mapping[str, Any], text: str) -> str
         said = attributes.get("message")
         if not isinstance(said, str):
             said = error.args[0] if error.args else ""
+            if isinstance(said, BaseException):  # requests
+                said = str(said)
         text = said if isinstance(said, str) else ""
         if not text and isinstance(error, OSError):
             text = error.strerror or ""

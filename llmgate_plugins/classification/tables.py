@@ -198,7 +198,7 @@ TRANSPORT_NAMES: Final = _by_word(
         (E.LOCAL, S.LOCAL, "PoolTimeout LocalProtocolError UnsupportedProtocol ProxyError InvalidURL"),
         (E.LOCAL, S.LOCAL, "ClientProxyConnectionError ClientHttpProxyError ProxyConnectionError"),
         (E.LOCAL, S.LOCAL, "MissingSchema InvalidSchema InvalidHeader StreamError EmptyPoolError"),
-        (E.MODEL_NOT_FOUND, S.MODEL, "TooManyRedirects"),
+        (E.LOCAL, S.LOCAL, "TooManyRedirects"),
         (E.TRUNCATED, S.DEPLOYMENT, "ChunkedEncodingError ClientPayloadError IncompleteRead EOFError"),
         (E.TRUNCATED, S.DEPLOYMENT, "IncompleteReadError ResponseStreamingError"),
         (E.TIMEOUT, S.DEPLOYMENT, "TimeoutError TimeoutException Timeout APITimeoutError ServerTimeoutError"),
@@ -215,7 +215,7 @@ STATUSES: Final[Mapping[int, Verdict]] = {
     402: (E.QUOTA, S.CREDENTIAL),
     403: (E.PERMISSION, S.CREDENTIAL),
     404: (E.MODEL_NOT_FOUND, S.MODEL),
-    405: (E.MODEL_NOT_FOUND, S.MODEL),  # a wrong address, as for 404 and redirects
+    405: (E.MODEL_NOT_FOUND, S.MODEL),  # a wrong path, as 404 may be
     407: (E.LOCAL, S.LOCAL),
     408: (E.TIMEOUT, S.DEPLOYMENT),
     409: (E.CONFLICT, S.MODEL),
@@ -234,7 +234,8 @@ STATUSES: Final[Mapping[int, Verdict]] = {
     504: (E.TIMEOUT, S.DEPLOYMENT),
     524: (E.TIMEOUT, S.DEPLOYMENT),
     529: (E.OVERLOADED, S.PROVIDER),
-    **dict.fromkeys(range(300, 400), (E.MODEL_NOT_FOUND, S.MODEL)),
+    # Never followed with the key: whoever wrote this address has to write the right one.
+    **dict.fromkeys(range(300, 400), (E.LOCAL, S.LOCAL)),
 }
 """Any other 5xx is a server's failure; any other 4xx is unknown, and the request's."""
 

@@ -7,14 +7,15 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from llmgate_plugins.classification import tables
-from llmgate_plugins.classification.reading import Facts, behind, read
+from llmgate_plugins.classification.codes import NAME_CODES, NameCode, code_of, more_exactly
+from llmgate_plugins.classification.reading import Facts, behind, is_mapped, read
 from llmgate_plugins.classification.tables import Verdict
 from llmgate_plugins.classification.waiting import wait_of
 from llmgate_plugins.types import ErrorClass, Failure, Scope
 
 __all__ = ["classify"]
 
-DEPTH: Final = 4
+DEPTH: Final = 6
 """How many causes behind an exception are looked at."""
 
 PATIENT: Final = frozenset(
@@ -28,6 +29,12 @@ PATIENT: Final = frozenset(
     }
 )
 """Classes for which it makes sense that a provider asks to wait."""
+
+REMAPPED: Final = frozenset({ErrorClass.CONNECTION, ErrorClass.TIMEOUT, ErrorClass.RATE_LIMIT})
+"""Classes that LiteLLM also gives to other failures (a 413 becomes a rate limit)."""
+
+ON_THE_WAY: Final = frozenset({ErrorClass.CONNECTION, ErrorClass.TIMEOUT, ErrorClass.TRUNCATED})
+"""Classes of failures without any answer, or without a whole one."""
 
 
 def classify(error: BaseException) -> Failure:
@@ -48,24 +55,42 @@ def _classify(error: BaseException, depth: int) -> Failure:
     facts = read(error)
     names = _names(type(error))  # type: ignore[arg-type]  # classes are hashable
     verdict = _by_what_was_said(facts, names)
+    if depth > 0 and (verdict is None or verdict[0] in REMAPPED) and is_mapped(error):
+        original = _original(error, depth)
+        if original is not None:
+            return original
     if verdict is None and names.transport is None:
         verdict = _by_status(facts)
     if verdict is None:
-        # The client only says that something happened to it; what stands behind may say what.
-        cause = behind(error) if depth > 0 else None
+        # The client only says that something happened to it; what stands behind may say what,
+        # unless it was the client itself that refused or ran out of connections.
+        cause = behind(error) if depth > 0 and names.transport != _OWN_DOING else None
         deeper = _classify(cause, depth - 1) if cause is not None else None
         if deeper is not None and deeper.error_class is not ErrorClass.UNKNOWN:
-            return deeper
+            return more_exactly(deeper, facts, names.code)
         verdict = names.transport or names.vague or _UNKNOWN
-    return _failure(error, verdict, facts)
+    return _failure(error, verdict, facts, names)
 
 
-def _failure(error: BaseException, verdict: Verdict, facts: Facts) -> Failure:
+def _original(error: BaseException, depth: int) -> Failure | None:
+    """What LiteLLM made this error from, if that was an answer or a client's transport error."""
+    cause = behind(error)
+    failure = _classify(cause, depth - 1) if cause is not None else None
+    if failure is None or failure.error_class is ErrorClass.UNKNOWN:
+        return None
+    on_the_way = failure.error_class in ON_THE_WAY or (
+        failure.error_class is ErrorClass.LOCAL and failure.code is not None
+    )
+    return failure if on_the_way or failure.status is not None else None
+
+
+def _failure(error: BaseException, verdict: Verdict, facts: Facts, names: Names) -> Failure:
     error_class, scope = verdict
     wait = wait_of(error, facts) if error_class in PATIENT else None
     # Where no answer came there was no status, whatever a client writes there.
     status = facts.status if error_class is not ErrorClass.CONNECTION else None
-    return _failure_of(error_class, scope, status, facts.code, wait)
+    code = code_of(error_class, status, facts, names.code)
+    return _failure_of(error_class, scope, status, code, wait)
 
 
 @lru_cache(maxsize=1024)
@@ -116,6 +141,7 @@ class Names(NamedTuple):
     telling: Verdict | None
     transport: Verdict | None
     vague: Verdict | None
+    code: NameCode | None
 
 
 @lru_cache(maxsize=1024)
@@ -125,10 +151,12 @@ def _names(kind: type) -> Names:
         _first_known(line, tables.TELLING_NAMES),
         _first_known(line, tables.TRANSPORT_NAMES),
         _first_known(line, tables.VAGUE_NAMES),
+        next((NAME_CODES[name] for name in line if name in NAME_CODES), None),
     )
 
 
 _UNKNOWN: Final[Verdict] = (ErrorClass.UNKNOWN, Scope.DEPLOYMENT)
+_OWN_DOING: Final[Verdict] = (ErrorClass.LOCAL, Scope.LOCAL)
 _SERVER: Final[Verdict] = (ErrorClass.SERVER, Scope.DEPLOYMENT)
 _ODD: Final[Verdict] = (ErrorClass.UNKNOWN, Scope.REQUEST)
 _NO_ANSWER: Final[Verdict] = (ErrorClass.BAD_RESPONSE, Scope.DEPLOYMENT)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from llmgate_plugins.classification.reading import Facts, behind, headers_of, read
@@ -16,12 +17,21 @@ __all__ = ["retry_after", "seconds_until", "should_retry", "wait_of"]
 LONGEST: Final = 365 * 24 * 3600.0
 """No wait is longer than this, in seconds; a larger one is cut to it."""
 
+LONGEST_VALUE: Final = 64
+"""Characters of a header that still may be a time."""
+UNIX_TIMES: Final = 1e9
+"""From here on a number is a moment (2001), not a duration."""
+LAST_MOMENT: Final = 2.5e11
+"""The end of what a date can say (the year 9999), in Unix seconds."""
+
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART: Final = r"\d{1,12}(?:\.\d{1,9})?(?:ms|s|m|h|d)"
-_DURATION: Final = re.compile(rf"(?:{_PART}){{1,5}}")
-_PARTS: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)")
-_SENTENCE: Final = re.compile(rf"(?:try again|retry) in ((?:{_PART}){{1,5}})")
+_DURATION: Final = re.compile(rf"(?:{_PART}){{1,5}}", re.ASCII)
+_PARTS: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)", re.ASCII)
+_SENTENCE: Final = re.compile(rf"(?:try again|retry) in ((?:{_PART}){{1,5}})", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{0,9})?|\.\d{1,9}", re.ASCII)
 _RESETS: Final = (
+    "x-ratelimit-reset",
     "x-ratelimit-reset-requests",
     "x-ratelimit-reset-tokens",
     "anthropic-ratelimit-requests-reset",
@@ -93,11 +103,27 @@ def _latest_reset(headers: Mapping[str, Any]) -> float | None:
 
 
 def seconds_until(value: Any, headers: Mapping[str, Any]) -> float | None:
-    """Seconds until a reset, told as a duration ("6m0s") or as an instant; None if it makes no sense."""
-    if not isinstance(value, str):
+    """Seconds until a reset; None if it makes no sense.
+
+    Told as a duration ("6m0s"), in seconds, as an instant (RFC 3339, an HTTP date), or as Unix
+    time in seconds or milliseconds: a number too large to be a duration.
+    """
+    if not isinstance(value, str) or len(value) > LONGEST_VALUE:
         return None
-    wait = _sensible(_duration(value))
-    return wait if wait is not None else _until(_moment(value), headers)
+    told = _reset(value)
+    return _until(told, headers) if isinstance(told, datetime) else told
+
+
+@lru_cache(maxsize=1024)  # the same few are told with every answer ("6ms", "1s", "6m0s")
+def _reset(value: str) -> float | datetime | None:
+    number = _number(value)
+    if number is None:
+        wait = _sensible(_duration(value))
+        return wait if wait is not None else _moment(value)
+    if number < UNIX_TIMES:
+        return _sensible(number)
+    seconds = number / 1000 if number > UNIX_TIMES * 1000 else number
+    return datetime.fromtimestamp(seconds, UTC) if seconds < LAST_MOMENT else None
 
 
 def _from_text(text: str) -> float | None:
@@ -108,10 +134,10 @@ def _from_text(text: str) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    if isinstance(value, str):
+        text = value.strip() if len(value) <= LONGEST_VALUE else ""
+        return float(text) if _NUMBER.fullmatch(text) else None
+    return float(value) if type(value) in (int, float) and abs(value) < 1e15 else None
 
 
 def _sensible(seconds: float | None) -> float | None:
@@ -129,8 +155,11 @@ def _duration(text: str) -> float | None:
 
 def _moment(text: Any) -> datetime | None:
     """An HTTP date or an RFC 3339 instant."""
-    if not isinstance(text, str) or len(text) > 64:
-        return None
+    return _date(text) if isinstance(text, str) and len(text) <= LONGEST_VALUE else None
+
+
+@lru_cache(maxsize=1024)
+def _date(text: str) -> datetime | None:
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             moment = parse(text)
