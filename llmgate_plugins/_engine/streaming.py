@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from llmgate_plugins._engine import outcomes
 from llmgate_plugins._engine.effects import END, Close, Emit, Left, Read, Relay
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from llmgate_plugins._engine.sending import Opened
 
 __all__ = ["deliver"]
+
+
+TELLING: Final = 24
+"""Characters by which an answer that begins anew is told from one that goes on."""
 
 
 class Diverged(ProviderError):
@@ -45,7 +49,7 @@ def deliver(flight: Flight, attempt: Attempt, request: Request, opened: Opened) 
             if rest:
                 yield Relay(stream, meter.feed, attempt)
             _check_whole(opened)
-            out.check_joined()
+            yield from out.check_joined()
     except Left as leaving:
         yield Close(stream)
         return None, outcomes.left(flight, attempt, leaving, meter, first_token), leaving
@@ -76,10 +80,12 @@ class _Outlet:
     Attributes:
         expected: Text that was delivered before and that this attempt says again.
         matched: How much of it has come.
+        doubtful: Chunks held until it is clear that a model which was given the beginning
+            of its answer goes on from it, and does not say all of it again.
         flowing: Whether text goes out, and so the rest of the stream can just be passed on.
     """
 
-    __slots__ = ("attempt", "before", "expected", "flight", "flowing", "matched")
+    __slots__ = ("attempt", "before", "doubtful", "expected", "flight", "flowing", "matched", "said")
 
     def __init__(self, flight: Flight, attempt: Attempt) -> None:
         self.flight = flight
@@ -88,6 +94,8 @@ class _Outlet:
         self.flowing = self.before is None or flight.on_break != "resume"
         self.expected = "" if self.flowing else (self.before or "")[len(attempt.prefill or "") :]
         self.matched = 0
+        self.said = ""
+        self.doubtful: list[Any] | None = [] if len(attempt.prefill or "") > TELLING else None
 
     def begin(self, opened: Opened) -> Steps:
         """Hands out what has come, and joins it to what was delivered. Returns whether more may come."""
@@ -110,6 +118,18 @@ class _Outlet:
 
     def _join(self, chunk: Any) -> Steps:
         """Passes on what follows the text that was delivered; refuses what differs from it."""
+        if self.doubtful is not None:
+            self.doubtful.append(chunk)
+            self.said += self.flight.splicer.text(chunk)
+            again = (self.before or "").startswith(self.said[:TELLING])
+            if again and len(self.said) < TELLING and self.flight.splicer.is_plain(chunk):
+                return
+            if again and self.said:
+                self.expected = self.before or ""
+            held, self.doubtful = self.doubtful, None
+            for one in held:
+                yield from self._join(one)
+            return
         splicer = self.flight.splicer
         text, left = splicer.text(chunk), len(self.expected) - self.matched
         if left and not splicer.is_plain(chunk):
@@ -123,17 +143,20 @@ class _Outlet:
         self.flowing = len(text) > left or not splicer.is_plain(chunk)
         yield Emit(splicer.cut(chunk, len(again)))
 
-    def check_joined(self) -> None:
+    def check_joined(self) -> Steps:
         """The answer is whole only if it has said all that was delivered."""
+        held, self.doubtful = self.doubtful or (), None
+        for one in held:  # it has ended within a few words
+            yield from self._join(one)
         if self.matched < len(self.expected):
             raise Diverged("another attempt answered in fewer words", code="diverged")
 
     def stop(self, opened: Opened, error: Exception) -> None:
         """Note what the caller has by now."""
         flight, text = self.flight, opened.meter.text
-        if self.expected and self.matched < len(self.expected):
+        if self.matched < len(self.expected) or self.doubtful:
             text = self.before or ""
-        elif self.attempt.prefill is not None:
+        elif self.attempt.prefill is not None and self.expected != self.before:
             text = self.attempt.prefill + text
         flight.delivered = text
         if flight.broke is None:
@@ -142,7 +165,7 @@ class _Outlet:
     def message(self, opened: Opened) -> Any:
         """The whole answer, or a function that makes it."""
         prefill = self.attempt.prefill
-        if prefill is None:
+        if prefill is None or self.expected == self.before:
             return opened.meter.message
 
         def joined() -> Message:

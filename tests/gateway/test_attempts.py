@@ -18,6 +18,7 @@ from llmgate_plugins import (
     Skip,
     Wait,
 )
+from llmgate_plugins.plugins import Failover
 
 
 def down(status: int = 503) -> ProviderError:

@@ -1,0 +1,177 @@
+"""A second deployment is asked while the first keeps silent; the slower one is stopped and booked."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from support.faces import FACES, STREAMS, ask
+from support.gateways import deployment
+
+from llmgate_plugins import Gateway, Limits, Skip, hookimpl
+from llmgate_plugins.ledger import MemoryLedger
+from llmgate_plugins.testing import Fault, ScriptedProvider, Slow, Stream
+from llmgate_plugins.types import Attempt, Chunk
+
+hedging_faces = pytest.mark.parametrize("face", ["sync", "async", *STREAMS])
+QUICK, LONG = 0.03, 0.4
+
+
+class Hedge:
+    """Hedges every attempt that has an alternative."""
+
+    def __init__(self, after: float = QUICK) -> None:
+        self.after = after
+        self.ended: list[tuple[str, str]] = []
+
+    @hookimpl
+    def limit_attempt(self, alternatives: int) -> Limits | None:
+        return Limits(hedge_after=self.after) if alternatives else None
+
+    @hookimpl
+    def end_attempt(self, attempt: Attempt, outcome: Any) -> None:
+        self.ended.append((attempt.deployment.id, outcome.status))
+
+
+class Stage:
+    """Real time: what a thread does in the background cannot be had on a virtual clock."""
+
+    def __init__(self, script: dict[str, Sequence[Any]], *plugins: object) -> None:
+        self.provider = ScriptedProvider(script, default=None)
+        self.hedge = Hedge()
+        self.ledger = MemoryLedger()
+        self.gateway = Gateway(
+            [deployment(id, provider=f"provider-{id}") for id in script],
+            plugins=[*plugins, self.hedge],
+            transport=self.provider,
+            ledger=self.ledger,
+        )
+
+    def rows(self) -> dict[str, str]:
+        return {row["deployment"]: row["status"] for row in self.ledger.attempts()}
+
+
+@hedging_faces
+def test_the_faster_one_answers_and_the_slower_one_is_cancelled_and_booked(face: str) -> None:
+    stage = Stage({"a": [Slow(LONG, "late")], "b": ["soon"]})
+    began = time.monotonic()
+    told = ask(face, stage.gateway)
+    assert (told.text, told.error) == ("soon", None)
+    assert time.monotonic() - began < LONG
+    assert [(attempt.deployment.id, attempt.reason) for attempt, _ in told.record.attempts] == [
+        ("a", "first"),
+        ("b", "hedge"),
+    ]
+    assert told.statuses == ["cancelled", "success"]
+    assert [attempt.number for attempt, _ in told.record.attempts] == [1, 2]
+    assert stage.rows() == {"a": "cancelled", "b": "success"}
+    assert all(row["cost_nano_usd"] > 0 for row in stage.ledger.attempts())
+    assert stage.hedge.ended == [("a", "cancelled"), ("b", "success")]
+
+
+@hedging_faces
+def test_the_first_may_still_win(face: str) -> None:
+    stage = Stage({"a": [Slow(3 * QUICK, "first")], "b": [Slow(LONG, "second")]})
+    told = ask(face, stage.gateway)
+    assert told.text == "first"
+    assert stage.rows() == {"a": "success", "b": "cancelled"}
+    assert told.record.served_by == "a"
+
+
+@hedging_faces
+def test_an_answer_in_time_is_not_hedged(face: str) -> None:
+    stage = Stage({"a": ["at once"], "b": ["never"]})
+    assert ask(face, stage.gateway).text == "at once"
+    assert stage.rows() == {"a": "success"}
+
+
+@hedging_faces
+def test_one_that_fails_leaves_the_other_to_answer(face: str) -> None:
+    stage = Stage({"a": [Slow(2 * QUICK, Fault("server"))], "b": [Slow(3 * QUICK, "b")]})
+    told = ask(face, stage.gateway)
+    assert (told.text, told.statuses) == ("b", ["error", "success"])
+    stage = Stage({"a": [Slow(3 * QUICK, "a")], "b": [Fault("server")]})
+    told = ask(face, stage.gateway)
+    assert told.text == "a"
+    assert stage.rows() == {"a": "success", "b": "error"}
+
+
+@hedging_faces
+def test_when_both_fail_the_call_goes_on_as_after_any_failure(face: str) -> None:
+    broken = [Slow(2 * QUICK, Fault("authentication"))]
+    stage = Stage({"a": broken, "b": [Fault("authentication")], "c": ["third"]})
+    told = ask(face, stage.gateway)
+    assert (told.text, told.tried) == ("third", ["b", "a", "c"])
+
+
+@hedging_faces
+def test_an_early_failure_is_not_hedged_but_failed_over(face: str) -> None:
+    stage = Stage({"a": [Fault("server")], "b": ["b"]})
+    told = ask(face, stage.gateway)
+    assert [attempt.reason for attempt, _ in told.record.attempts] == ["first", "next_deployment"]
+
+
+@hedging_faces
+def test_a_hedge_that_may_not_begin_is_skipped(face: str) -> None:
+    class NoHedges:
+        @hookimpl
+        def begin_attempt(self, attempt: Attempt) -> Skip | None:
+            return Skip("no_hedges") if attempt.reason == "hedge" else None
+
+    stage = Stage({"a": [Slow(3 * QUICK, "a")], "b": ["b"]}, NoHedges())
+    told = ask(face, stage.gateway)
+    assert told.text == "a"
+    assert sorted(told.statuses) == ["skipped", "success"]
+
+
+@pytest.mark.parametrize("face", STREAMS)
+def test_every_stream_that_was_opened_is_closed(face: str) -> None:
+    stage = Stage({"a": [Slow(4 * QUICK, Stream("late"))], "b": [Stream("so", "on")]})
+    assert ask(face, stage.gateway).text == "soon"
+    until = time.monotonic() + 5
+    while sorted(stage.provider.closed) != ["a", "b"] and time.monotonic() < until:
+        time.sleep(0.01)  # a thread brings its stream home before it can close it
+    assert sorted(stage.provider.opened) == sorted(stage.provider.closed) == ["a", "b"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_cancelled_task_cancels_both_and_books_both(stream: bool) -> None:
+    stage = Stage({"a": [Slow(LONG, "a")], "b": [Slow(LONG, "b")]})
+
+    async def call() -> None:
+        if stream:
+            async for _ in stage.gateway.astream("fast", "hello"):
+                pass
+        else:
+            await stage.gateway.acomplete("fast", "hello")
+
+    task = asyncio.create_task(call())
+    await asyncio.sleep(3 * QUICK)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stage.rows() == {"a": "cancelled", "b": "cancelled"}
+    assert len(asyncio.all_tasks()) == 1
+
+
+def test_a_thread_of_a_hedge_keeps_no_program_alive() -> None:
+    stage = Stage({"a": [Slow(LONG, "late")], "b": ["soon"]})
+    ask("sync", stage.gateway)
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "llmgate-hedge")
+
+
+def test_a_host_that_sends_by_itself_is_not_hedged() -> None:
+    stage = Stage({"a": [Slow(3 * QUICK, "a")], "b": ["b"]})
+    for face in set(FACES) - {"sync", "async", *STREAMS}:
+        assert ask(face, stage.gateway).text == "a"
+
+
+@pytest.mark.parametrize("face", STREAMS)
+def test_a_role_alone_is_no_first_token(face: str) -> None:
+    slow_to_speak = Stream(Chunk(), Chunk(), *[])
+    stage = Stage({"a": [Slow(LONG, slow_to_speak)], "b": ["b"]})
+    assert ask(face, stage.gateway).text == "b"
