@@ -26,6 +26,7 @@ from llmgate_plugins.plugins import (
     Failover,
     Fastest,
     InOrder,
+    Patience,
     Policies,
     Policy,
     Weighted,
@@ -79,6 +80,7 @@ def assemble(
         "aliases": config.alias_map(),
         "fallbacks": {alias: to for alias, to in config.named_fallbacks().items() if alias != "*"},
         "deadline": max([DEADLINE, *(one.deadline for one in config.policies.values() if one.deadline)]),
+        "on_break": config.failover.on_break,
         "catalog": catalog,
         "defaults": False,  # they stand among the plugins already, as the file wants them
     }
@@ -135,10 +137,24 @@ def _built_in(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[obj
         yield Policies({name: _policy(one) for name, one in {**config.policies, **default}.items()})
     elif preference is not None:
         yield _PREFERENCES[preference]()
-    retries = config.num_retries
     for plugin in defaults:
-        tuned = retries is not None and isinstance(plugin, Failover)
-        yield Failover(max_attempts=(retries or 0) + 1) if tuned else plugin
+        if isinstance(plugin, Failover):
+            yield _failover(config)
+        elif isinstance(plugin, Patience):
+            yield Patience(**config.failover.for_patience())
+        else:
+            yield plugin
+
+
+def _failover(config: GatewayConfig) -> Failover:
+    """As the file wants it; `failover:` wins over LiteLLM's `num_retries`."""
+    retries = config.num_retries
+    attempts = {} if retries is None else {"max_attempts": retries + 1}
+    return Failover(
+        **{**attempts, **config.failover.for_failover()},
+        context_window=config.context_window_fallbacks,
+        content_policy=config.content_policy_fallbacks,
+    )
 
 
 def _policy(policy: PolicyConfig) -> Policy:
@@ -151,6 +167,7 @@ def _policy(policy: PolicyConfig) -> Policy:
         p50=goal.p50,
         p95=goal.p95,
         p99=goal.p99,
+        on_break=policy.on_break,
     )
 
 

@@ -197,6 +197,8 @@ class _CrossCheck:
 
     def _fallback_sections(self) -> Iterator[tuple[Path, Mapping[str, tuple[str, ...]], str]]:
         yield ("fallbacks",), self.config.fallbacks, _OWN
+        for kind in ("context_window", "content_policy"):
+            yield ("failover", kind), getattr(self.config.failover, kind), _OWN
         for section in ("router_settings", "litellm_settings"):
             for kind in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
                 yield (section, kind), getattr(getattr(self.config, section), kind), _LITELLM

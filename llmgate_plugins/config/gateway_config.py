@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from llmgate_plugins.config.deployment_config import DeploymentConfig, Name
+from llmgate_plugins.config.failover_config import FailoverConfig
 from llmgate_plugins.config.litellm_settings import FallbackList, LiteLLMSettings, RouterSettings
 from llmgate_plugins.config.policy_config import BudgetConfig, PluginConfig, PolicyConfig, PriceOverride
 from llmgate_plugins.config.problems import Locator
@@ -91,6 +92,10 @@ class GatewayConfig(Section):
     fallbacks: FallbackList = Field(
         default_factory=dict,
         description='Alias -> aliases to fall back to, in order; "*" for every alias not named.',
+    )
+    failover: FailoverConfig = Field(
+        default_factory=FailoverConfig,
+        description="Retries, time limits, hedges, and what becomes of a stream that breaks.",
     )
     prices: Mapping[str, PriceOverride] = Field(
         default_factory=dict, description='"provider/model" -> its prices, over those of the catalogue.'
@@ -228,18 +233,20 @@ class GatewayConfig(Section):
 
     @property
     def context_window_fallbacks(self) -> Mapping[str, tuple[str, ...]]:
-        """Alias -> aliases for prompts that are too long, from LiteLLM's sections."""
+        """Alias -> aliases for prompts that are too long, from all sections."""
         return {
             **self.litellm_settings.context_window_fallbacks,
             **self.router_settings.context_window_fallbacks,
+            **self.failover.context_window,
         }
 
     @property
     def content_policy_fallbacks(self) -> Mapping[str, tuple[str, ...]]:
-        """Alias -> aliases for content a provider refuses, from LiteLLM's sections."""
+        """Alias -> aliases for content a provider refuses, from all sections."""
         return {
             **self.litellm_settings.content_policy_fallbacks,
             **self.router_settings.content_policy_fallbacks,
+            **self.failover.content_policy,
         }
 
     def _default_fallbacks(self) -> tuple[str, ...]:

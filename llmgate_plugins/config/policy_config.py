@@ -11,6 +11,7 @@ from llmgate_plugins.config.deployment_config import Name, Text
 from llmgate_plugins.config.quantities import Duration, Limit, UsdPerMillion
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free, shield
+from llmgate_plugins.types import OnBreak
 
 __all__ = [
     "BudgetConfig",
@@ -72,6 +73,10 @@ class PolicyConfig(Section):
         None, ge=1, le=100, strict=True, description="Most attempts of one call."
     )
     slo: LatencyGoal | None = Field(None, description="How fast calls should be.")
+    on_break: OnBreak | None = Field(
+        None,
+        description="As `failover: on_break`, for the calls of this policy: raise, restart, resume or hold.",
+    )
 
 
 class Degrade(Section):

@@ -16,7 +16,7 @@ from llmgate_plugins.plugins.in_order import InOrder
 from llmgate_plugins.plugins.preferences import Cheapest, Fastest
 from llmgate_plugins.plugins.weighted import Weighted
 from llmgate_plugins.services import Services
-from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
+from llmgate_plugins.types import Attempt, Deployment, OnBreak, Outcome, Request
 
 __all__ = ["Policies", "Policy", "Preference"]
 
@@ -42,6 +42,8 @@ class Policy:
         deadline: Seconds for a call with all its attempts.
         max_attempts: Most attempts of one call, fallbacks included.
         p50, p95, p99: Goals in seconds for `prefer="fastest"`.
+        on_break: What happens when a stream breaks after its first content, where the call
+            itself does not say: "raise", "restart", "resume" or "hold" (see `Request`).
     """
 
     prefer: Preference | None = None
@@ -57,6 +59,7 @@ class Policy:
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
+    on_break: OnBreak | None = None
 
     def __post_init__(self) -> None:
         if self.prefer is not None and self.prefer not in get_args(Preference):
@@ -74,6 +77,8 @@ class Policy:
                 positive(name, value)
         if self.max_attempts is not None:
             whole("max_attempts", self.max_attempts)
+        if self.on_break is not None and self.on_break not in get_args(OnBreak):
+            raise ValueError(f"on_break must be one of {', '.join(get_args(OnBreak))}, not {self.on_break!r}")
 
     def objection(self, deployment: Deployment) -> str | None:
         """Why this deployment may not serve, as a reason code; None if it may."""
@@ -167,6 +172,8 @@ class Policies:
             changes["fallbacks"] = policy.fallback_to
         if policy.deadline is not None and (request.timeout is None or policy.deadline < request.timeout):
             changes["timeout"] = policy.deadline
+        if policy.on_break is not None and request.on_break is None:
+            changes["on_break"] = policy.on_break
         return request.replace(**changes) if changes else None
 
     @hookimpl
