@@ -337,6 +337,11 @@ class Gateway:
         return self._departures.deadline
 
     @property
+    def on_break(self) -> OnBreak:
+        """What happens when a stream breaks, for calls that do not say."""
+        return self._departures.core.on_break
+
+    @property
     def deployments(self) -> Mapping[str, Deployment]:
         """Every deployment by its id."""
         return self.routes.by_id
