@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
 
+from llmgate_plugins.capabilities import lacks
 from llmgate_plugins.context import Context
 from llmgate_plugins.decisions import Drop
 from llmgate_plugins.hookspecs import hookimpl
-from llmgate_plugins.types import Deployment, Request
+from llmgate_plugins.types import Deployment, LazyMessages, Message, Request
 
 __all__ = ["Capabilities", "ContextConstraints"]
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+Deployments = Sequence[Deployment]
+
+PARTS: Final[Mapping[str, str]] = {
+    "image_url": "vision",
+    "image": "vision",
+    "input_image": "vision",
+    "input_audio": "audio_input",
+    "audio": "audio_input",
+    "file": "pdf_input",
+    "document": "pdf_input",
+    "input_file": "pdf_input",
+}
+"""Type of a content part -> the capability to read it. Of files, only those that say they are PDF."""
+
+OF_PARTS: Final = frozenset(PARTS.values())
+BY_CONTRAST: Final = frozenset({"audio_input", "pdf_input"})
+"""Capabilities that catalogues often leave out: lacking one counts only beside somebody who has it."""
+
+FORMED: Final = "json_schema or tools"
+"""A structured answer that the host itself asks for, by a tool call where a model has no JSON schemas."""
+REASONS: Final[Mapping[str, str]] = {FORMED: "json_schema"}
 
 
 class ContextConstraints:
@@ -20,45 +45,151 @@ class ContextConstraints:
     to one. Reason code: "region".
     """
 
+    def __init__(self) -> None:
+        self._outside = _Memory(_outside)
+
     @hookimpl
-    def narrow_deployments(self, deployments: Sequence[Deployment], context: Context) -> Drop | None:
+    def narrow_deployments(self, deployments: Deployments, context: Context) -> Drop | None:
         """Drops what is not in the region asked for."""
         region = context.region
-        if region is None:
-            return None
-        outside = {one.id: "region" for one in deployments if one.region != region}
-        return Drop(outside) if outside else None
+        return None if region is None else self._outside.of(deployments, region)
 
 
 class Capabilities:
     """Drops deployments known not to do what the request plainly needs.
 
-    Looks at `tools` and at a `response_format` with a JSON schema. A deployment of which
-    no capabilities are known stays. Reason codes: "no_tools", "no_json_schema".
+    Looks at `tools`, at a `response_format` with a JSON schema, and at images, audio and PDF
+    in messages, those only where some deployment is known not to read them. A deployment of
+    which no capabilities are known stays. Audio and PDF count only where another deployment
+    is known to read them. Reason codes: "no_tools", "no_json_schema", "no_vision",
+    "no_audio_input", "no_pdf_input".
     """
 
+    def __init__(self) -> None:
+        self._gaps = _Memory(_gaps)
+        self._drops = _Memory(_drop)
+
     @hookimpl
-    def narrow_deployments(self, request: Request, deployments: Sequence[Deployment]) -> Drop | None:
+    def narrow_deployments(self, request: Request, deployments: Deployments) -> Drop | None:
         """Drops what lacks a capability that the request needs."""
-        needed = _needed(request.params)
-        if not needed:
+        gaps = self._gaps.of(deployments, "")
+        if not gaps:
             return None
-        lacking = {}
-        for one in deployments:
-            able = one.capabilities
-            if able:
-                for capability in needed:
-                    if capability not in able:
-                        lacking[one.id] = f"no_{capability}"
-                        break
-        return Drop(lacking) if lacking else None
+        needed = _needed(request, gaps)
+        return self._drops.of(deployments, needed) if needed else None
 
 
-def _needed(params: Mapping[str, Any]) -> tuple[str, ...]:
-    if not params:
-        return ()
-    needed = ("tools",) if params.get("tools") else ()
-    wanted = params.get("response_format")
-    if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
-        return (*needed, "json_schema")
-    return needed
+class _Memory(Generic[K, T]):
+    """What was worked out for a group of deployments, for as long as the group is the same object.
+
+    So a gateway of thousands of deployments goes through them once. Threads may do the
+    same work twice.
+    """
+
+    MOST: Final = 256
+
+    def __init__(self, make: Callable[[Deployments, K], T]) -> None:
+        self._make = make
+        self._known: dict[tuple[int, K], tuple[Deployments, T]] = {}
+
+    def of(self, deployments: Deployments, key: K) -> T:
+        """What `make` says of these, remembered."""
+        place = (id(deployments), key)
+        known = self._known.get(place)
+        if known is not None and known[0] is deployments:
+            return known[1]
+        made = self._make(deployments, key)
+        if type(deployments) is tuple:  # what can change is looked at each time
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            self._known[place] = (deployments, made)
+        return made
+
+
+def _outside(deployments: Deployments, region: str) -> Drop | None:
+    outside = {one.id: "region" for one in deployments if one.region != region}
+    return Drop(outside) if outside else None
+
+
+def _gaps(deployments: Deployments, _key: str) -> frozenset[str]:
+    """Capabilities that some of these are known to lack."""
+    found = set()
+    for capability in ("tools", "json_schema", *OF_PARTS):
+        able = [one for one in deployments if not lacks(one, capability)]
+        if len(able) == len(deployments):
+            continue
+        if capability not in BY_CONTRAST or any(capability in one.capabilities for one in able):
+            found.add(capability)
+    return frozenset(found)
+
+
+def _drop(deployments: Deployments, needed: tuple[str, ...]) -> Drop | None:
+    lacking = {}
+    for one in deployments:
+        for capability in needed:
+            if _fails(one, capability):
+                lacking[one.id] = f"no_{REASONS.get(capability, capability)}"
+                break
+    return Drop(lacking) if lacking else None
+
+
+def _fails(deployment: Deployment, capability: str) -> bool:
+    if capability == FORMED:
+        return lacks(deployment, "json_schema") and lacks(deployment, "tools")
+    return lacks(deployment, capability)
+
+
+def _needed(request: Request, gaps: frozenset[str]) -> tuple[str, ...]:
+    """What the request needs, of that which somebody lacks."""
+    params = request.params
+    needed: list[str] = []
+    if params:
+        if "tools" in gaps and params.get("tools"):
+            needed.append("tools")
+        wanted = params.get("response_format")
+        if "json_schema" in gaps and isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
+            needed.append("json_schema" if type(wanted) is dict else FORMED)
+    open_questions = gaps & OF_PARTS
+    if open_questions and not _is_plain(request.messages):
+        needed.extend(sorted(open_questions & _in_parts(request.messages)))
+    return tuple(needed)
+
+
+def _is_plain(messages: Sequence[Message]) -> bool:
+    """Whether it can be seen, without reading a host's messages, that they are text alone."""
+    if isinstance(messages, LazyMessages):
+        return all(isinstance(_content(native), str | None) for native in messages.native)
+    return all(isinstance(message.content, str) for message in messages)
+
+
+def _content(native: Any) -> Any:
+    return native.get("content") if isinstance(native, Mapping) else getattr(native, "content", ())
+
+
+def _in_parts(messages: Sequence[Message]) -> set[str]:
+    found = set()
+    for message in messages:
+        if isinstance(message.content, str):
+            continue
+        for part in message.content:
+            capability = PARTS.get(str(part.get("type")))
+            if capability is not None and (capability != "pdf_input" or _is_pdf(part)):
+                found.add(capability)
+    return found
+
+
+def _is_pdf(part: Mapping[str, Any]) -> bool:
+    """Whether a file says that it is a PDF: by its media type or by its name."""
+    for where in (part, part.get("file"), part.get("source")):
+        if isinstance(where, Mapping):
+            told = [
+                where.get(name) for name in ("media_type", "mime_type", "format", "filename", "file_data")
+            ]
+            if any(isinstance(one, str) and _says_pdf(one) for one in told):
+                return True
+    return False
+
+
+def _says_pdf(told: str) -> bool:
+    start = told[:40].lower()
+    return "application/pdf" in start or start == "pdf" or told[-4:].lower() == ".pdf"
