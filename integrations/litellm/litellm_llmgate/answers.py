@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 import uuid
 from typing import Any
 
-from litellm.types.utils import Choices, EmbeddingResponse, ModelResponse
+from litellm.types.utils import Choices, ModelResponse
 from litellm.types.utils import Message as LiteLLMMessage
 from litellm.types.utils import Usage as LiteLLMUsage
 
+from llmgate_plugins.classification import quota_from
 from llmgate_plugins.errors import ProviderError
+from llmgate_plugins.limits import Quota
 from llmgate_plugins.messages import from_message, to_message
 from llmgate_plugins.types import Attempt, Message, Request, Response, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["native_answer", "read_response"]
+__all__ = ["litellm_usage", "native_answer", "quota_in", "read_response"]
 
 FREE = Usage()
 NO_MESSAGE = Message(role="assistant")
+PREFIX = "llm_provider-"
+"""How LiteLLM names a provider's own headers."""
+BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "refusal")
+"""What an answer may consist of where it has no text."""
 
 
 def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
@@ -29,10 +36,11 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
         ProviderError: It holds no choice at all.
     """
     fields = answer.get if isinstance(answer, dict) else functools.partial(_field, answer)
-    usage = usage_from_litellm(fields("usage") or {})
     hidden = getattr(answer, "_hidden_params", None)
-    if isinstance(hidden, dict) and hidden.get("cache_hit") is True:
-        usage = FREE
+    usage: Usage | None = FREE
+    quota: Quota | None = None
+    if not (isinstance(hidden, dict) and hidden.get("cache_hit") is True):
+        usage, quota = usage_from_litellm(fields("usage") or {}), quota_in(hidden)
     model = fields("model")
     if request.operation != "chat":
         return Response(
@@ -41,6 +49,7 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
             finish_reason=None,
             model=model,
             deployment_id=attempt.deployment.id,
+            quota=quota,
             native=answer,
         )
     choices = getattr(answer, "choices", None)
@@ -48,29 +57,47 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
         raise ProviderError("the provider answered without a choice", code="empty_response")
     message = choices[0].message
     return Response(
-        source=lambda: to_message(message.model_dump(exclude_none=True)),
+        source=lambda: _message_of(answer),
         usage=usage,
         finish_reason=choices[0].finish_reason,
         model=model,
         deployment_id=attempt.deployment.id,
+        quota=quota,
+        empty=not message.content and _says_nothing(message),
         native=answer,
     )
+
+
+def quota_in(hidden: Any) -> Quota | None:
+    """What the provider said of its rate limits, in LiteLLM's hidden parameters; None if nothing.
+
+    The names without LiteLLM's prefix are left aside: there its router writes limits of its own.
+    """
+    headers = hidden.get("additional_headers") if isinstance(hidden, dict) else None
+    if not headers or not any("-ratelimit-" in name for name in headers):
+        return None
+    return quota_from(
+        {name[len(PREFIX) :]: value for name, value in headers.items() if name.startswith(PREFIX)}
+    )
+
+
+def _says_nothing(message: Any) -> bool:
+    return not any(getattr(message, name, None) for name in BESIDE_TEXT)
 
 
 def native_answer(response: Response, sent: Response | None, request: Request) -> Any:
     """What LiteLLM's caller gets: the provider's answer untouched, or what a plugin made of it."""
     if response is sent:
         return response.native
-    if isinstance(response.native, EmbeddingResponse) or request.operation != "chat":
-        return response.native
+    if response.native is not None and request.operation != "chat":
+        return _free(response.native) if sent is None else response.native
     message = response.message
     if isinstance(response.native, ModelResponse):
         answer = response.native
-        if sent is None or message == sent.message:
-            return answer
-        answer = answer.model_copy(deep=True)
-        answer.choices[0].message = LiteLLMMessage(**_plain(message))
-        return answer
+        if message != (_message_of(answer) if sent is None else sent.message):
+            answer = answer.model_copy(deep=True)
+            answer.choices[0].message = LiteLLMMessage(**_plain(message))
+        return _free(answer) if sent is None else answer
     usage = response.usage
     return ModelResponse(
         id=f"chatcmpl-{uuid.uuid4().hex}",
@@ -86,6 +113,20 @@ def native_answer(response: Response, sent: Response | None, request: Request) -
         ],
         usage=litellm_usage(usage),
     )
+
+
+def _message_of(answer: ModelResponse) -> Message:
+    return to_message(answer.choices[0].message.model_dump(exclude_none=True))
+
+
+def _free(answer: Any) -> Any:
+    """An answer that was given before, and is booked already."""
+    hidden = getattr(answer, "_hidden_params", None)
+    if not isinstance(hidden, dict):
+        return answer
+    again = copy.copy(answer)
+    again._hidden_params = {**hidden, "cache_hit": True, "response_cost": 0.0}
+    return again
 
 
 def _field(answer: Any, name: str) -> Any:

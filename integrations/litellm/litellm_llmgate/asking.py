@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.messages import from_message, to_message
-from llmgate_plugins.types import EMPTY, LazyMessages, Message, Request
+from llmgate_plugins.types import EMPTY, Attempt, LazyMessages, Message, OnBreak, Request
 
-__all__ = ["operation_of", "request_of", "written_back"]
+__all__ = ["begun_answer", "operation_of", "request_of", "written_back"]
 
 OPERATIONS: Final[Mapping[str, str]] = {
     "_acompletion": "chat",
@@ -86,9 +86,11 @@ PARAMS: Final = frozenset(
 """What plugins see of a call. An allow-list: keys, addresses, headers and clients stay out of sight."""
 
 _LITELLMS_OWN: Final = re.compile(
-    r"user_api_key|litellm|model_group|original_model_group|deployment|attempted_|max_retries|api_base|caching_groups"
+    r"user_api_key|litellm|llmgate_|model_group|original_model_group|deployment|attempted_|max_retries|api_base|caching_groups"
     r"|endpoint|applied_|spend_logs|requester_|queue_time|global_max|hidden_params|previous_models|model_info|_"
 )
+_MARKS_A_BEGINNING: Final = frozenset({"bedrock", "codestral", "deepseek", "mistral"})
+"""Providers where LiteLLM wants a begun answer marked. For all others the mark would be sent as it is."""
 _SECRET: Final = re.compile(r"key|token|secret|passw|authoriz|credential|cookie", re.IGNORECASE)
 _LONGEST_TAG: Final = 256
 
@@ -101,7 +103,9 @@ def operation_of(function: Any, kwargs: Mapping[str, Any]) -> str | None:
     return OPERATIONS.get(name)
 
 
-def request_of(operation: str, kwargs: Mapping[str, Any], native: Any) -> Request:
+def request_of(
+    operation: str, kwargs: Mapping[str, Any], native: Any, on_break: OnBreak | None = None
+) -> Request:
     """The neutral request in the keyword arguments of one of LiteLLM's calls."""
     said = kwargs.get(_CONVERSATION.get(operation, ""))
     if isinstance(said, str):
@@ -113,6 +117,7 @@ def request_of(operation: str, kwargs: Mapping[str, Any], native: Any) -> Reques
         tags=tags_of(kwargs),
         stream=operation == "chat" and kwargs.get("stream") is True,
         operation=operation,
+        on_break=on_break,
         native=native,
     )
 
@@ -138,6 +143,14 @@ def written_back(asked: Request, admitted: Request, kwargs: dict[str, Any]) -> N
         raise ConfigurationError(
             f"a policy changed the messages of a {asked.operation!r} call, which has none"
         )
+
+
+def begun_answer(attempt: Attempt) -> dict[str, Any]:
+    """The message that gives the model the beginning of its answer, which it goes on from."""
+    begun: dict[str, Any] = {"role": "assistant", "content": attempt.prefill}
+    if attempt.deployment.provider in _MARKS_A_BEGINNING:
+        begun["prefix"] = True
+    return begun
 
 
 def tags_of(kwargs: Mapping[str, Any]) -> Mapping[str, str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from litellm_llmgate.answers import native_answer
 from litellm_llmgate.errors import for_litellm
-from litellm_llmgate.router_transport import HostCall, RouterTransport
+from litellm_llmgate.host_call import HostCall, Sending
+from litellm_llmgate.router_transport import RouterTransport
 from litellm_llmgate.streams import aopened, opened
 from llmgate_plugins import Gateway
 from llmgate_plugins.context import Context, current_context
@@ -45,51 +46,64 @@ class Carrier:
 
             @functools.wraps(function)
             async def acarried(*args: Any, **kwargs: Any) -> Any:
-                request = HostCall(operation, function, args, kwargs).asked
+                host = HostCall(operation, function, args, kwargs)
+                request = host.asked
                 try:
                     if request.stream:
-                        chunks = self.gateway.astream(request, context=caller(), transport=self._transport)
-                        return self._noted(await aopened(chunks, request), request)
-                    response = await self.gateway.acomplete(
-                        request, context=caller(), transport=self._transport
-                    )
+                        chunks = self.gateway.astream(
+                            request, context=caller(), transport=self._transport, call_id=host.call_id
+                        )
+                        answer, sending = await aopened(chunks, request)
+                    else:
+                        response = await self.gateway.acomplete(
+                            request, context=caller(), transport=self._transport, call_id=host.call_id
+                        )
+                        sending = host.answered_by(response)
+                        answer = native_answer(response, sending.response if sending else None, request)
                 except Exception as error:  # noqa: BLE001 - whatever it is, in LiteLLM's terms
                     _raise_for_litellm(error, request)
-                return self._noted(native_answer(response, request.native.sent, request), request)
+                return _noted(answer, host, sending)
 
             return acarried
 
         @functools.wraps(function)
         def carried(*args: Any, **kwargs: Any) -> Any:
-            request = HostCall(operation, function, args, kwargs).asked
+            host = HostCall(operation, function, args, kwargs)
+            request = host.asked
             try:
                 if request.stream:
-                    chunks = self.gateway.stream(request, context=caller(), transport=self._transport)
-                    return self._noted(opened(chunks, request), request)
-                response = self.gateway.complete(request, context=caller(), transport=self._transport)
+                    chunks = self.gateway.stream(
+                        request, context=caller(), transport=self._transport, call_id=host.call_id
+                    )
+                    answer, sending = opened(chunks, request)
+                else:
+                    response = self.gateway.complete(
+                        request, context=caller(), transport=self._transport, call_id=host.call_id
+                    )
+                    sending = host.answered_by(response)
+                    answer = native_answer(response, sending.response if sending else None, request)
             except Exception as error:  # noqa: BLE001 - whatever it is, in LiteLLM's terms
                 _raise_for_litellm(error, request)
-            return self._noted(native_answer(response, request.native.sent, request), request)
+            return _noted(answer, host, sending)
 
         return carried
 
-    def _noted(self, answer: Any, request: Request) -> Any:
-        """Say in LiteLLM's hidden parameters what became of the call."""
-        hidden = getattr(answer, "_hidden_params", None)
-        call = request.native.call
-        if call is None:
-            return answer
-        forget_frames(outcome.error for _, outcome in call.record.attempts)
-        if not isinstance(hidden, dict):
-            return answer
-        attempt = request.native.attempt
-        hidden["llmgate"] = {
-            "call_id": call.id,
-            "deployment": attempt.deployment.id,
-            "attempts": attempt.number,
-            "cost_usd": None if request.stream else call.record.cost / NANO,
-        }
+
+def _noted(answer: Any, host: HostCall, sending: Sending | None) -> Any:
+    """Say in LiteLLM's hidden parameters what became of the call."""
+    call = host.call
+    if call is None or sending is None:
         return answer
+    record = call.record
+    forget_frames(outcome.error for _, outcome in record.attempts)
+    hidden = getattr(answer, "_hidden_params", None)
+    if not isinstance(hidden, dict):
+        return answer
+    told = hidden["llmgate"] = host.told
+    told["call_id"] = call.id
+    host.tell(sending)
+    told["cost_usd"] = None if host.asked.stream else record.cost / NANO
+    return answer
 
 
 def forget_frames(errors: Iterable[BaseException | None]) -> None:

@@ -26,6 +26,7 @@ _CAPABILITY: Final = {
     "supports_vision": "vision",
     "supports_response_schema": "json_schema",
     "supports_reasoning": "reasoning",
+    "supports_assistant_prefill": "assistant_prefill",
 }
 _SECRET: Final = re.compile(r"key|token|secret|passw|auth|credential|cookie", re.IGNORECASE)
 _NOT_SHOWN: Final = frozenset({"db_model", "created_by", "updated_by"})

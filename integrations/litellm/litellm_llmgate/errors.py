@@ -26,6 +26,8 @@ from llmgate_plugins.errors import (
 )
 
 __all__ = [
+    "INVALID_CALL",
+    "AttemptTimedOut",
     "CallDenied",
     "CallOutOfTime",
     "CallRejected",
@@ -36,22 +38,26 @@ __all__ = [
 ]
 
 NAME = "llmgate"
+INVALID_CALL = "invalid_call"
+"""The code of a denial for which the caller's own mistake is to blame."""
 
 
 class CallDenied(RequestDenied, GuardrailRaisedException):  # type: ignore[misc]
     """A policy said no. LiteLLM neither retries it nor falls back.
 
     Attributes:
-        status_code: 429 with a `retry-after` header if it is known when it may succeed, else 403.
+        status_code: 429 with a `retry-after` header if it is known when it may succeed, 400 for a
+            mistake in the call, else 403.
     """
 
     def __init__(self, error: RequestDenied) -> None:
+        status = 400 if error.code == INVALID_CALL else 403
         GuardrailRaisedException.__init__(
             self,
             guardrail_name=f"{NAME}:{error.plugin}" if error.plugin else NAME,
             message=error.reason,
             should_wrap_with_default_message=False,
-            status_code=403 if error.retry_at is None else 429,
+            status_code=status if error.retry_at is None else 429,
             blocked_content=True,
         )
         self.reason = error.reason
@@ -108,6 +114,16 @@ class CallOutOfTime(DeadlineExceeded, Timeout):  # type: ignore[misc]
         return str(self.message)
 
 
+class AttemptTimedOut(Timeout, TimeoutError):  # type: ignore[misc]
+    """A deployment took longer than its attempt may."""
+
+    def __init__(self, error: TimeoutError, model: str) -> None:
+        Timeout.__init__(self, message=str(error), model=model, llm_provider=NAME)
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
 class StreamBroken(StreamInterrupted, APIConnectionError):  # type: ignore[misc]
     """A stream broke after content had been delivered; `partial` holds that."""
 
@@ -120,7 +136,7 @@ def for_litellm(error: Exception, model: str) -> Exception:
     """The same error as LiteLLM's callers expect it; a provider's own error is returned as it is."""
     made: Exception
     match error:
-        case CallDenied() | PluginFailed():
+        case CallDenied() | PluginFailed() | AttemptTimedOut():
             return error
         case ResponseRejected():
             made = CallRejected(error)
@@ -136,6 +152,8 @@ def for_litellm(error: Exception, model: str) -> Exception:
             made = StreamBroken(error, model)
         case LLMGateError():
             made = ServiceUnavailableError(message=str(error), llm_provider=NAME, model=model)
+        case TimeoutError():
+            made = AttemptTimedOut(error, model)
         case _:
             return error
     made.__cause__ = error.__cause__ or error

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+from litellm_llmgate.answers import quota_in
 from llmgate_plugins.errors import ProviderError
-from llmgate_plugins.types import Deployment, Message, ToolCall, Usage
+from llmgate_plugins.limits import Quota
+from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.types import Chunk, Deployment, Message, ToolCall, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["StreamMeter", "check_whole", "chunk_usage"]
+__all__ = ["NeutralMeter", "StreamMeter", "check_whole", "chunk_usage"]
 
-ENDS_WITH_A_REASON = frozenset({"openai", "azure", "anthropic"})
+ENDS_WITH_A_REASON = frozenset(
+    {
+        "anthropic",
+        "azure",
+        "azure_ai",
+        "cerebras",
+        "deepseek",
+        "fireworks_ai",
+        "gemini",
+        "groq",
+        "hosted_vllm",
+        "mistral",
+        "nvidia_nim",
+        "openai",
+        "openrouter",
+        "perplexity",
+        "together_ai",
+        "vertex_ai",
+        "xai",
+    }
+)
 """Providers that always say why a stream ended. From them, a stream that does not was cut."""
 
 
@@ -46,12 +69,13 @@ def chunk_usage(chunk: Any) -> Usage | None:
 class StreamMeter:
     """A meter for `ModelResponseStream` chunks."""
 
-    __slots__ = ("_calls", "_last", "_text", "finish_reason", "model")
+    __slots__ = ("_calls", "_last", "_text", "_usage", "finish_reason", "model")
 
     def __init__(self) -> None:
         self._text: list[str] = []
         self._calls: dict[int, list[str]] = {}
         self._last: Any = None
+        self._usage: Usage | None = None
         self.finish_reason: str | None = None
         self.model: str | None = None
 
@@ -62,10 +86,13 @@ class StreamMeter:
         if self.model is None:
             self.model = chunk.model
         if not choices:
+            self._usage = chunk_usage(chunk) or self._usage
             return False
         choice = choices[0]
         if choice.finish_reason is not None:
             self.finish_reason = choice.finish_reason
+        if self.finish_reason is not None:  # usage comes with the end, but need not be the last word
+            self._usage = chunk_usage(chunk) or self._usage
         delta = choice.delta
         text = delta.content
         if text:
@@ -86,8 +113,13 @@ class StreamMeter:
 
     @property
     def usage(self) -> Usage | None:
-        """As the provider reported it: in the last chunk, or where LiteLLM hides it there."""
-        return chunk_usage(self._last)
+        """As the provider reported it last."""
+        return self._usage if self._usage is not None or self._last is None else chunk_usage(self._last)
+
+    @property
+    def quota(self) -> Quota | None:
+        """What the provider said of its rate limits when the stream began."""
+        return quota_in(getattr(self._last, "_hidden_params", None))
 
     @property
     def complete(self) -> bool:
@@ -109,3 +141,20 @@ class StreamMeter:
                 for index, parts in sorted(self._calls.items())
             ),
         )
+
+
+class NeutralMeter(ChunkMeter):
+    """A meter for `Chunk`s that were made of LiteLLM's."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = False
+
+    def feed(self, chunk: Chunk) -> bool:
+        """Take note of a chunk; whether it has content, a tool call or reasoning."""
+        if not self._begun:
+            self._begun = True
+            self.quota = quota_in(getattr(chunk.native, "_hidden_params", None))
+        return super().feed(chunk)

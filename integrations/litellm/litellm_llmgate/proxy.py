@@ -12,6 +12,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from litellm_llmgate.carrying import proxy_context
 from litellm_llmgate.configured import gateway_of
+from litellm_llmgate.per_call import proxy_key
 from litellm_llmgate.registration import MARK, Registration, register
 from llmgate_plugins import Gateway
 from llmgate_plugins.context import Context
@@ -85,6 +86,7 @@ class ProxyGateway(CustomLogger):  # type: ignore[misc]
         """Before each request is routed."""
         self.attach()
         proxy_context.set(context_of(user_api_key_dict))
+        proxy_key.set(owner_of(user_api_key_dict))
 
     async def async_post_call_response_headers_hook(
         self,
@@ -131,6 +133,14 @@ def context_of(key: Any) -> Context:
             facts[name] = str(value)
     alias = getattr(key, "key_alias", None)
     return Context(**facts, extra={"key_alias": str(alias)} if alias else {})
+
+
+def owner_of(key: Any) -> str:
+    """Who the ids of a key's calls belong to: the key itself, by its hash; else its user and team."""
+    token = getattr(key, "token", None) or getattr(key, "api_key", None)
+    if token:
+        return f"key {token}"
+    return repr([getattr(key, name, None) for name in ("org_id", "team_id", "user_id", "end_user_id")])
 
 
 def __getattr__(name: str) -> Any:

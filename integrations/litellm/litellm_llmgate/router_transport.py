@@ -2,75 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from litellm.exceptions import Timeout
 from litellm.router_utils.fallback_event_handlers import record_disable_fallbacks
 
 from litellm_llmgate import _compat
 from litellm_llmgate.answers import read_response
-from litellm_llmgate.asking import request_of, written_back
+from litellm_llmgate.asking import begun_answer, written_back
 from litellm_llmgate.deployments import DeploymentBook
-from litellm_llmgate.errors import CallDenied
+from litellm_llmgate.failures import name_cause
+from litellm_llmgate.host_call import HostCall, Sending
 from litellm_llmgate.meter import StreamMeter, check_whole
 from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
-from litellm_llmgate.timeouts import rounded
+from litellm_llmgate.splicing import StreamSplicer
+from litellm_llmgate.timeouts import client_timeout
 from litellm_llmgate.usage_on_streams import UsageOnStreams
 from llmgate_plugins.context import Call
-from llmgate_plugins.errors import DeadlineExceeded, RequestDenied
 from llmgate_plugins.services import Clock
 from llmgate_plugins.types import Attempt, Deployment, Request, Response
 
-__all__ = ["HostCall", "RouterTransport"]
+__all__ = ["RouterTransport"]
 
 Entry = Mapping[str, Any]
 
-
-class HostCall:
-    """One call of LiteLLM's, as the gateway carries it through: `Request.native`.
-
-    Attributes:
-        function: LiteLLM's own function for one attempt.
-        args, kwargs: What LiteLLM calls it with.
-        asked: The request as it was read from them.
-        group: The group whose deployments were listed last.
-        call: The gateway's call, once it has asked for candidates.
-        attempt: The last attempt.
-        sent: The last attempt's response as it was read.
-        opened: The last attempt's stream as LiteLLM returned it.
-        usage_added: Whether the last attempt asked for usage that the caller did not ask for.
-    """
-
-    __slots__ = (
-        "args", "asked", "attempt", "before", "call", "entries", "function", "group", "host_pick", "kwargs",
-        "narrowed", "opened", "sent", "usage_added",
-    )  # fmt: skip
-
-    def __init__(
-        self, operation: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        _check_address(kwargs)
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
-        self.asked: Request = request_of(operation, kwargs, self)
-        self.group: str = kwargs["model"]
-        self.entries: dict[str, Entry] = {}
-        self.before: Mapping[str, Any] = kwargs
-        self.narrowed: dict[str, Any] = kwargs
-        self.host_pick: Entry | None = None
-        self.call: Call | None = None
-        self.attempt: Attempt | None = None
-        self.sent: Response | None = None
-        self.opened: Any = None
-        self.usage_added = False
+BUCKETS: Final = ("metadata", "litellm_metadata")
+"""Where LiteLLM keeps what it knows of a call."""
 
 
 class RouterTransport:
     """One per registered router.
+
+    Attributes:
+        splicer: Cuts its chunks.
 
     Args:
         router: LiteLLM's.
@@ -80,6 +45,8 @@ class RouterTransport:
         plugins_rank: Whether a plugin might rank. If none does, LiteLLM selects once and
             for all, at what that costs without a gateway.
     """
+
+    splicer = StreamSplicer()
 
     def __init__(
         self, router: Any, own: OwnSelection, book: DeploymentBook, clock: Clock, *, plugins_rank: bool
@@ -174,107 +141,110 @@ class RouterTransport:
 
     def send(self, attempt: Attempt, request: Request) -> Response:
         """One attempt in this thread."""
-        pin, host, kwargs = self._prepare(attempt, request)
-        with pinned(pin):
-            answer = host.function(*host.args, **kwargs)
-        return self._read(answer, attempt, request, host)
+        sending, host, kwargs = self._prepare(attempt, request, in_thread=True)
+        try:
+            with pinned(sending.pin):
+                answer = host.function(*host.args, **kwargs)
+        except Exception as error:
+            name_cause(error)
+            raise
+        sending.response = read_response(answer, attempt, request)
+        return sending.response
 
     async def asend(self, attempt: Attempt, request: Request) -> Response:
         """One attempt in this event loop."""
-        pin, host, kwargs = self._prepare(attempt, request)
-        with pinned(pin):
-            answer = await self._in_time(attempt, host.function(*host.args, **kwargs))
-        return self._read(answer, attempt, request, host)
+        sending, host, kwargs = self._prepare(attempt, request, in_thread=False)
+        try:
+            with pinned(sending.pin):
+                answer = await host.function(*host.args, **kwargs)
+        except Exception as error:
+            name_cause(error)
+            raise
+        sending.response = read_response(answer, attempt, request)
+        return sending.response
 
     def open(self, attempt: Attempt, request: Request) -> Iterator[Any]:
         """One attempt as a stream, in this thread."""
-        pin, host, kwargs = self._prepare(attempt, request)
-        with pinned(pin):
-            stream = host.opened = host.function(*host.args, **kwargs)
+        sending, host, kwargs = self._prepare(attempt, request, in_thread=True)
+        pin, deployment, stream = sending.pin, attempt.deployment, None
         try:
+            with pinned(pin):
+                stream = sending.opened = host.function(*host.args, **kwargs)
             for chunk in stream:
-                check_whole(chunk, pin.stream, attempt.deployment)
+                check_whole(chunk, pin.stream, deployment)
+                if sending.first is None:
+                    sending.first = chunk
                 yield chunk
+        except Exception as error:
+            name_cause(error)
+            raise
         finally:
             _close(stream, pin.stream)
 
     async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[Any]:
         """One attempt as a stream, in this event loop."""
-        pin, host, kwargs = self._prepare(attempt, request)
-        with pinned(pin):
-            stream = host.opened = await self._in_time(attempt, host.function(*host.args, **kwargs))
+        sending, host, kwargs = self._prepare(attempt, request, in_thread=False)
+        pin, deployment, stream = sending.pin, attempt.deployment, None
         try:
+            with pinned(pin):
+                stream = sending.opened = await host.function(*host.args, **kwargs)
             async for chunk in stream:
-                check_whole(chunk, pin.stream, attempt.deployment)
+                check_whole(chunk, pin.stream, deployment)
+                if sending.first is None:
+                    sending.first = chunk
                 yield chunk
+        except Exception as error:
+            name_cause(error)
+            raise
         finally:
-            await stream.aclose()
+            if stream is not None:
+                await stream.aclose()
 
     def meter(self, attempt: Attempt, request: Request) -> StreamMeter:  # noqa: ARG002
         """Reads LiteLLM's chunks."""
         return StreamMeter()
 
-    def _prepare(self, attempt: Attempt, request: Request) -> tuple[Pin, HostCall, dict[str, Any]]:
+    def _prepare(
+        self, attempt: Attempt, request: Request, *, in_thread: bool
+    ) -> tuple[Sending, HostCall, dict[str, Any]]:
         """What LiteLLM's function is called with for this attempt."""
         host: HostCall = request.native
-        host.attempt = attempt
         entry = host.entries[attempt.deployment.id]
         kwargs = dict(host.kwargs)
         written_back(host.asked, request, kwargs)
+        if attempt.prefill is not None:
+            kwargs["messages"] = [*kwargs["messages"], begun_answer(attempt)]
+        if attempt.reason == "hedge":  # LiteLLM notes there whom it asks; another attempt is on its way
+            kwargs.update(
+                {name: dict(kwargs[name]) for name in BUCKETS if isinstance(kwargs.get(name), dict)}
+            )
         if attempt.alias != host.asked.model:
             kwargs["model"] = attempt.alias
-            for bucket in ("metadata", "litellm_metadata"):
+            for bucket in BUCKETS:
                 if isinstance(kwargs.get(bucket), dict):
                     kwargs[bucket]["model_group"] = attempt.alias
-        if attempt.deadline is not None:
-            self._limit_time(kwargs, entry, attempt.deadline - self._clock.monotonic())
+        self._limit_time(kwargs, entry, attempt, in_thread=in_thread)
         if request.stream:
             # A stream that fails before its first chunk is ours to fail over, not the stream wrapper's.
             record_disable_fallbacks(kwargs, True)
-            host.usage_added = self._usage.added_to(kwargs, attempt.deployment)
-        return Pin(self._router, entry, host.before, host.narrowed), host, kwargs
+            if self._usage.added_to(kwargs, attempt.deployment):
+                host.usage_added = True
+        sending = Sending(attempt, Pin(self._router, entry, host.before, host.narrowed))
+        host.sendings.append(sending)
+        return sending, host, kwargs
 
-    def _limit_time(self, kwargs: dict[str, Any], entry: Entry, remaining: float) -> None:
-        remaining = rounded(remaining)
+    def _limit_time(self, kwargs: dict[str, Any], entry: Entry, attempt: Attempt, *, in_thread: bool) -> None:
         configured = self._router._get_timeout(kwargs=kwargs, data=entry["litellm_params"])
-        if not isinstance(configured, int | float):
-            if configured is not None:
-                return  # an httpx.Timeout, one for each phase: the application's own business
-            configured = remaining
-        if remaining <= configured:
-            kwargs["timeout"] = remaining
-            if kwargs.get("stream"):
-                kwargs["stream_timeout"] = remaining
-
-    async def _in_time(self, attempt: Attempt, work: Any) -> Any:
-        """Await, but not past the call's deadline, whatever the provider drips."""
-        if attempt.deadline is None:
-            return await work
-        try:
-            async with asyncio.timeout(attempt.deadline - self._clock.monotonic()) as limit:
-                return await work
-        except TimeoutError as error:
-            if limit.expired() and not isinstance(error, Timeout):
-                raise DeadlineExceeded("the call's time was over while the provider worked") from None
-            raise
-
-    def _read(self, answer: Any, attempt: Attempt, request: Request, host: HostCall) -> Response:
-        host.sent = read_response(answer, attempt, request)
-        return host.sent
-
-
-def _check_address(kwargs: Mapping[str, Any]) -> None:
-    """LiteLLM sends a deployment's key to whatever address a call names; here the two stay together.
-
-    A call that brings its own key for its own address sends nothing of ours there.
-
-    Raises:
-        CallDenied: It names an address alone. LiteLLM neither retries nor falls back.
-    """
-    named = [name for name in ("api_base", "base_url") if kwargs.get(name)]
-    if named and not kwargs.get("api_key"):
-        reason = f"{named[0]} cannot be given with a call without api_key: the key belongs to the deployment"
-        raise CallDenied(RequestDenied(reason, code="address"))
+        if configured is not None and not isinstance(configured, int | float):
+            return  # an httpx.Timeout, one for each phase: the application's own business
+        stream = kwargs.get("stream") is True
+        limit = client_timeout(
+            attempt, configured, now=self._clock.monotonic(), stream=stream, in_thread=in_thread
+        )
+        if limit is not None:
+            kwargs["timeout"] = limit
+            if stream:
+                kwargs["stream_timeout"] = limit
 
 
 def _asked(kwargs: Mapping[str, Any]) -> dict[str, Any]:

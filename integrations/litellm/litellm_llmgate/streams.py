@@ -15,6 +15,7 @@ from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
 from litellm_llmgate.answers import litellm_usage
 from litellm_llmgate.errors import for_litellm
+from litellm_llmgate.host_call import HostCall, Sending
 from litellm_llmgate.usage_on_streams import hide_usage
 from llmgate_plugins.types import Chunk, Request
 
@@ -64,51 +65,63 @@ class GatedStream(CustomStreamWrapper):  # type: ignore[misc]
         await self._source.aclose()
 
 
-async def aopened(chunks: AsyncIterator[Any], request: Request) -> Any:
-    """The stream, once its first content is there. Errors until then are raised here."""
+async def aopened(chunks: AsyncIterator[Any], request: Request) -> tuple[Any, Sending | None]:
+    """The stream, once its first content is there, and its attempt. Errors until then are raised here."""
     first = await anext(chunks, END)
-    like = request.native.opened or _own_stream(request)
-    return GatedStream(_arelay(first, chunks, request), like)
+    sending = request.native.opened_with(first)
+    shown = _Shown(request)
+    return GatedStream(_arelay(first, chunks, shown), _like(sending, request)), sending
 
 
-def opened(chunks: Iterator[Any], request: Request) -> Any:
+def opened(chunks: Iterator[Any], request: Request) -> tuple[Any, Sending | None]:
     """The same in a thread."""
     first = next(chunks, END)
-    like = request.native.opened or _own_stream(request)
-    return GatedStream(_relay(first, chunks, request), like)
-
-
-async def _arelay(first: Any, chunks: Any, request: Request) -> AsyncIterator[Any]:
+    sending = request.native.opened_with(first)
     shown = _Shown(request)
+    return GatedStream(_relay(first, chunks, shown), _like(sending, request)), sending
+
+
+def _like(sending: Sending | None, request: Request) -> CustomStreamWrapper:
+    return _own_stream(request) if sending is None else sending.opened
+
+
+async def _arelay(first: Any, chunks: Any, shown: _Shown) -> AsyncIterator[Any]:
     async with aclosing(chunks):
         try:
             for chunk in shown.first(first):
                 yield chunk
             async for chunk in chunks:
-                if shown.is_shown(chunk):
-                    yield chunk
+                piece = shown.shown(chunk)
+                if piece is not None:
+                    yield piece
         except Exception as error:  # noqa: BLE001 - whatever ends it, in LiteLLM's terms
-            raise for_litellm(error, request.model) from error.__cause__
+            raise for_litellm(error, shown.request.model) from error.__cause__
 
 
-def _relay(first: Any, chunks: Any, request: Request) -> Iterator[Any]:
-    shown = _Shown(request)
+def _relay(first: Any, chunks: Any, shown: _Shown) -> Iterator[Any]:
     with closing(chunks):
         try:
             yield from shown.first(first)
-            yield from filter(shown.is_shown, chunks)
+            for chunk in chunks:
+                piece = shown.shown(chunk)
+                if piece is not None:
+                    yield piece
         except Exception as error:  # noqa: BLE001 - whatever ends it, in LiteLLM's terms
-            raise for_litellm(error, request.model) from error.__cause__
+            raise for_litellm(error, shown.request.model) from error.__cause__
 
 
 class _Shown:
-    """What the caller gets to see: LiteLLM's chunks as they are, but no usage it did not ask for."""
+    """What the caller gets to see: LiteLLM's chunks as they are, but no usage it did not ask for.
 
-    __slots__ = ("_hides", "_previous", "_request")
+    A stream that another attempt goes on with keeps its id.
+    """
+
+    __slots__ = ("_hides", "_id", "_previous", "request")
 
     def __init__(self, request: Request) -> None:
-        self._request = request
-        self._hides = request.native.usage_added
+        self.request = request
+        self._hides = False
+        self._id: str | None = None
         self._previous: Any = None
 
     def first(self, chunk: Any) -> tuple[Any, ...]:
@@ -116,16 +129,25 @@ class _Shown:
         if chunk is END:
             return ()
         if isinstance(chunk, Chunk):
-            return _own_chunks(chunk, self._request)
+            return _own_chunks(chunk, self.request)
+        self._hides = self.request.native.usage_added
+        self._id = chunk.id
         self._previous = chunk
         return (chunk,)
 
-    def is_shown(self, chunk: Any) -> bool:
-        """Whether the caller gets to see this chunk."""
+    def shown(self, chunk: Any) -> Any:
+        """This chunk as the caller sees it; None if it does not."""
         if self._hides and hide_usage(chunk, self._previous):
-            return False
+            return None
+        if chunk.id != self._id:
+            chunk = self._continued(chunk)
         self._previous = chunk
-        return True
+        return chunk
+
+    def _continued(self, chunk: Any) -> Any:
+        host: HostCall = self.request.native
+        host.tell(host.sendings[-1])
+        return chunk.model_copy(update={"id": self._id})
 
 
 def _own_chunks(chunk: Chunk, request: Request) -> tuple[ModelResponseStream, ...]:
@@ -170,6 +192,8 @@ def _own_stream(request: Request) -> CustomStreamWrapper:
         litellm_call_id=str(uuid.uuid4()),
         function_id="",
     )
-    return CustomStreamWrapper(
+    made = CustomStreamWrapper(
         completion_stream=None, model=request.model, logging_obj=logging, custom_llm_provider="llmgate"
     )
+    made._hidden_params |= {"cache_hit": True, "response_cost": 0.0}  # nothing was bought
+    return made

@@ -9,13 +9,15 @@ from typing import Any, Final
 import litellm
 
 from litellm_llmgate.answers import read_response
-from litellm_llmgate.meter import check_whole, chunk_usage
-from litellm_llmgate.timeouts import rounded
+from litellm_llmgate.asking import begun_answer
+from litellm_llmgate.failures import name_cause
+from litellm_llmgate.meter import NeutralMeter, check_whole, chunk_usage
+from litellm_llmgate.timeouts import client_timeout
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.messages import from_message
-from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.redaction import redact_logs
 from llmgate_plugins.secrets import Secret
+from llmgate_plugins.transports.time_allowed import time_allowed
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Request, Response, ToolCall
 
 __all__ = ["LiteLLMTransport"]
@@ -55,47 +57,64 @@ class LiteLLMTransport:
             ProviderError: What came is no answer.
             ConfigurationError: The call names an address or a key.
         """
-        words = _asked(attempt, request)
-        if request.operation == "embedding":
-            return read_response(litellm.embedding(**words), attempt, request)
-        return read_response(litellm.completion(**words), attempt, request)
+        words = _asked(attempt, request, in_thread=True)
+        send = litellm.embedding if request.operation == "embedding" else litellm.completion
+        try:
+            answer = send(**words)
+        except Exception as error:
+            name_cause(error)
+            raise
+        return read_response(answer, attempt, request)
 
     async def asend(self, attempt: Attempt, request: Request) -> Response:
         """The same for an event loop."""
-        words = _asked(attempt, request)
-        if request.operation == "embedding":
-            return read_response(await litellm.aembedding(**words), attempt, request)
-        return read_response(await litellm.acompletion(**words), attempt, request)
+        words = _asked(attempt, request, in_thread=False)
+        send = litellm.aembedding if request.operation == "embedding" else litellm.acompletion
+        try:
+            answer = await send(**words)
+        except Exception as error:
+            name_cause(error)
+            raise
+        return read_response(answer, attempt, request)
 
     def open(self, attempt: Attempt, request: Request) -> Iterator[Chunk]:
         """Send and yield the chunks; the connection is closed with the iterator."""
-        stream = litellm.completion(**_asked(attempt, request), stream=True)
+        stream: Any = None
         try:
+            stream = litellm.completion(**_asked(attempt, request, in_thread=True), stream=True)
             for piece in stream:
                 check_whole(piece, stream, attempt.deployment)
                 yield _chunk(piece)
+        except Exception as error:
+            name_cause(error)
+            raise
         finally:
-            close = getattr(stream.completion_stream, "close", None)
+            close = getattr(getattr(stream, "completion_stream", None), "close", None)
             if close is not None:
                 with contextlib.suppress(Exception):  # it may be broken
                     close()
 
     async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[Chunk]:
         """The same for an event loop."""
-        stream = await litellm.acompletion(**_asked(attempt, request), stream=True)
+        stream: Any = None
         try:
+            stream = await litellm.acompletion(**_asked(attempt, request, in_thread=False), stream=True)
             async for piece in stream:
                 check_whole(piece, stream, attempt.deployment)
                 yield _chunk(piece)
+        except Exception as error:
+            name_cause(error)
+            raise
         finally:
-            await stream.aclose()
+            if stream is not None:
+                await stream.aclose()
 
-    def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:  # noqa: ARG002 - as `Transport` has it
+    def meter(self, attempt: Attempt, request: Request) -> NeutralMeter:  # noqa: ARG002 - as `Transport` has it
         """A meter for one stream."""
-        return ChunkMeter()
+        return NeutralMeter()
 
 
-def _asked(attempt: Attempt, request: Request) -> dict[str, Any]:
+def _asked(attempt: Attempt, request: Request, *, in_thread: bool) -> dict[str, Any]:
     refused = sorted(_BOUND & request.params.keys())
     if refused:
         raise ConfigurationError(
@@ -110,13 +129,17 @@ def _asked(attempt: Attempt, request: Request) -> dict[str, Any]:
         "custom_llm_provider": deployment.provider,
         "num_retries": 0,
         "max_retries": 0,
-        "timeout": _timeout(attempt, request),
     }
+    timeout = _timeout(attempt, request, in_thread=in_thread)
+    if timeout is not None:
+        words["timeout"] = timeout
     words.pop("stream", None)
     if request.operation == "embedding":
         words.setdefault("input", [])
         return words
     words["messages"] = [from_message(message) for message in request.messages]
+    if attempt.prefill is not None:
+        words["messages"].append(begun_answer(attempt))
     if request.stream and _takes_stream_options(deployment):
         words["stream_options"] = {**(words.get("stream_options") or {}), "include_usage": True}
     return words
@@ -147,17 +170,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _timeout(attempt: Attempt, request: Request) -> float | None:
-    """The shortest of what the call, the deployment and the request allow, in seconds."""
-    options = attempt.deployment.endpoint.options
-    limits = (
-        None if attempt.deadline is None else attempt.deadline - attempt.started,
-        (options.get("stream_timeout") if request.stream else None) or options.get("timeout"),
-        request.params.get("timeout"),
-        request.timeout,
+def _timeout(attempt: Attempt, request: Request, *, in_thread: bool) -> Any:
+    """What the deployment and the request allow, within the attempt's own limits."""
+    configured = time_allowed(attempt, request).read
+    limit = client_timeout(
+        attempt, configured, now=attempt.started, stream=request.stream, in_thread=in_thread
     )
-    shortest = min((float(limit) for limit in limits if limit is not None), default=None)
-    return None if shortest is None else rounded(shortest)
+    return configured if limit is None else limit
 
 
 def _takes_stream_options(deployment: Deployment) -> bool:
