@@ -72,10 +72,10 @@ class Capabilities:
     @hookimpl
     def narrow_deployments(self, request: Request, deployments: Deployments) -> Drop | None:
         """Drops what lacks a capability that the request needs."""
-        gaps = self._gaps.of(deployments, "")
-        if not gaps:
-            return None
-        needed = _needed(request, gaps)
+        of_words, of_parts = self._gaps.of(deployments, "")
+        needed = _in_words(request.params, of_words) if of_words and request.params else ()
+        if of_parts and not _is_plain(request.messages):
+            needed += tuple(sorted(of_parts & _in_parts(request.messages)))
         return self._drops.of(deployments, needed) if needed else None
 
 
@@ -111,8 +111,8 @@ def _outside(deployments: Deployments, region: str) -> Drop | None:
     return Drop(outside) if outside else None
 
 
-def _gaps(deployments: Deployments, _key: str) -> frozenset[str]:
-    """Capabilities that some of these are known to lack."""
+def _gaps(deployments: Deployments, _key: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Capabilities that some of these are known to lack: those that words need, those that parts need."""
     found = set()
     for capability in ("tools", "json_schema", *OF_PARTS):
         able = [one for one in deployments if not lacks(one, capability)]
@@ -120,7 +120,7 @@ def _gaps(deployments: Deployments, _key: str) -> frozenset[str]:
             continue
         if capability not in BY_CONTRAST or any(capability in one.capabilities for one in able):
             found.add(capability)
-    return frozenset(found)
+    return frozenset(found - OF_PARTS), frozenset(found & OF_PARTS)
 
 
 def _drop(deployments: Deployments, needed: tuple[str, ...]) -> Drop | None:
@@ -139,27 +139,20 @@ def _fails(deployment: Deployment, capability: str) -> bool:
     return lacks(deployment, capability)
 
 
-def _needed(request: Request, gaps: frozenset[str]) -> tuple[str, ...]:
-    """What the request needs, of that which somebody lacks."""
-    params = request.params
-    needed: list[str] = []
-    if params:
-        if "tools" in gaps and params.get("tools"):
-            needed.append("tools")
-        wanted = params.get("response_format")
-        if "json_schema" in gaps and isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
-            needed.append("json_schema" if type(wanted) is dict else FORMED)
-    open_questions = gaps & OF_PARTS
-    if open_questions and not _is_plain(request.messages):
-        needed.extend(sorted(open_questions & _in_parts(request.messages)))
-    return tuple(needed)
+def _in_words(params: Mapping[str, Any], gaps: frozenset[str]) -> tuple[str, ...]:
+    """What the call's words need, of that which somebody lacks."""
+    needed = ("tools",) if "tools" in gaps and params.get("tools") else ()
+    wanted = params.get("response_format")
+    if "json_schema" in gaps and isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
+        return (*needed, "json_schema" if type(wanted) is dict else FORMED)
+    return needed
 
 
 def _is_plain(messages: Sequence[Message]) -> bool:
     """Whether it can be seen, without reading a host's messages, that they are text alone."""
     if isinstance(messages, LazyMessages):
         return all(isinstance(_content(native), str | None) for native in messages.native)
-    return all(isinstance(message.content, str) for message in messages)
+    return not [message for message in messages if type(message.content) is not str]
 
 
 def _content(native: Any) -> Any:
