@@ -98,9 +98,9 @@ class Breakers:
         for key in self.keys(deployment):
             for breaker in tuple(self.known.get(key, EMPTY).values()):
                 breaker.succeed(started, now, probe=breaker.prober is attempt)
+                self._note(breaker)
                 if breaker.state is State.CLOSED:
                     self._forget_if_clean(breaker, now)
-                self._note(breaker)
 
     def released(self, deployment: Deployment, attempt: object, now: float) -> None:
         """An attempt ended and says nothing."""
@@ -124,10 +124,10 @@ class Breakers:
                 continue  # it is queued anew, or forgotten
             del self._queued[breaker]
             if breaker.wakes <= now:
-                if breaker.state is State.CLOSED and self._forget_if_clean(breaker, now):
-                    continue
                 breaker.wake(now)
             self._note(breaker)
+            if breaker.state is State.CLOSED:
+                self._forget_if_clean(breaker, now)
         self.next_wake = self._due[0][0] if self._due else math.inf
 
     # ------------------------------------------------------------ inside
@@ -152,19 +152,17 @@ class Breakers:
             breaker = group[ailment] = Breaker(key, ailment, self.numbers)
         return breaker
 
-    def _forget_if_clean(self, breaker: Breaker, now: float) -> bool:
+    def _forget_if_clean(self, breaker: Breaker, now: float) -> None:
         breaker.rest(now)
         if not breaker.forgettable:
-            return False
+            return
         self._noted.pop(breaker, None)
         self._queued.pop(breaker, None)
-        self._reopen(breaker)
         group = self.known.get(breaker.key)
         if group is not None and group.get(breaker.ailment) is breaker:
             del group[breaker.ailment]
             if not group:
                 del self.known[breaker.key]
-        return True
 
     def _forget_key(self, key: Key) -> None:
         for breaker in self.known.pop(key).values():
