@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future
 from typing import Any, NoReturn, cast
 
+from llmgate_plugins._background import InThread, first_of
 from llmgate_plugins._engine.effects import (
     END,
     Await,
@@ -36,13 +37,14 @@ from llmgate_plugins._engine.effects import (
     Stop,
 )
 from llmgate_plugins._engine.flight import Steps
-from llmgate_plugins._background import InThread, first_of
 from llmgate_plugins._private_loop import run_on_private_loop
 from llmgate_plugins._time_limits import (
     GapWatch,
+    answer_within,
     first_answer_within,
     next_chunk_within,
     out_of_time,
+    plugin_within,
     within,
 )
 from llmgate_plugins.context import Call
@@ -112,7 +114,10 @@ def _perform(effect: Effect, transport: Transport | None, call: Call, services: 
         case Stop():
             return None  # a thread cannot be interrupted; what it brings home is closed there
         case Await(answer):
-            return answer.result() if isinstance(answer, Future) else run_on_private_loop(answer)
+            seconds = plugin_within(call, services.clock)
+            if isinstance(answer, Future):
+                return answer.result(seconds)
+            return run_on_private_loop(answer, seconds)
         case Sleep(seconds):
             return services.sleeper.sleep(seconds)
         case Close(stream):
@@ -210,9 +215,11 @@ async def _aperform(effect: Effect, transport: Transport | None, call: Call, ser
             seconds = next_chunk_within(attempt, clock) if begun else first_answer_within(attempt, clock)
             return await within(anext(stream, END), seconds, attempt, clock)
         case Await(answer):
-            if not isinstance(answer, Future):
-                return await answer
-            return answer.result() if answer.done() else await asyncio.wrap_future(answer)
+            if isinstance(answer, Future):
+                if answer.done():
+                    return answer.result()
+                answer = asyncio.wrap_future(answer)
+            return await answer_within(answer, plugin_within(call, services.clock))
         case Sleep(seconds):
             return await services.sleeper.asleep(seconds)
         case Close(stream):

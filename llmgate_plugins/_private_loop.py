@@ -17,18 +17,18 @@ _owner: tuple[int, int] = (0, 0)
 """Process id and thread id of the loop: a fork leaves the loop behind without its thread."""
 
 
-def run_on_private_loop(answer: Awaitable[Any]) -> Any:
-    """Wait in this thread for an awaitable that runs on the private loop.
+def run_on_private_loop(answer: Awaitable[Any], seconds: float | None = None) -> Any:
+    """Wait in this thread, for `seconds` at most, for an awaitable that runs on the private loop.
 
     Context variables of this thread are seen by it. Called from the private loop itself
     (an async plugin that makes a sync call), it runs on a loop of its own, because
     waiting there would never end.
     """
     if threading.get_ident() == _owner[1]:
-        return _run_elsewhere(answer)
+        return _run_elsewhere(answer, seconds)
     future = asyncio.run_coroutine_threadsafe(_wait(answer), _running_loop())
     try:
-        return future.result()
+        return future.result(seconds)
     except BaseException:
         future.cancel()
         raise
@@ -49,7 +49,7 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         return _loop
 
 
-def _run_elsewhere(answer: Awaitable[Any]) -> Any:
+def _run_elsewhere(answer: Awaitable[Any], seconds: float | None) -> Any:
     done: Future[Any] = Future()
 
     def run() -> None:
@@ -59,4 +59,4 @@ def _run_elsewhere(answer: Awaitable[Any]) -> Any:
             done.set_exception(error)
 
     threading.Thread(target=run, name="llmgate-async-plugins-nested", daemon=True).start()
-    return done.result()
+    return done.result(seconds)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-import math
 from collections.abc import Awaitable, Generator
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
+from llmgate_plugins.context import Call
 from llmgate_plugins.errors import DeadlineExceeded
 from llmgate_plugins.services import Clock
 from llmgate_plugins.types import Attempt
 
-__all__ = ["GapWatch", "first_answer_within", "next_chunk_within", "out_of_time", "within"]
+__all__ = [
+    "GapWatch",
+    "answer_within",
+    "first_answer_within",
+    "next_chunk_within",
+    "out_of_time",
+    "plugin_within",
+    "within",
+]
+
+PLUGIN_GRACE: Final = 10.0
+"""Seconds that a plugin's answer has at least: books are settled when the call's time is over, too."""
 
 
 def first_answer_within(attempt: Attempt, clock: Clock) -> float | None:
@@ -44,6 +55,34 @@ async def within(work: Awaitable[Any], seconds: float | None, attempt: Attempt, 
         TimeoutError: The deployment took longer than its attempt's limits allow.
         DeadlineExceeded: The call's time was over.
     """
+    late: list[bool] = []
+    try:
+        return await _waited(work, seconds, late)
+    except TimeoutError:
+        if late:
+            out_of_time(attempt, clock)
+        raise
+
+
+def plugin_within(call: Call, clock: Clock) -> float | None:
+    """Seconds that are left for a plugin's answer; None for no limit."""
+    remaining = call.remaining(clock.monotonic())
+    return None if remaining == math.inf else max(remaining, PLUGIN_GRACE)
+
+
+async def answer_within(work: Awaitable[Any], seconds: float | None) -> Any:
+    """A plugin's answer. Raises `TimeoutError` if it takes longer than the call has time."""
+    late: list[bool] = []
+    try:
+        return await _waited(work, seconds, late)
+    except TimeoutError:
+        if late:
+            raise TimeoutError(f"no answer within {seconds:.1f} s") from None
+        raise
+
+
+async def _waited(work: Awaitable[Any], seconds: float | None, late: list[bool]) -> Any:
+    """The result of `work`; notes in `late` that a `TimeoutError` is this limit's, not the work's own."""
     steps = work.__await__()
     try:
         waiting_for = steps.send(None)
@@ -56,7 +95,7 @@ async def within(work: Awaitable[Any], seconds: float | None, attempt: Attempt, 
             return await _Rest(steps, waiting_for)
     except TimeoutError as error:
         if limit.expired() and isinstance(error.__cause__, asyncio.CancelledError):
-            out_of_time(attempt, clock)
+            late.append(True)
         raise
 
 

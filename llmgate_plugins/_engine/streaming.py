@@ -121,10 +121,10 @@ class _Outlet:
         if self.doubtful is not None:
             self.doubtful.append(chunk)
             self.said += self.flight.splicer.text(chunk)
-            again = (self.before or "").startswith(self.said[:TELLING])
-            if again and len(self.said) < TELLING and self.flight.splicer.is_plain(chunk):
+            repeats = (self.before or "").startswith(self.said[:TELLING])
+            if repeats and len(self.said) < TELLING and self.flight.splicer.is_plain(chunk):
                 return
-            if again and self.said:
+            if repeats and self.said:
                 self.expected = self.before or ""
             held, self.doubtful = self.doubtful, None
             for one in held:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from support.faces import ask, every_face
@@ -20,6 +21,7 @@ from llmgate_plugins import (
     Request,
     RequestDenied,
     Response,
+    _time_limits,
     hookimpl,
 )
 
@@ -121,3 +123,38 @@ def test_sync_plugins_cost_no_effects(pending: bool) -> None:
     for effect in effects:
         effect.answer.close()
     assert [type(effect) for effect in effects] == ([Await] if pending else [])
+
+
+@every_face
+@pytest.mark.parametrize("pending", [lambda: asyncio.sleep(30), Future])
+def test_a_plugin_that_never_answers_fails_with_the_calls_time(
+    face: str, pending: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hung:
+        @hookimpl
+        def admit_request(self) -> Any:
+            return pending()
+
+    monkeypatch.setattr(_time_limits, "PLUGIN_GRACE", 0.05)
+    world = scene({"a": ["ok"]}, Hung(), deadline=0.05)
+    told = ask(face, world.gateway)
+    assert isinstance(told.error, HookFailed)
+    assert isinstance(told.error.__cause__, TimeoutError)
+    assert (world.sent, told.record.denied_by) == ([], "Hung")
+
+
+@every_face
+def test_a_plugin_that_hangs_while_the_books_are_settled_holds_up_only_itself(
+    face: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hung:
+        @hookimpl
+        def end_attempt(self) -> Any:
+            return Future()
+
+    monkeypatch.setattr(_time_limits, "PLUGIN_GRACE", 0.05)
+    world = scene({"a": ["ok"]}, Hung(), deadline=0.05)
+    told = ask(face, world.gateway)
+    assert told.text == "ok"
+    assert [problem[:2] for problem in told.record.problems] == [("Hung", "end_attempt")]
+    assert world.books_balance()

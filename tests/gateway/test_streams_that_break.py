@@ -128,7 +128,7 @@ def test_restarted_it_says_so_and_begins_anew(face: str) -> None:
 
 @every_stream
 def test_held_back_nothing_comes_before_the_answer_is_whole(face: str) -> None:
-    told, world = told_by(face, {"a": [BROKEN], "b": [WHOLE]}, asked("hold"))
+    told, _ = told_by(face, {"a": [BROKEN], "b": [WHOLE]}, asked("hold"))
     assert (told.text, told.error) == ("Once upon a time ", None)
     assert told.statuses == ["error", "success"]
     told, _ = told_by(face, {"a": [Stream("cut", finish_reason=None)], "b": [WHOLE]}, asked("hold"))
