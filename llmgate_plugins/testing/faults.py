@@ -47,6 +47,20 @@ WireFaultKind = Literal[
     "truncated",
     "error_event",
     "done_only",
+    "no_choices",
+    "null_choices",
+    "no_usage",
+    "odd_usage",
+    "usage_twice",
+    "no_done",
+    "unended",
+    "duplicate",
+    "duplicate_finish",
+    "repeat",
+    "pings",
+    "odd_lines",
+    "huge",
+    "deep",
 ]
 """Something is wrong with the connection or with an answer whose status is 200.
 
@@ -64,6 +78,22 @@ malformed        broken JSON after `after` pieces
 truncated        a clean end after `after` pieces: no finish reason, no end marker
 error_event      an error in the provider's own shape after `after` pieces
 done_only        a stream that holds nothing but its end marker
+no_choices       an answer with an empty list of choices (Anthropic: of content)
+null_choices     the same with null
+no_usage         no usage is reported
+odd_usage        usage that cannot be: `body`, or numbers below 0, beyond reason, and as text
+usage_twice      a stream reports its usage twice
+no_done          a stream ends after its finish reason, without the end marker
+unended          the same, but the connection stays open
+duplicate        every event of a stream comes twice, with the same event id
+duplicate_finish a stream says twice that the model has finished
+repeat           the same piece comes 150 times
+pings            after `after` pieces (None: instead of any) only keep-alives come, every
+                 `seconds`; empty lines where no stream was asked for
+odd_lines        all is well, but lines end in every allowed way, between comments, a line
+                 of 1 MB and bytes that are cut within characters
+huge             8 MiB more than anybody wants
+deep             JSON nested 150 levels deep
 """
 
 FaultKind = Literal[RefusalKind, WireFaultKind]

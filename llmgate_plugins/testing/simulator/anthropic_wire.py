@@ -39,6 +39,7 @@ class AnthropicWire:
 
     name = "anthropic"
     done = _STOP
+    ping = sse({"type": "ping"}, "ping")
     malformed = b'event: content_block_delta\ndata: {"type": "content_block_delta", "delta": {"te\n\n'
     call_prefix = "toolu_"
 

@@ -30,6 +30,7 @@ class OpenAIWire:
 
     name = "openai"
     done = _DONE
+    ping = b": keep-alive\n\n"
     malformed = b'data: {"choices": [{"index": 0, "delta": {"content": "bro\n\n'
     call_prefix = "call_"
 

@@ -29,6 +29,7 @@ class Wire(Protocol):
 
     name: str
     done: bytes
+    ping: bytes
     malformed: bytes
     call_prefix: str
 
