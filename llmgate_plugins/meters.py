@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmgate_plugins.limits import Quota
 from llmgate_plugins.types import Chunk, Message, ToolCall, Usage
 
 __all__ = ["ChunkMeter"]
@@ -13,9 +14,13 @@ class ChunkMeter:
     Pieces of a tool call belong together by their `index`: the first id and name given
     hold, the arguments are joined. The last usage and finish reason that were not None
     hold, and the first model.
+
+    Attributes:
+        quota: What the provider said of its rate limits: set by the transport, or by its
+            first chunk if that has a `quota`.
     """
 
-    __slots__ = ("_arguments", "_calls", "_finish_reason", "_model", "_pieces", "_usage")
+    __slots__ = ("_arguments", "_calls", "_finish_reason", "_model", "_pieces", "_usage", "quota")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -24,6 +29,7 @@ class ChunkMeter:
         self._usage: Usage | None = None
         self._finish_reason: str | None = None
         self._model: str | None = None
+        self.quota: Quota | None = None
 
     def feed(self, chunk: Chunk) -> bool:
         """Take note of a chunk. Whether it has content, a tool call or reasoning."""
@@ -39,6 +45,7 @@ class ChunkMeter:
             self._finish_reason = chunk.finish_reason
         if self._model is None:
             self._model = chunk.model
+            self.quota = self.quota or getattr(chunk, "quota", None)
         return bool(chunk.text or chunk.tool_calls or chunk.reasoning)
 
     @property

@@ -18,6 +18,7 @@ from llmgate_plugins import (
     Attempt,
     Chunk,
     ConfigurationError,
+    DeadlineExceeded,
     Deployment,
     Endpoint,
     ErrorClass,
@@ -458,7 +459,7 @@ def test_what_is_left_of_the_call_bounds_the_wait(
     import openai
 
     provider.script(Fault("stall"), Fault("stall"), Fault("stall"))
-    with pytest.raises(openai.APITimeoutError):
+    with pytest.raises(DeadlineExceeded):
         whole(face, transport, attempt(provider, seconds=0.2), asking())
     with pytest.raises(openai.APITimeoutError):
         whole(face, transport, attempt(provider, endpoint={"options": {"timeout": 0.2}}), asking())

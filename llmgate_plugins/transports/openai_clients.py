@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llmgate_plugins.errors import ConfigurationError, Problem, SecretNotFound
 from llmgate_plugins.secrets import Secret
+from llmgate_plugins.transports.http_hooks import async_hooks, hooks
 from llmgate_plugins.transports.openai_providers import AZURE, PROVIDERS, address_of
 from llmgate_plugins.types import Deployment
 
@@ -140,7 +141,10 @@ def is_keyless(deployment: Deployment) -> bool:
 
 
 def _pool(kind: str) -> Any:
-    pool = getattr(openai_package(), kind)(follow_redirects=False)
+    asynchronous = kind == "DefaultAsyncHttpxClient"
+    pool = getattr(openai_package(), kind)(
+        follow_redirects=False, event_hooks=async_hooks() if asynchronous else hooks()
+    )
     pool.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return pool
 

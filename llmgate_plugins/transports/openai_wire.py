@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from llmgate_plugins.errors import ConfigurationError, ProviderError
+from llmgate_plugins.limits import Quota
 from llmgate_plugins.masking import scrub
 from llmgate_plugins.messages import from_message
+from llmgate_plugins.transports.openai_prefill import echo_of, with_prefill
 from llmgate_plugins.transports.openai_providers import PROVIDERS, length_word
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Message, Request, Response, ToolCall
 from llmgate_plugins.usage import usage_from_openai
 
-__all__ = ["body_of", "chunk_of", "chunks_of_body", "embedding_body_of", "embeddings_of", "response_of"]
+__all__ = [
+    "body_of",
+    "chunk_of",
+    "embedding_body_of",
+    "embeddings_of",
+    "garbage",
+    "response_of",
+    "text_of",
+    "thoughts_of",
+]
 
 _BOUND: Final = frozenset({"api_key", "base_url", "api_base", "api_version", "organization", "extra_query"})
 """Where a call goes and with which key is the deployment's alone."""
@@ -31,6 +41,8 @@ def body_of(attempt: Attempt, request: Request) -> dict[str, Any]:
     if request.stream and speaker.stream_options:
         body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
     body["messages"] = [from_message(message) for message in request.messages]
+    if attempt.prefill is not None:
+        with_prefill(body, attempt)
     return body
 
 
@@ -50,33 +62,37 @@ def _parameters(deployment: Deployment, request: Request) -> dict[str, Any]:
     return {**body, **(asked.get("extra_body") or {})}
 
 
-def response_of(completion: Any, attempt: Attempt) -> Response:
+def response_of(completion: Any, attempt: Attempt, quota: Quota | None = None) -> Response:
     """An answer from the client's own object.
 
     Raises:
         ProviderError: It is none: text, an error with status 200, or no choice.
     """
     choice = _first_choice(completion)
+    message = choice.message
     return Response(
-        source=lambda: _message(choice.message),
+        source=lambda: _message(message, attempt),
         usage=usage_from_openai(completion.usage) if completion.usage is not None else None,
-        finish_reason=_reason(choice.finish_reason, choice.message),
+        finish_reason=_reason(choice.finish_reason, message),
         model=completion.model,
         deployment_id=attempt.deployment.id,
+        quota=quota,
+        empty=_is_empty(message),
         native=completion,
     )
 
 
-def embeddings_of(answer: Any, attempt: Attempt) -> Response:
+def embeddings_of(answer: Any, attempt: Attempt, quota: Quota | None = None) -> Response:
     """The same for an embedding; the vectors are in `native`."""
     if isinstance(answer, str) or not getattr(answer, "data", None):
-        raise _garbage(answer)
+        raise garbage(answer)
     usage = getattr(answer, "usage", None)
     return Response(
         source=Message(role="assistant"),
         usage=usage_from_openai(usage) if usage is not None else None,
         model=getattr(answer, "model", None),
         deployment_id=attempt.deployment.id,
+        quota=quota,
         native=answer,
     )
 
@@ -87,73 +103,67 @@ def chunk_of(piece: Any) -> Chunk:
     Raises:
         ProviderError: It is an error, or nothing that could be a piece.
     """
-    choices = piece.choices
-    usage = usage_from_openai(piece.usage) if piece.usage is not None else None
+    choices = getattr(piece, "choices", None)
+    said = getattr(piece, "usage", None)
+    usage = usage_from_openai(said) if said is not None else None
     if not choices:
         if choices is None and usage is None:
-            raise _garbage(piece)
+            raise garbage(piece)
         return Chunk(usage=usage, model=piece.model, native=piece)
     choice = choices[0]
+    reason = choice.finish_reason
+    if reason == "error":
+        raise garbage(choice if getattr(choice, "error", None) else piece)
     delta = choice.delta
     if choice.index or delta is None:
-        return Chunk(usage=usage, model=piece.model, native=piece)
-    extra = delta.model_extra  # looked up once: an absent attribute of such an object is dear
+        return Chunk(
+            usage=usage, finish_reason=None if choice.index else reason, model=piece.model, native=piece
+        )
+    content, extra = delta.content, delta.model_extra  # looked up once: an absent attribute is dear
+    thoughts = (extra.get("reasoning_content") or extra.get("reasoning") or "") if extra else ""
+    if content is not None and type(content) is not str:
+        content, thoughts = text_of(content), thoughts or thoughts_of(content)
     return Chunk(
-        text=delta.content or delta.refusal or "",
-        reasoning=(extra.get("reasoning_content") or extra.get("reasoning") or "") if extra else "",
+        text=content or delta.refusal or "",
+        reasoning=thoughts,
         tool_calls=_calls(delta.tool_calls, default="") if delta.tool_calls else (),
         usage=usage,
-        finish_reason=choice.finish_reason,
+        finish_reason=reason,
         model=piece.model,
         native=piece,
     )
 
 
-def chunks_of_body(body: str) -> Iterator[Chunk]:
-    """What came in place of a stream: one whole answer as JSON is fine, anything else an error."""
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = body
-    choices = answer.get("choices") if isinstance(answer, Mapping) else None
-    if not isinstance(answer, Mapping) or not isinstance(choices, list) or not choices:
-        raise _garbage(answer)
-    message = choices[0].get("message") or {}
-    usage = answer.get("usage")
-    yield Chunk(
-        text=message.get("content") or "",
-        reasoning=message.get("reasoning_content") or "",
-        tool_calls=tuple(
-            ToolCall(
-                id=str(call.get("id") or ""),
-                name=str(call.get("function", {}).get("name") or ""),
-                arguments=str(call.get("function", {}).get("arguments") or "{}"),
-                index=index,
-            )
-            for index, call in enumerate(message.get("tool_calls") or ())
-        ),
-        usage=usage_from_openai(usage) if usage else None,
-        finish_reason=choices[0].get("finish_reason"),
-        model=answer.get("model"),
-        native=answer,
-    )
+def text_of(content: Any) -> str:
+    """The text of a message's content, which some providers cut into typed parts (Mistral does)."""
+    if isinstance(content, str):
+        return content
+    return "".join(str(part["text"]) for part in _parts(content) if isinstance(part.get("text"), str))
 
 
-def _first_choice(completion: Any) -> Any:
-    choices = None if isinstance(completion, str) else getattr(completion, "choices", None)
-    if not choices or getattr(choices[0], "message", None) is None:
-        raise _garbage(completion)
-    return choices[0]
+def thoughts_of(content: Any) -> str:
+    """What such parts have of the model's thinking."""
+    if isinstance(content, str):
+        return ""
+    return "".join(text_of(part["thinking"]) for part in _parts(content) if part.get("thinking"))
 
 
-def _garbage(answer: Any) -> ProviderError:
-    """What to raise for something with status 200 that is no answer."""
-    error = answer.get("error") if isinstance(answer, Mapping) else getattr(answer, "error", None)
+def _parts(content: Any) -> list[Mapping[str, Any]]:
+    return [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
+
+
+def garbage(answer: Any) -> ProviderError:
+    """What to raise for something with status 200 that is no answer.
+
+    An error's own code is kept, whether the error stands inside the answer or in its place.
+    """
+    error = _field(answer, "error")
+    if not error and (_field(answer, "object") == "error" or _field(answer, "type") == "error"):
+        error = {name: _field(answer, name) for name in ("message", "type", "code")}
     if error:
-        said = error.get("message") if isinstance(error, Mapping) else str(error)
-        told = error if isinstance(error, Mapping) else {"message": str(error)}
+        told = dict(error) if isinstance(error, Mapping) else {"message": str(error)}
         return ProviderError(
-            f"an error in place of an answer: {said}", code=_word(told), body={"error": dict(told)}
+            f"an error in place of an answer: {told.get('message')}", code=_word(told), body={"error": told}
         )
     if isinstance(answer, str) and answer.strip():
         return ProviderError(
@@ -162,15 +172,43 @@ def _garbage(answer: Any) -> ProviderError:
     return ProviderError("an answer without any choice", code="bad_response")
 
 
+def _field(answer: Any, name: str) -> Any:
+    return answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)
+
+
 def _word(error: Mapping[str, Any]) -> str:
-    word = error.get("code") or error.get("type")
-    return word if isinstance(word, str) else "bad_response"
+    for name in ("code", "type"):
+        word = error.get(name)
+        if isinstance(word, str) and word and word != "error":
+            return word
+    return "bad_response"
 
 
-def _message(message: Any) -> Message:
+def _first_choice(completion: Any) -> Any:
+    choices = None if isinstance(completion, str) else getattr(completion, "choices", None)
+    if not isinstance(choices, list) or not choices or getattr(choices[0], "message", None) is None:
+        raise garbage(completion)
+    choice = choices[0]
+    if choice.finish_reason == "error" or getattr(choice, "error", None):
+        raise garbage(choice)
+    return choice
+
+
+def _is_empty(message: Any) -> bool:
+    """Whether it says nothing and asks for nothing. Sounds and pictures say something."""
+    if message.content or message.tool_calls or message.refusal or message.audio or message.function_call:
+        return False
+    return not (message.model_extra and message.model_extra.get("images"))
+
+
+def _message(message: Any, attempt: Attempt) -> Message:
+    content = message.content
+    if not isinstance(content, str):
+        content = text_of(content)
+    echo = echo_of(attempt)
     return Message(
         role="assistant",
-        content=message.content or message.refusal or "",
+        content=(content if echo is None else echo.without_in(content)) or message.refusal or "",
         tool_calls=_calls(message.tool_calls, default="{}") if message.tool_calls else (),
         native=message,
     )
