@@ -1,0 +1,63 @@
+"""Deterministic simulation: a gateway, its providers and its callers on virtual time, from one seed.
+
+`simulate(seed)` runs one world and checks every invariant; `python -m
+llmgate_plugins.testing.simulation` runs many. Each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmgate_plugins.testing.simulation.loop import Deadlock as Deadlock
+    from llmgate_plugins.testing.simulation.loop import LoopClock as LoopClock
+    from llmgate_plugins.testing.simulation.loop import LoopSleeper as LoopSleeper
+    from llmgate_plugins.testing.simulation.loop import VirtualLoop as VirtualLoop
+    from llmgate_plugins.testing.simulation.loop import run_virtually as run_virtually
+    from llmgate_plugins.testing.simulation.options import Options as Options
+    from llmgate_plugins.testing.simulation.options import Result as Result
+    from llmgate_plugins.testing.simulation.options import Violation as Violation
+    from llmgate_plugins.testing.simulation.run import Stage as Stage
+    from llmgate_plugins.testing.simulation.run import build_gateway as build_gateway
+    from llmgate_plugins.testing.simulation.run import simulate as simulate
+
+_MODULES = {
+    "Deadlock": "loop",
+    "LoopClock": "loop",
+    "LoopSleeper": "loop",
+    "Options": "options",
+    "Result": "options",
+    "Stage": "run",
+    "Violation": "options",
+    "VirtualLoop": "loop",
+    "build_gateway": "run",
+    "run_virtually": "loop",
+    "simulate": "run",
+}
+
+__all__ = [
+    "Deadlock",
+    "LoopClock",
+    "LoopSleeper",
+    "Options",
+    "Result",
+    "Stage",
+    "Violation",
+    "VirtualLoop",
+    "build_gateway",
+    "run_virtually",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
