@@ -8,10 +8,7 @@ from llmgate_plugins.context import StashKey
 from llmgate_plugins.plugins.health.breaker import Breaker, State
 from llmgate_plugins.types import Attempt
 
-__all__ = ["BARRED", "LEAVE", "Leave", "may_pass"]
-
-BARRED: Final = frozenset({State.EJECTED, State.PROBING})
-"""States in which a breaker lets nothing through that has no leave."""
+__all__ = ["LEAVE", "Leave", "may_pass", "takes_leave"]
 
 
 class Leave:
@@ -44,6 +41,14 @@ def may_pass(breaker: Breaker, attempt: Attempt, leave: Leave | None) -> bool:
     if state is State.THROTTLED:
         # A retry has waited as long as whoever decided on it thought right.
         return attempt.reason == "retry" or (leave is not None and name in leave.throttled)
-    if breaker.hard or leave is None:
+    if breaker.hard or leave is None or not (name in leave.let_in or name in leave.throttled):
         return False
-    return leave.used_by is None and (name in leave.let_in or name in leave.throttled)
+    return leave.used_by is None or not takes_leave(breaker)
+
+
+def takes_leave(breaker: Breaker) -> bool:
+    """Whether whoever passes this soft breaker uses up the call's leave.
+
+    One whose last probe was answered is probably well again: in panic everybody may go there.
+    """
+    return breaker.state is State.EJECTED or (breaker.state is State.PROBING and not breaker.successes)

@@ -13,7 +13,7 @@ from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.health.breaker import State
 from llmgate_plugins.plugins.health.breakers import Breakers
 from llmgate_plugins.plugins.health.groups import Group, View
-from llmgate_plugins.plugins.health.leave import BARRED, LEAVE, Leave, may_pass
+from llmgate_plugins.plugins.health.leave import LEAVE, Leave, may_pass, takes_leave
 from llmgate_plugins.plugins.health.numbers import Numbers
 from llmgate_plugins.plugins.health.reporting import HealthChange, HealthRow, row_of
 from llmgate_plugins.plugins.health.scopes import ILLNESS, finding
@@ -169,7 +169,7 @@ class Health:
             leave = call.stash.get(LEAVE)
             bar = next((one for one in around if not may_pass(one, attempt, leave)), None)
             if bar is None:
-                if leave is not None and any(one.state in BARRED for one in around):
+                if leave is not None and any(map(takes_leave, around)):
                     leave.used_by = attempt
                 breakers.claim([one for one in around if one.state is State.HALF_OPEN], attempt, now)
         self._tell()
@@ -233,7 +233,7 @@ class Health:
     # ------------------------------------------------------------ inside
 
     def _is_ejected(self, deployment: Deployment) -> bool:
-        return any(one.state in BARRED for one in self._breakers.around(deployment))
+        return any(one.state is not State.THROTTLED for one in self._breakers.around(deployment))
 
     def _looked_at(self, deployments: Sequence[Deployment], now: float, services: Services) -> View:
         """What this group comes to now, worked out anew if it must be."""
