@@ -143,7 +143,7 @@ class _Words:
 
     def unmark(self) -> None:
         """Tools without another provider's cache markers."""
-        tools = None if self.profile.marked else self.words.get("tools")
+        tools = None if self.profile.marked or "tools" in self.keep else self.words.get("tools")
         if isinstance(tools, Sequence) and (plain := without_marks(tools)) is not tools:
             self.words["tools"] = plain
             self._say(f"left out {MARK} in tools: {self.provider} does not take it")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.foreign import tables
 from llmgate_plugins.messages import from_message, to_message
 from llmgate_plugins.types import EMPTY, Attempt, LazyMessages, Message, OnBreak, Request
 
@@ -81,6 +82,7 @@ PARAMS: Final = frozenset(
         "user",
         "verbosity",
         "web_search_options",
+        *(tables.TAKEN_BY.keys() - {"metadata"}),  # LiteLLM's own metadata go nowhere
     ]
 )
 """What plugins see of a call. An allow-list: keys, addresses, headers and clients stay out of sight."""

@@ -17,6 +17,7 @@ from litellm_llmgate.host_call import HostCall, Sending
 from litellm_llmgate.meter import StreamMeter, check_whole
 from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
 from litellm_llmgate.splicing import StreamSplicer
+from litellm_llmgate.supported import supported
 from litellm_llmgate.timeouts import client_timeout
 from litellm_llmgate.usage_on_streams import UsageOnStreams
 from llmgate_plugins.context import Call
@@ -211,7 +212,7 @@ class RouterTransport:
         host: HostCall = request.native
         entry = host.entries[attempt.deployment.id]
         kwargs = dict(host.kwargs)
-        written_back(host.asked, request, kwargs)
+        written_back(host.asked, supported(attempt, request), kwargs)
         if attempt.prefill is not None:
             kwargs["messages"] = [*kwargs["messages"], begun_answer(attempt)]
         if attempt.reason == "hedge":  # LiteLLM notes there whom it asks; another attempt is on its way

@@ -12,6 +12,7 @@ from litellm_llmgate.answers import read_response
 from litellm_llmgate.asking import begun_answer
 from litellm_llmgate.failures import name_cause
 from litellm_llmgate.meter import NeutralMeter, check_whole, chunk_usage
+from litellm_llmgate.supported import supported
 from litellm_llmgate.timeouts import client_timeout
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.messages import from_message
@@ -121,6 +122,7 @@ def _asked(attempt: Attempt, request: Request, *, in_thread: bool) -> dict[str, 
             f"{', '.join(refused)} cannot be given with a call: address and key belong to the deployment"
         )
     deployment = attempt.deployment
+    request = supported(attempt, request)
     words = {
         **deployment.params,
         **request.params,
