@@ -1,8 +1,9 @@
-"""What happened where LiteLLM made it a status 500 of its own."""
+"""What a provider said, or did not say, where LiteLLM made it a status 500 of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from json import JSONDecodeError
 from typing import Final
 
 import httpx
@@ -20,9 +21,10 @@ DEPTH: Final = 8
 
 
 def name_cause(error: Exception) -> None:
-    """Write into an error's `code` what LiteLLM's own status hides: a broken connection, or no JSON.
+    """Write into an error's `code` what LiteLLM's own status hides: that there was no JSON, or an
+    error in mid-stream.
 
-    What a provider has said with a status, or with a code of its own, is left as it is.
+    What a provider has said with a status, and what became of the connection, can be seen already.
     """
     if not isinstance(error, InternalServerError | APIConnectionError) or error.status_code != MADE_UP:
         return
@@ -37,19 +39,12 @@ def _code(error: Exception) -> str | None:
     if NO_ANSWER in str(error):
         return "bad_response"
     for cause in _behind(error):
-        if isinstance(cause, openai.APIError) and type(cause).__module__.startswith("openai"):
-            if isinstance(cause, openai.APIStatusError):
-                return None
-            if not isinstance(cause, openai.APIConnectionError):
-                return _told(cause)
-        if isinstance(cause, httpx.HTTPStatusError):
-            return None
-        if isinstance(cause, httpx.TimeoutException):
-            return "timeout"
-        if isinstance(cause, httpx.NetworkError | httpx.RemoteProtocolError):
-            cut = "complete message body" in str(cause) or "incomplete chunked read" in str(cause)
-            return "truncated" if cut else "connection"
-        if isinstance(cause, ValueError):  # no JSON, or no UTF-8
+        if isinstance(cause, httpx.HTTPError | openai.APIStatusError | openai.APIConnectionError):
+            if type(cause).__module__.startswith(("httpx", "openai")):
+                return None  # says so itself
+        elif isinstance(cause, openai.APIError):
+            return _told(cause)
+        elif isinstance(cause, JSONDecodeError | UnicodeDecodeError):
             return "bad_response"
     return None
 
