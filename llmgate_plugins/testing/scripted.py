@@ -29,6 +29,9 @@ __all__ = ["Hang", "ScriptedProvider", "Slow", "Step", "Stream"]
 class ScriptedProvider:
     """A `Transport` for tests: each deployment follows its script. Thread-safe.
 
+    A scripted answer whose text begins with an attempt's `prefill` goes on after it, as a
+    model does; any other is taken for the continuation.
+
     Args:
         scripts: Deployment id -> its steps, one per attempt. See `Step`.
         default: What a deployment does when its script is over, or if it has none; None
@@ -123,7 +126,7 @@ class ScriptedProvider:
 
     def _played(self, attempt: Attempt, request: Request, step: Step) -> Iterator[Chunk | Pause | Hang]:
         usage = self._usage(request, text_of(step)) if callable(self._usage) else self._usage
-        return play(step, request, attempt.deployment.model, usage)
+        return play(step, request, attempt.deployment.model, usage, attempt.prefill)
 
     def _pieces(self, attempt: Attempt, request: Request, step: Step) -> Iterator[Chunk]:
         for effect in self._played(attempt, request, step):
@@ -170,8 +173,10 @@ class ScriptedProvider:
 
 
 def _response(meter: ChunkMeter, attempt: Attempt) -> Response:
+    message = meter.message()
     return Response(
-        source=meter.message(),
+        source=message,
+        empty=not (message.text or message.tool_calls),
         usage=meter.usage,
         finish_reason=meter.finish_reason,
         model=meter.model or attempt.deployment.model,

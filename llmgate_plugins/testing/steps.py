@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, Union
 
 from llmgate_plugins.errors import ProviderError
@@ -99,20 +99,23 @@ def counted_usage(request: Request, text: str) -> Usage:
     return Usage(input=max(asked, 1), output=estimate_tokens(len(text)))
 
 
-def play(step: Step, request: Request, model: str, usage: Usage | None) -> Iterator[Chunk | Pause | Hang]:
+def play(
+    step: Step, request: Request, model: str, usage: Usage | None, prefill: str | None = None
+) -> Iterator[Chunk | Pause | Hang]:
     """The chunks of an answer, with what has to be waited for; raises as the step says.
 
     Args:
         usage: Reported at the end of a whole answer.
+        prefill: The beginning of the answer, as the request has it: an answer that begins
+            with it goes on after it.
     """
     match step:
         case str():
-            yield from _whole(Response.of(step), model, usage)
+            yield from _whole(Response.of(_after(prefill, step)), model, usage)
         case Response():
-            yield from _whole(step, model, usage)
+            yield from _whole(_rest_of(step, prefill), model, usage)
         case Stream():
-            for piece in step.pieces:
-                yield Chunk(text=piece, model=model) if isinstance(piece, str) else piece
+            yield from _pieces(step, model, prefill)
             if step.then is not None:
                 raise error_of(step.then) if isinstance(step.then, Fault) else step.then
             if step.finish_reason is not None:
@@ -121,13 +124,36 @@ def play(step: Step, request: Request, model: str, usage: Usage | None) -> Itera
             yield step
         case Slow():
             yield Pause(step.seconds)
-            yield from play(step.step, request, model, usage)
+            yield from play(step.step, request, model, usage, prefill)
         case Fault():
             raise error_of(step)
         case BaseException():
             raise step
         case _:
-            yield from play(step(request), request, model, usage)
+            yield from play(step(request), request, model, usage, prefill)
+
+
+def _after(prefill: str | None, text: str) -> str:
+    return text.removeprefix(prefill) if prefill else text
+
+
+def _rest_of(answer: Response, prefill: str | None) -> Response:
+    if not prefill or not answer.text.startswith(prefill):
+        return answer
+    return answer.replace(source=replace(answer.message, content=_after(prefill, answer.text)))
+
+
+def _pieces(stream: Stream, model: str, prefill: str | None) -> Iterator[Chunk | Pause | Hang]:
+    """A stream's pieces, without the text that the request has given already."""
+    given = len(prefill) if prefill and text_of(stream).startswith(prefill) else 0
+    for piece in stream.pieces:
+        chunk = Chunk(text=piece, model=model) if isinstance(piece, str) else piece
+        if given and isinstance(chunk, Chunk) and chunk.text:
+            left, given = chunk.text[given:], max(given - len(chunk.text), 0)
+            if not left:
+                continue
+            chunk = replace(chunk, text=left)
+        yield chunk
 
 
 def text_of(step: Step) -> str:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -326,3 +327,32 @@ def test_an_empty_meter_knows_nothing() -> None:
     assert (meter.text, meter.model, meter.usage, meter.finish_reason) == ("", None, None, None)
     assert not meter.complete
     assert meter.message() == Message(role="assistant", content="")
+
+
+# ---------------------------------------------------------------- a given beginning
+
+
+def given(beginning: str) -> Attempt:
+    return replace(attempt(), prefill=beginning)
+
+
+def test_an_empty_text_is_an_empty_answer(face: Face) -> None:
+    tools = Response(source=Message(role="assistant", tool_calls=(ToolCall(id="c", name="f"),)))
+    provider = ScriptedProvider({"a": ["", "words", tools]})
+    assert [face.send(provider, attempt()).empty for _ in range(3)] == [True, False, False]
+
+
+def test_an_answer_that_begins_as_given_goes_on_after_it(face: Face) -> None:
+    whole = Response.of("one two three")
+    cut = Stream("one t", Pause(0.0), "wo", Chunk(text=" three"))
+    provider = ScriptedProvider({"a": ["one two three", whole, cut, lambda _: Slow(0.0, "one two three")]})
+    for _ in range(4):
+        chunks: list[Chunk] = []
+        face.read(provider, given("one two"), chunks)
+        assert "".join(chunk.text for chunk in chunks) == " three"
+        assert chunks[-1].finish_reason == "stop"
+
+
+def test_any_other_answer_is_the_continuation(face: Face) -> None:
+    provider = ScriptedProvider({"a": [" three", Stream(" th", "ree")]})
+    assert [face.send(provider, given("one two")).text for _ in range(2)] == [" three", " three"]

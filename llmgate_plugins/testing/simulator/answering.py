@@ -22,6 +22,9 @@ __all__ = ["Answering"]
 
 _MODELS = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5", "claude-haiku-4-5")
 
+_IN_MESSAGE = frozenset({"prefix", "partial"})
+_IN_BODY = frozenset({"continue_final_message", "add_generation_prompt"})
+
 
 class Answering(Sending):
     """One request on its way to its answer."""
@@ -88,8 +91,15 @@ class Answering(Sending):
             await self._json(200, body)
 
     async def _generate(self, read: Any) -> None:
-        question: Question = read(self._body())
+        prefill = self.provider.prefill or self.wire.prefill
+        body = self._body()
+        question: Question = read(body if self.provider.prefill is None else _plain_words(body))
         self._check_model(question.model)
+        if prefill == "refuse" and question.prefill:
+            raise Refused(
+                "This model does not support assistant message prefill. The conversation must end with a "
+                "user message."
+            )
         step = self.provider.next_step()
         self._admit()
         fault = step if isinstance(step, Fault) else None
@@ -99,7 +109,7 @@ class Answering(Sending):
         if fault is not None and fault.refusal is not None:
             await self._fault(fault, b"", events=None)
             return
-        answers = self.provider.answers(question, told, self.wire.call_prefix)
+        answers = self.provider.answers(question, told, self.wire.call_prefix, prefill)
         number = self.provider.new_id()
         whole = json.dumps(self.wire.whole(question, answers, number), ensure_ascii=False).encode()
         events = self.wire.events(question, answers, number) if question.stream else None
@@ -121,3 +131,14 @@ class Answering(Sending):
             raise Refused(
                 "Rate limit reached for requests", code="rate_limit_exceeded", status=429, type=kind
             )
+
+
+def _plain_words(body: Any) -> Any:
+    """A body without the words by which some providers are asked to go on from a beginning."""
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
+        return body
+    *before, last = body["messages"]
+    if isinstance(last, dict):
+        last = {name: value for name, value in last.items() if name not in _IN_MESSAGE}
+    plain = {name: value for name, value in body.items() if name not in _IN_BODY}
+    return {**plain, "messages": [*before, last]}

@@ -51,6 +51,16 @@ def _check_history(asked: Counted) -> None:
         waiting = [block.id for block in blocks if isinstance(block, ToolUse)]
     if waiting:
         _check_results(waiting, [], len(messages))
+    last = messages[-1]
+    if last.role == "assistant" and _text_at_the_end(last).endswith((" ", "\n", "\t")):
+        raise Refused("messages: final assistant content cannot end with trailing whitespace")
+
+
+def _text_at_the_end(message: Turn) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    last = message.content[-1] if message.content else None
+    return last.text if isinstance(last, Text) else ""
 
 
 def _check_content(message: Turn, index: int, *, last: bool) -> None:

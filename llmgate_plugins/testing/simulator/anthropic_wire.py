@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llmgate_plugins.testing.faults import Fault, Refusal
+from llmgate_plugins.testing.simulator.provider import Prefill
 from llmgate_plugins.testing.simulator.question import Answer, Question
 from llmgate_plugins.testing.simulator.refused import Refused
 from llmgate_plugins.testing.simulator.wire import Events, chopped, sse
@@ -39,6 +40,7 @@ class AnthropicWire:
 
     name = "anthropic"
     done = _STOP
+    prefill: Prefill = "continue"
     ping = sse({"type": "ping"}, "ping")
     malformed = b'event: content_block_delta\ndata: {"type": "content_block_delta", "delta": {"te\n\n'
     call_prefix = "toolu_"

@@ -14,6 +14,7 @@ from typing import Any
 
 from llmgate_plugins.testing.faults import Fault, Refusal
 from llmgate_plugins.testing.simulator.openai_schema import Embeddings
+from llmgate_plugins.testing.simulator.provider import Prefill
 from llmgate_plugins.testing.simulator.question import Answer, Question, add_usage, count_tokens
 from llmgate_plugins.testing.simulator.refused import Refused
 from llmgate_plugins.testing.simulator.wire import Events, chopped, sse
@@ -30,6 +31,7 @@ class OpenAIWire:
 
     name = "openai"
     done = _DONE
+    prefill: Prefill = "ignore"
     ping = b": keep-alive\n\n"
     malformed = b'data: {"choices": [{"index": 0, "delta": {"content": "bro\n\n'
     call_prefix = "call_"

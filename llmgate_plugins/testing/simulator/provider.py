@@ -10,21 +10,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from llmgate_plugins.testing.faults import Fault
 from llmgate_plugins.testing.simulator.brain import think
 from llmgate_plugins.testing.simulator.question import Answer, Question, Reply, finish
 from llmgate_plugins.types import ToolCall
 
-__all__ = ["RecordedRequest", "Replier", "SimulatedProvider", "Step"]
+__all__ = ["Prefill", "RecordedRequest", "Replier", "SimulatedProvider", "Step"]
 
 MASK = "****"
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "cookie"})
 
 Replier = Callable[[Question], "str | Reply"]
 Step = Fault | Reply | str | None
+Prefill = Literal["continue", "echo", "refuse", "ignore"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -65,6 +66,10 @@ class SimulatedProvider:
         name: The first part of its path.
         keys: The API keys it accepts; None for any.
         models: The models it has; None for any.
+        prefill: What it does with a conversation that ends with an assistant's message:
+            "continue" goes on from it, "echo" says it again and goes on, "refuse" says
+            that the model does not take it (Anthropic's since 4.6), "ignore" answers
+            anew. None: as OpenAI ("ignore") and older models of Anthropic ("continue").
         requests: Every request it got, in order of arrival.
         first_delay, piece_delay: Seconds before the first byte, and between pieces of a stream.
     """
@@ -74,6 +79,7 @@ class SimulatedProvider:
         self.url = url
         self.keys = None if keys is None else frozenset(keys)
         self.models: tuple[str, ...] | None = None
+        self.prefill: Prefill | None = None
         self.requests: list[RecordedRequest] = []
         self.first_delay = 0.0
         self.piece_delay = 0.0
@@ -224,10 +230,20 @@ class SimulatedProvider:
         with self._lock:
             return f"{self._ids.getrandbits(96):024x}"
 
-    def answers(self, question: Question, step: Reply | str | None, call_prefix: str) -> list[Answer]:
-        """The answers to a question, one per choice asked for."""
+    def answers(
+        self, question: Question, step: Reply | str | None, call_prefix: str, prefill: Prefill = "ignore"
+    ) -> list[Answer]:
+        """The answers to a question, one per choice asked for.
+
+        Args:
+            prefill: What happens to a beginning that the question gives.
+        """
         reply = self._reply(question) if step is None else step
         reply = Reply(text=reply) if isinstance(reply, str) else reply
+        given = question.prefill
+        if given and prefill in ("continue", "echo"):
+            rest = reply.text.removeprefix(given)
+            reply = replace(reply, text=given + rest if prefill == "echo" else rest, pieces=None)
         return [
             finish(question, reply, self._calls(reply.tool_calls, call_prefix)) for _ in range(question.n)
         ]

@@ -53,6 +53,12 @@ class Question:
         return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
 
     @property
+    def prefill(self) -> str:
+        """The beginning of the answer, if the conversation ends with an assistant's words."""
+        last = self.messages[-1] if self.messages else None
+        return last.text if last is not None and last.role == "assistant" and not last.tool_calls else ""
+
+    @property
     def turn(self) -> Sequence[Message]:
         """The messages after the user's last one: calls and results of this turn."""
         last = max((i for i, m in enumerate(self.messages) if m.role == "user"), default=-1)

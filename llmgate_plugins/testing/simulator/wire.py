@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmgate_plugins.testing.faults import Fault, Refusal
+from llmgate_plugins.testing.simulator.provider import Prefill
 from llmgate_plugins.testing.simulator.question import Answer, Question
 from llmgate_plugins.testing.simulator.refused import Refused
 
@@ -29,6 +30,7 @@ class Wire(Protocol):
 
     name: str
     done: bytes
+    prefill: Prefill
     ping: bytes
     malformed: bytes
     call_prefix: str
