@@ -65,8 +65,7 @@ class AnswerBytes:
         if self._unpack is not None:
             data = self._unpacked(data)
         if self._stream:
-            line = max(data.rfind(b"\n"), data.rfind(b"\r"))
-            self._size = self._size + len(data) if line < 0 else len(data) - 1 - line
+            self._look_at_lines(data)
             if self._events is not None or (not self._seen and _EVENT_ID.search(data)):
                 self._events = self._events or _Events()
                 data = self._events.take(data)
@@ -79,13 +78,30 @@ class AnswerBytes:
             self._refuse(f"the answer is larger than {self._largest} bytes")
         return data
 
+    def _look_at_lines(self, data: bytes) -> None:
+        """An event's data is a line; what is kept of it is the part that has come of an unfinished one."""
+        self._brackets += data.count(b"{") + data.count(b"[")
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if end == 0:
+            self._size += len(data)
+            self._pieces.append(data)
+            return
+        if self._brackets > DEEPEST:
+            lines = b"".join((*self._pieces, data[:end])).splitlines()
+            if any(line.count(b"{") + line.count(b"[") > DEEPEST and is_deep(line) for line in lines):
+                self._refuse(f"the answer is nested deeper than {DEEPEST} levels")
+        rest = data[end:]
+        self._size = len(rest)
+        self._brackets = rest.count(b"{") + rest.count(b"[") if rest else 0
+        self._pieces = [rest] if rest else []
+
     def end(self) -> bytes:
         """All has come. Returns what is still to be read.
 
         Raises:
             ProviderError: It is nested too deep.
         """
-        if self._brackets > DEEPEST and is_deep(b"".join(self._pieces)):
+        if not self._stream and self._brackets > DEEPEST and is_deep(b"".join(self._pieces)):
             self._refuse(f"the answer is nested deeper than {DEEPEST} levels")
         self._pieces.clear()
         return b"" if self._events is None else self._events.rest

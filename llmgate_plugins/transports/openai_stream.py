@@ -116,10 +116,10 @@ def chunks_of_body(reader: ChunkReader, body: bytes) -> Iterator[Chunk]:
     choices = answer.get("choices") if isinstance(answer, Mapping) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
+    if not isinstance(choice, Mapping) or choice.get("error"):
+        raise garbage(choice or answer)
+    if not isinstance(message, Mapping) or choice.get("finish_reason") == "error":
         raise garbage(answer)
-    if choice.get("error") or choice.get("finish_reason") == "error":
-        raise garbage(choice)
     usage = answer.get("usage")
     content = message.get("content")
     yield reader.note(

@@ -186,11 +186,13 @@ def _word(error: Mapping[str, Any]) -> str:
 
 def _first_choice(completion: Any) -> Any:
     choices = None if isinstance(completion, str) else getattr(completion, "choices", None)
-    if not isinstance(choices, list) or not choices or getattr(choices[0], "message", None) is None:
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if choice is None:
         raise garbage(completion)
-    choice = choices[0]
-    if choice.finish_reason == "error" or getattr(choice, "error", None):
+    if getattr(choice, "error", None):
         raise garbage(choice)
+    if getattr(choice, "message", None) is None or choice.finish_reason == "error":
+        raise garbage(completion)
     return choice
 
 
