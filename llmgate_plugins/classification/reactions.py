@@ -99,12 +99,14 @@ def reaction_to(failure: Failure) -> Reaction:
         if special is not None:
             return special
     usual = REACTIONS[failure.error_class]
-    if failure.scope is Scope.CALLER:
+    if failure.scope is Scope.CALLER or failure.scope is Scope.LOCAL:
         return _NEVER
     return _SCOPED.get((failure.error_class, failure.scope), usual)
 
 
 _SCOPED: Final[Mapping[tuple[ErrorClass, Scope], Reaction]] = {
+    # What a request brought upon itself says nothing about who served it.
+    **{(one, Scope.REQUEST): replace(usual, health="nothing") for one, usual in REACTIONS.items()},
     # More than this model's tokens per minute at once: it can never succeed here.
     (ErrorClass.TOO_LARGE, Scope.MODEL): Reaction(elsewhere="sibling"),
     # A quota of this model for the day: another model of the same account may serve.

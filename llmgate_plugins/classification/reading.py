@@ -69,7 +69,7 @@ def read(error: BaseException) -> Facts:
 
 def _code(words: list[str]) -> str | None:
     for word in words:
-        if not word.isdigit() and _WORD.fullmatch(word):
+        if word != "error" and not word.isdigit() and _WORD.fullmatch(word):
             return word
     return None
 

@@ -134,7 +134,7 @@ PHRASES: Final[tuple[tuple[E, S, frozenset[int | None], tuple[str, ...]], ...]] 
     for error_class, scope, statuses, text in (
         # Statuses bound where a phrase counts, since messages may quote what a user wrote.
         (E.RATE_LIMIT, S.MODEL, (429,), "perminute|please retry in "),
-        (E.QUOTA, S.MODEL, (429,), "perday|per day (rpd)|per day (tpd)"),
+        (E.QUOTA, S.MODEL, (429,), "perday|per day (rpd)|per day (tpd)|permonth|s per month"),
         (E.QUOTA, S.CREDENTIAL, (None, 200, 400, 402, 403, 429), "exceeded your current quota"),
         (E.QUOTA, S.CREDENTIAL, (None, 200, 400, 402, 403, 429), "credit balance is too low|spend limit"),
         (E.QUOTA, S.CREDENTIAL, (None, 200, 402, 403, 429), "insufficient balance|insufficient credits"),
