@@ -62,6 +62,7 @@ LITELLMS_OWN_WARNINGS = (
     "ignore:.*`ReadOnly` qualifier:UserWarning",
     "ignore:Pydantic serializer warnings:UserWarning",
     "ignore:Accessing the .model_:DeprecationWarning",
+    "ignore:coroutine 'OpenAIChatCompletion:RuntimeWarning",  # made in a thread, dropped if cancelled then
     "ignore::ResourceWarning",  # it never closes its clients
     "ignore:unclosed:pytest.PytestUnraisableExceptionWarning",
 )

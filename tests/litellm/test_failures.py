@@ -116,9 +116,7 @@ async def test_what_is_no_answer_is_never_a_success(sim, kind, face):
     assert second["status"] == "success"
 
 
-@pytest.mark.parametrize(
-    "model", [OPENAI, ANTHROPIC, "groq/openai/gpt-oss-20b", "deepseek/deepseek-chat"]
-)
+@pytest.mark.parametrize("model", [OPENAI, ANTHROPIC, "groq/openai/gpt-oss-20b", "deepseek/deepseek-chat"])
 @pytest.mark.parametrize("face", STREAMED)
 async def test_what_is_no_stream_is_never_a_success(sim, face, model):
     for kind in NO_STREAM:

@@ -125,6 +125,8 @@ def proxy(tmp_path_factory):
                 entry("fast", "two", two),
                 entry("strong", "other", other),
                 entry("embed", "embedder", other, model=embed),
+                entry("breaking", "broken", sim.provider("broken"), weight=1_000_000),
+                entry("breaking", "whole", sim.provider("whole"), weight=1),
             ],
             "router_settings": {"fallbacks": [{"fast": ["strong"]}], "disable_cooldowns": True},
             "litellm_settings": {"callbacks": ["litellm_llmgate.proxy.gateway"]},
@@ -218,6 +220,64 @@ def test_when_a_group_is_dead_the_proxys_own_fallback_serves(proxy):
     rows = proxy.rows_after(before, 3)
     assert [row["status"] for row in rows] == ["error", "error", "success"]
     assert rows[-1]["deployment"] == "other"
+
+
+STORY = "Once upon a time there was a gateway that never lost a row."
+
+
+@pytest.mark.parametrize("on_break", ["resume", "restart"])
+def test_a_stream_that_breaks_goes_on_for_the_openai_client(proxy, on_break):
+    broken, whole = proxy.sim.provider("broken"), proxy.sim.provider("whole")
+    for provider in (broken, whole):
+        provider.reply(STORY)
+    broken.fail_always(Fault("cut", after=4))
+    before = proxy.count()
+    chunks = list(
+        proxy.client.chat.completions.create(
+            model="breaking",
+            messages=HELLO,
+            stream=True,
+            extra_body={"metadata": {"llmgate_on_break": on_break}},
+        )
+    )
+    rows = proxy.rows_after(before, 2)
+    assert [(row["deployment"], row["status"]) for row in rows] == [("broken", "error"), ("whole", "success")]
+    assert len({chunk.id for chunk in chunks}) == 1
+    told = [getattr(chunk, "provider_specific_fields", None) for chunk in chunks]
+    if on_break == "resume":
+        assert text_of(chunks) == STORY
+        assert not any(told)
+    else:
+        at = told.index({"llmgate": {"restarted": True}})
+        assert text_of(chunks[at:]) == STORY
+        assert STORY.startswith(text_of(chunks[:at]))
+    assert [
+        one.choices[0].finish_reason for one in chunks if one.choices and one.choices[0].finish_reason
+    ] == ["stop"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_choice_that_is_none_is_a_400(proxy, stream):
+    asked = sent(proxy)
+    with pytest.raises(openai.BadRequestError, match="llmgate_on_break"):
+        proxy.client.chat.completions.create(
+            model="fast",
+            messages=HELLO,
+            stream=stream,
+            extra_body={"metadata": {"llmgate_on_break": "magic"}},
+        )
+    assert sent(proxy) == asked
+
+
+def test_a_named_call_keeps_its_name_within_its_key(proxy):
+    before = proxy.count()
+    raw = proxy.client.chat.completions.with_raw_response.create(
+        model="fast", messages=HELLO, extra_body={"metadata": {"llmgate_call_id": "order-17"}}
+    )
+    (row,) = proxy.rows_after(before, 1)
+    assert row["call_id"] == raw.headers["x-llmgate-call-id"]
+    assert len(row["call_id"]) == 64
+    assert row["tags"] == {}
 
 
 def test_embeddings_go_through_the_gateway(proxy):

@@ -39,6 +39,8 @@ def _code(error: Exception) -> str | None:
     if NO_ANSWER in str(error):
         return "bad_response"
     for cause in _behind(error):
+        if isinstance(cause, httpx.TimeoutException):
+            return "timeout"
         if isinstance(cause, httpx.HTTPError | openai.APIStatusError | openai.APIConnectionError):
             if type(cause).__module__.startswith(("httpx", "openai")):
                 return None  # says so itself

@@ -1,4 +1,4 @@
-"""Leaves out what LiteLLM would refuse to send to a provider, before it does, and tells."""
+"""Leaves out what LiteLLM would refuse to send, or would send to who refuses it; and tells."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any, Final
 
 import litellm
 
-from llmgate_plugins.types import Attempt, Deployment, Request
+from llmgate_plugins.foreign import fit_messages, profile_of
+from llmgate_plugins.types import Attempt, Deployment, LazyMessages, Request
 
 __all__ = ["supported"]
+
+PLAIN: Final = frozenset({"role", "content"})
+"""All that a message has which no provider could object to, if its content is text."""
 
 _WORDS: Final = """
     audio frequency_penalty logit_bias logprobs modalities n parallel_tool_calls prediction presence_penalty
@@ -25,13 +29,17 @@ Tools and answer formats are not among them: without those it would be another r
 
 
 def supported(attempt: Attempt, request: Request) -> Request:
-    """The request without the words that LiteLLM would refuse for this provider and model.
+    """The request without the words that LiteLLM would refuse for this provider and model, and
+    without what other providers left in a history that LiteLLM sends on as it is.
 
     `attempt.adapted` is told. What `allowed_openai_params` names stays, as in LiteLLM, and
     so does everything for a deployment that stands for another model (`base_model`).
     """
+    if request.operation != "chat":
+        return request
+    request = _with_own_history(attempt, request)
     params = request.params
-    if request.operation != "chat" or CHECKED.isdisjoint(params):
+    if CHECKED.isdisjoint(params):
         return request
     deployment = attempt.deployment
     refused = (CHECKED & params.keys()) - _known(deployment.provider, deployment.model)
@@ -47,6 +55,23 @@ def supported(attempt: Attempt, request: Request) -> Request:
         if sentence not in attempt.adapted:
             attempt.adapted.append(sentence)
     return request.replace(params={name: value for name, value in params.items() if name not in refused})
+
+
+def _with_own_history(attempt: Attempt, request: Request) -> Request:
+    """LiteLLM's messages as this provider takes them; read only where one is more than text."""
+    messages, profile = request.messages, profile_of(attempt.deployment)
+    if not profile.family or not isinstance(messages, LazyMessages) or all(map(_is_plain, messages.native)):
+        return request
+    fitted = fit_messages(messages.messages, profile, attempt.deployment.provider, attempt.adapted)
+    return request if fitted is messages.messages else request.replace(messages=fitted)
+
+
+def _is_plain(native: Any) -> bool:
+    return (
+        isinstance(native, Mapping)
+        and native.keys() <= PLAIN
+        and isinstance(native.get("content"), str | None)
+    )
 
 
 @lru_cache(maxsize=1_024)
