@@ -117,7 +117,7 @@ def test_cache_markers_of_tools_stay_where_they_are_understood(provider: Simulat
 
 
 def test_words_that_a_client_refuses_are_left_out(provider: SimulatedProvider) -> None:
-    asked = {"temperature": 0.1, "seed": 1, "thinking": {"type": "enabled"}, "top_k": 3, "n": 2}
+    asked = {"temperature": 0.1, "seed": 1, "thinking": {"type": "disabled"}, "top_k": 3, "n": 2}
 
     assert set(leaf_of("openai", provider).words(asked, None)) == {"temperature", "seed", "n"}
     assert set(leaf_of("anthropic", provider).words(asked, None)) == {"temperature", "thinking", "top_k"}

@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
 from pydantic import SecretStr
 
+from langchain_llmgate._history import History
 from langchain_llmgate._tools import BoundTools, Structure, structure_of
 from langchain_llmgate._vocabulary import (
     ALWAYS_SAY_WHY,
@@ -18,11 +19,12 @@ from langchain_llmgate._vocabulary import (
     TAKES_TIMEOUT,
     clean_tool,
     family_of,
+    fitted,
+    for_client,
     takes_markers,
-    without_foreign,
-    without_markers,
 )
 from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.foreign import profile_of
 from llmgate_plugins.secrets import conceal
 from llmgate_plugins.types import Deployment
 
@@ -58,30 +60,41 @@ class Leaf:
             for name in ("_generate", "_agenerate", "_stream", "_astream")
         }
         self._keeps_markers = takes_markers(model, self.family)
+        self._history = History(
+            "" if self.family == "litellm" else profile_of(deployment).family or self.family,
+            deployment.provider,
+            keeps_markers=self._keeps_markers,
+        )
         self._bind_words = frozenset(inspect.signature(kind.bind_tools).parameters)
         self._memo: dict[Any, tuple[Any, Any]] = {}
         self._own_timeout = _own_timeout(model) if self.family in TAKES_TIMEOUT else 0.0
 
-    def prompt(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-        """The messages as this model takes them."""
-        return list(messages) if self._keeps_markers else without_markers(messages)
+    def prompt(self, messages: Sequence[BaseMessage], changes: list[str] | None = None) -> list[BaseMessage]:
+        """The messages as this model takes them; what that changed is added to `changes` (once)."""
+        return self._history.fitted(messages, [] if changes is None else changes)
 
-    def words(self, asked: Mapping[str, Any], seconds: float | None) -> dict[str, Any]:
+    def words(
+        self, asked: Mapping[str, Any], seconds: float | None, changes: list[str] | None = None
+    ) -> dict[str, Any]:
         """The call's words as this model takes them: translated, and without what it refuses.
 
         Args:
             asked: In the OpenAI vocabulary.
             seconds: How long the call may still take; None for ever.
+            changes: One short sentence is added for each change that it does not tell yet.
         """
-        fixed = self.deployment.params
-        words = {**fixed, **asked} if fixed else dict(asked)
+        fixed, found = self.deployment.params, list[str]()
+        taken = fitted(asked, self.deployment, self.family, found)
+        words = {**fixed, **taken} if fixed else dict(taken)
         if "tools" in words or "response_format" in words:
             words = self._translated(words)
-        words = without_foreign(words, self.family)
+        words = for_client(words, self.model, self.deployment, self.family, found)
         if asked.get("extra_headers"):
             _check_headers(asked["extra_headers"])
         if seconds is not None and 0.0 < seconds < self._own_timeout:
             words["timeout"] = seconds
+        if found and changes is not None:
+            changes.extend(change for change in found if change not in changes)
         return words
 
     def own_name(self, served: str | None) -> str | None:
