@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import ssl
+import time
 from typing import Any
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -29,6 +31,7 @@ from langchain_core import exceptions as langchain
 from langchain_openai.chat_models.base import OpenAIRateLimitError, OpenAIRefusalError
 from support.client_errors import (
     DATE,
+    OPENAI,
     QUOTA_TEXT,
     REQUEST,
     REQUEST2,
@@ -45,7 +48,7 @@ from support.client_errors import (
 )
 
 from llmgate_plugins import errors
-from llmgate_plugins.classification import classify, retry_after, should_retry
+from llmgate_plugins.classification import Reaction, classify, reaction_to, retry_after, should_retry
 from llmgate_plugins.types import ErrorClass as E
 from llmgate_plugins.types import Failure
 from llmgate_plugins.types import Scope as S
@@ -257,6 +260,14 @@ WAITS = [
     ({"retry-after": "nan"}, None),
     ({"retry-after": "inf"}, None),
     ({"retry-after": "soon"}, None),
+    ({"retry-after": "1_0"}, None),
+    ({"retry-after": "1e3"}, None),
+    ({"retry-after": "-0.5"}, None),
+    ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+    ({"retry-after": " 7 "}, 7.0),
+    ({"retry-after": "7", "x-ratelimit-reset-tokens": "6m0s"}, 7.0),
+    ({"retry-after": "0", "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
+    ({"x-ratelimit-reset": "1792567690000", "date": DATE}, 10.0),
     ({"retry-after": ""}, None),
     ({"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
     ({"x-ratelimit-reset-tokens": "120ms"}, 0.12),
@@ -347,12 +358,101 @@ ATTRIBUTES = st.dictionaries(
 def test_nothing_an_exception_carries_makes_it_raise(attributes: dict[str, Any], args: list[Any]) -> None:
     error = RuntimeError(*args)
     error.__dict__.update(attributes)
+    typed_and_quick(error)
+
+
+KINDS = st.sampled_from(
+    [
+        httpx.ConnectError, httpx.RemoteProtocolError, httpx.PoolTimeout, ssl.SSLError, OSError, KeyError,
+        TimeoutError, json.JSONDecodeError, errors.ProviderError, errors.StreamInterrupted, UnicodeDecodeError,
+        openai.APIConnectionError, requests.ConnectionError, aiohttp.ClientError,
+        botocore.exceptions.HTTPClientError,
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(KINDS, st.text(max_size=60), ATTRIBUTES), min_size=1, max_size=9), st.booleans())
+def test_no_chain_of_causes_makes_it_raise(links: list[Any], circular: bool) -> None:
+    chain: list[BaseException] = []
+    for kind, text, attributes in links:
+        error = kind.__new__(kind)
+        error.args = (text,)
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            error.__dict__.update(attributes)
+        if chain:
+            chain[-1].__cause__ = error
+        chain.append(error)
+    if circular:
+        chain[-1].__cause__ = chain[0]
+    typed_and_quick(chain[0])
+
+
+@given(
+    st.integers(100, 599),
+    st.binary(max_size=300) | ANYTHING.map(lambda body: json.dumps(body, default=str).encode()),
+    st.dictionaries(
+        st.sampled_from(
+            ["retry-after", "retry-after-ms", "date", "x-should-retry", "x-ratelimit-reset-tokens"]
+        ),
+        st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=40),
+    ),
+)
+def test_no_answer_of_any_server_makes_it_raise(status: int, body: bytes, headers: dict[str, str]) -> None:
+    coded = {name: value.encode("latin-1") for name, value in headers.items()}
+    for error in (
+        from_httpx_response(httpx.Response(status, headers=coded, request=REQUEST, content=body)),
+        provider(status, headers=headers, body=body),
+    ):
+        typed_and_quick(error)
+
+
+def from_httpx_response(response: httpx.Response) -> Exception:
+    return OPENAI._make_status_error_from_response(response)
+
+
+DEEP: Any = []
+for _ in range(900):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        provider(400, body="{" * 1_000_000),
+        provider(400, body=b"[" * 10_000_000),
+        provider(400, body={"error": {"message": "a" * 10_000_000}}),
+        provider(400, body={"error": {"details": [{"reason": "x" * 10_000}] * 100_000}}),
+        provider(429, body={"error": {"details": [{"violations": [{"quotaId": "x" * 10_000}] * 100_000}]}}),
+        provider(429, headers={"retry-after": "9" * 10_000_000}),
+        provider(429, headers={"retry-after": "1h" * 1_000_000}),
+        provider(429, headers={"x-ratelimit-reset-tokens": "1m" * 5_000_000}),
+        provider(400, body={"error": DEEP}),
+        RuntimeError("try again in " * 1_000_000),
+        RuntimeError("try again in " + "1h" * 1_000_000),
+        RuntimeError('"code": "' * 1_000_000),
+        RuntimeError('{"error": ' * 100_000),
+        requests.ConnectionError(RuntimeError("x" * 10_000_000)),
+    ],
+    ids=range(14),
+)
+def test_huge_things_are_classified_in_no_time(error: Exception) -> None:
+    typed_and_quick(error)
+
+
+def typed_and_quick(error: BaseException) -> None:
+    """A `Failure` of sensible values in less than 50 ms, whatever it is made from."""
+    begun = time.process_time()
     failure = classify(error)
+    took = time.process_time() - begun
+    assert isinstance(failure, Failure)
     assert isinstance(failure.error_class, E)
     assert isinstance(failure.scope, S)
     assert failure.status is None or 100 <= failure.status <= 599
+    assert failure.code is None or 2 <= len(failure.code) <= 64
     assert failure.retry_after is None or 0 < failure.retry_after <= 365 * 86400
-    should_retry(error)
+    assert isinstance(reaction_to(failure), Reaction)
+    assert should_retry(error) in (True, False, None)
+    assert took < 0.05
 
 
 @given(st.text(max_size=40))

@@ -20,6 +20,7 @@ from llmgate_plugins import errors
 
 __all__ = [
     "DATE",
+    "OPENAI",
     "QUOTA_TEXT",
     "REQUEST",
     "REQUEST2",
