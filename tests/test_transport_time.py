@@ -27,7 +27,7 @@ from llmgate_plugins import (
 )
 from llmgate_plugins.classification import classify
 from llmgate_plugins.testing import Fault, ProviderSimulator, SimulatedProvider, VirtualClock
-from llmgate_plugins.transports import OpenAITransport, seconds_allowed, time_allowed
+from llmgate_plugins.transports import OpenAITransport, openai_clients, seconds_allowed, time_allowed
 from llmgate_plugins.transports.alarm import Alarm
 
 SHORT = 0.25
@@ -205,6 +205,21 @@ def test_nothing_is_sent_when_the_time_is_over(
     with pytest.raises(DeadlineExceeded, match="before the request was sent"):
         read(face, transport, attempt(provider, seconds=-0.1), asking(stream=stream))
     assert provider.requests == []
+
+
+def test_making_a_client_takes_nothing_from_the_deployments_time(
+    provider: SimulatedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = openai_clients._client
+
+    def slow(*given: Any) -> Any:
+        time.sleep(SHORT)
+        return usual(*given)
+
+    monkeypatch.setattr(openai_clients, "_client", slow)
+    transport = OpenAITransport()
+    assert transport.send(attempt(provider, limits=Limits(first_token=SHORT)), asking()).text
+    transport.close()
 
 
 def test_time_that_passed_before_sending_counts_by_the_gateways_clock(provider: SimulatedProvider) -> None:

@@ -48,13 +48,21 @@ class AnswerBytes:
         self._events: _Events | None = None
         self.refused: ProviderError | None = None
 
-    def begin(self, status: int, headers: Any) -> None:
-        """The headers have come: what packing there is, is undone here and no longer told."""
-        if headers.get("content-encoding", "").strip().lower() == "gzip":
+    @property
+    def unpacks(self) -> bool:
+        """Whether what is read is no longer packed, though the headers say so."""
+        return self._unpack is not None
+
+    def begin(self, *, is_document: bool, packed: bool) -> None:
+        """The headers have come.
+
+        Args:
+            is_document: It is one document, whatever was asked for.
+            packed: It is packed by gzip, which is undone here, within the bounds.
+        """
+        self._stream = self._stream and not is_document
+        if packed:
             self._unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            del headers["content-encoding"]
-        kind = headers.get("content-type", "")
-        self._stream = self._stream and status == 200 and not kind.startswith("application/json")
 
     def take(self, data: bytes) -> bytes:
         """The next bytes.

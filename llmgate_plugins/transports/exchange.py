@@ -29,6 +29,10 @@ _SHORTEST: Final = 0.001
 _AFTERWORD: Final = 2.0
 """Seconds that are waited for what follows a finish reason: the usage and the end mark."""
 _FOREVER: Final = float("inf")
+_TELLING: Final = frozenset({b"content-encoding", b"content-type", b"date"})
+_JSON: Final = b"application/json"
+_WAITED: Final = frozenset({ErrorClass.TIMEOUT, ErrorClass.LOCAL})
+"""Waiting for the provider, or for a connection of one's own to be free."""
 _LOST: Final = frozenset({ErrorClass.CONNECTION, ErrorClass.TIMEOUT, ErrorClass.TRUNCATED})
 
 
@@ -40,7 +44,8 @@ class Exchange:
             first token and for the next chunk.
 
     Attributes:
-        headers: The response's; None before they came.
+        headers: Those of the response that say something here, in lower case; None before
+            they came.
     """
 
     __slots__ = (
@@ -72,7 +77,7 @@ class Exchange:
         self._since: float | None = None
         self._socket: Any = None
         self._expired: float | None = None
-        self.headers: Any = None
+        self.headers: dict[bytes, bytes] | None = None
 
     def check_time(self) -> None:
         """Nothing is sent when the time is over.
@@ -104,24 +109,32 @@ class Exchange:
     def timeout(self, name: str) -> float | None:
         """Seconds for what the client begins to wait for now."""
         limits, now = self._limits, monotonic()
-        left = self._end - now
+        left = (self._end if self._begun else min(self._end, self._first)) - now
         if name == "connect":
             self._connected = True
-            left = min(left, self._first - now)
             seconds = left if limits.connect is None else min(left, limits.connect)
         elif name == "pool":
             seconds = left
         elif self._socket is not None:  # the alarm knows better, and can change its mind
             seconds = _FOREVER if limits.read is None else limits.read
         else:
-            left = min(left, self._first - now)
             seconds = left if limits.read is None else min(left, limits.read)
         return None if seconds == _FOREVER else max(seconds, _SHORTEST)
 
     def answered(self, response: Any) -> None:
-        """The response's headers have come."""
-        self.headers = response.headers
-        self._bytes.begin(response.status_code, response.headers)
+        """The response's headers have come; each is looked at once, since looking one up is dear."""
+        told: dict[bytes, bytes] = {}
+        for name, value in response.headers.raw:
+            name = name.lower()
+            if name in _TELLING or b"ratelimit" in name:
+                told[name] = value
+        self.headers = told
+        self._bytes.begin(
+            is_document=response.status_code != 200 or told.get(b"content-type", b"").startswith(_JSON),
+            packed=told.get(b"content-encoding", b"").lower() == b"gzip",
+        )
+        if self._bytes.unpacks:
+            del response.headers["content-encoding"]
 
     def watch(self, response: Any) -> None:
         """From here on the alarm ends what lasts too long, if there is a socket of this exchange alone."""
@@ -167,6 +180,7 @@ class Exchange:
         """Nothing more will be read; the connection may serve others."""
         if self._socket is not None:
             ALARM.clear(self)
+            self._socket = None
 
     def check_whole(self) -> None:
         """A stream that the alarm cut can look as if it had ended.
@@ -193,7 +207,7 @@ class Exchange:
             raise self._bytes.refused from None
         self.check_whole()
         now = monotonic()
-        if now >= self._end - _SHORTEST and classify(error).error_class is ErrorClass.TIMEOUT:
+        if now >= self._end - _SHORTEST and classify(error).error_class in _WAITED:
             self._out_of_time(now)
         if not self._connected and self.headers is None and _is_of_connection(error):
             error.code = STALE  # type: ignore[attr-defined]
@@ -206,17 +220,11 @@ class Exchange:
 
     def quota(self) -> Quota | None:
         """What the response's headers say of rate limits; None if nothing."""
-        if self.headers is None:
+        if self.headers is None or self.headers.keys() <= _TELLING:
             return None
-        told = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in self.headers.raw
-            if b"ratelimit" in name.lower()
-        }
-        if not told:
-            return None
-        told["date"] = self.headers.get("date")
-        return quota_from(told)
+        return quota_from(
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers.items()}
+        )
 
 
 def _is_of_connection(error: Exception) -> bool:

@@ -61,21 +61,20 @@ class _AsyncStream(_Stream):
 
 
 @cache
-def _made_of(kind: type, parent: type) -> type:
-    """A stream as the client wants it: one that is of its own library's class."""
+def _made_of(kind: type, name: str, inner: type) -> type:
+    """A stream as the client wants it: of its own library's class, which is among the parents of `inner`."""
+    parent = next(one for one in inner.__mro__ if one.__name__ == name)
     return type(kind.__name__, (kind, parent), {})
 
 
 def _wrapped(stream: Any, name: str, kind: type, exchange: Exchange) -> Any:
-    parent = next(one for one in type(stream).__mro__ if one.__name__ == name)
-    return _made_of(kind, parent)(stream, exchange)
+    return _made_of(kind, name, type(stream))(stream, exchange)  # type: ignore[arg-type]  # classes are hashable
 
 
 def _sending(request: Any) -> None:
     exchange = CURRENT.get()
     if exchange is not None:
         request.extensions["timeout"] = _Timeouts(request.extensions.get("timeout") or {}, exchange)
-        request.headers["accept-encoding"] = "gzip"  # what `AnswerBytes` unpacks within its bounds
 
 
 def _answered(response: Any) -> None:

@@ -63,8 +63,8 @@ class OpenAITransport:
             ProviderError: What came is no answer.
             ConfigurationError: The package, a key or an address is missing.
         """
-        exchange, allowed = self._exchange(attempt, request, patient=False)
         client = _suited(self._clients.client(attempt.deployment), attempt)
+        exchange, allowed = self._exchange(attempt, request, patient=False)
         path, read, words = _asked(attempt, request, allowed)
         token = CURRENT.set(exchange)
         try:
@@ -78,8 +78,8 @@ class OpenAITransport:
 
     async def asend(self, attempt: Attempt, request: Request) -> Response:
         """The same for an event loop."""
-        exchange, allowed = self._exchange(attempt, request, patient=True)
         client = _suited(await self._clients.aclient(attempt.deployment), attempt)
+        exchange, allowed = self._exchange(attempt, request, patient=True)
         path, read, words = _asked(attempt, request, allowed)
         token = CURRENT.set(exchange)
         try:
@@ -92,8 +92,8 @@ class OpenAITransport:
 
     def open(self, attempt: Attempt, request: Request) -> Iterator[Chunk]:
         """Send and yield the chunks; the connection is closed with the iterator."""
-        exchange, allowed = self._exchange(attempt, request, patient=False)
         client = _suited(self._clients.client(attempt.deployment), attempt)
+        exchange, allowed = self._exchange(attempt, request, patient=False)
         _, _, words = _asked(attempt, request, allowed)
         reader = ChunkReader(attempt, exchange)
         token = CURRENT.set(exchange)
@@ -120,8 +120,8 @@ class OpenAITransport:
 
     async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[Chunk]:
         """The same for an event loop."""
-        exchange, allowed = self._exchange(attempt, request, patient=True)
         client = _suited(await self._clients.aclient(attempt.deployment), attempt)
+        exchange, allowed = self._exchange(attempt, request, patient=True)
         _, _, words = _asked(attempt, request, allowed)
         reader = ChunkReader(attempt, exchange)
         token = CURRENT.set(exchange)

@@ -154,6 +154,7 @@ def _client(kind: str, deployment: Deployment, pool: Any) -> Any:
     endpoint = deployment.endpoint
     key = _key(deployment)
     headers: dict[str, Any] = dict.fromkeys(_names_in_environment(), openai.Omit())
+    headers["accept-encoding"] = "gzip"  # what is unpacked within bounds
     headers |= {name: value.reveal() for name, value in endpoint.headers.items()}
     common = {"max_retries": 0, "default_headers": headers, "http_client": pool}
     if deployment.provider == AZURE:
