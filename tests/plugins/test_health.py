@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -26,12 +28,14 @@ from llmgate_plugins import (
     ProviderError,
     Request,
     Scope,
+    hookimpl,
 )
 from llmgate_plugins.classification import reaction_to
 from llmgate_plugins.context import NOBODY
 from llmgate_plugins.decisions import Drop, Skip
 from llmgate_plugins.gateway import Send
 from llmgate_plugins.plugins import Failover
+from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
 from llmgate_plugins.plugins.health import Health, HealthChange, HealthRow
 from llmgate_plugins.plugins.health.scopes import HARD, finding
 from llmgate_plugins.records import DecisionRecord, Selection
@@ -442,6 +446,31 @@ def test_a_fallback_gets_the_call_when_the_only_deployment_is_ejected(face: str)
     assert dropped(told) == {"a": "ejected_transport"}
 
 
+@every_face
+def test_no_retry_is_slept_for_before_a_fallback_when_the_only_deployment_is_ejected(face: str) -> None:
+    group = [deployment("a"), deployment("b", alias="strong")]
+    script = {"a": [DOWN], "b": ["ok"]}
+    one = scene(script, Health(), Failover(), deployments=group, fallbacks={"fast": ["strong"]})
+    several(4, face, one)
+    slept = len(one.sleeper.slept)
+    assert slept > 0
+    assert ask(face, one.gateway).tried == ["a", "b"]
+    assert len(one.sleeper.slept) == slept
+
+
+def test_a_bound_on_attempts_holds_while_all_are_ejected() -> None:
+    class Once:
+        @hookimpl
+        def admit_request(self, call: Call) -> None:
+            call.stash[MOST_ATTEMPTS] = 1
+
+    group = [deployment("a"), deployment("b", alias="strong")]
+    script = {"a": [DOWN], "b": ["ok"]}
+    one = scene(script, Once(), Health(), Failover(), deployments=group, fallbacks={"fast": ["strong"]})
+    for told in several(10, "sync", one):
+        assert told.tried == ["a"]
+
+
 def test_if_less_than_half_would_be_left_soft_ejections_do_not_count() -> None:
     one = scene({"a": [DOWN], "b": [DOWN], "c": ["ok"]}, Health())
     several(5, "sync", one)
@@ -572,8 +601,6 @@ def test_a_probe_that_is_cancelled_gives_its_slot_back() -> None:
 
 
 def test_a_probe_that_another_plugin_skips_gives_its_slot_back() -> None:
-    from llmgate_plugins import hookimpl
-
     class NotA:
         @hookimpl
         def begin_attempt(self, attempt: Attempt) -> Skip | None:
@@ -609,6 +636,27 @@ def test_a_probe_that_fails_ejects_again_and_its_call_goes_on_elsewhere() -> Non
     assert ask("sync", one.gateway).tried == ["a", "b"]
     assert told_rows(health, one)["a", "transport"].ejections == 2
     assert ask("sync", one.gateway).tried == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["server", "timeout"])
+def test_a_probe_that_fails_in_another_way_shows_that_it_is_not_well_yet(kind: Any) -> None:
+    health = Health()
+    one = probing({"a": [Fault(kind)], "b": ["ok"]}, health)
+    ask("sync", one.gateway)
+    assert told_rows(health, one)["a", "transport"].ejections == 2
+    assert ask("sync", one.gateway).tried == ["b"]
+
+
+def test_a_probe_that_is_rate_limited_says_that_somebody_answers() -> None:
+    health = Health()
+    one = probing({"a": [Fault("rate_limit", retry_after=5.0), "ok"], "b": ["ok"]}, health)
+    ask("sync", one.gateway)
+    rows = told_rows(health, one)
+    assert rows["a", "transport"].state == "half_open"
+    assert rows["a", "throttle"].state == "throttled"
+    assert ask("sync", one.gateway).tried == ["b"]
+    one.clock.advance(5.0)
+    assert ask("sync", one.gateway).tried == ["a"]
 
 
 def test_three_answers_in_a_row_close() -> None:
@@ -754,6 +802,23 @@ def test_what_is_known_does_not_grow_with_deployments_that_come_and_go() -> None
         one.clock.advance(3_600.0)
         rows = health.report(one.clock.monotonic())
     assert rows == []
+
+
+def test_what_is_worked_out_does_not_grow_with_hosts_that_bring_new_tuples() -> None:
+    health = Health()
+    one = scene({"a": ["ok"]}, health)
+    services, call = one.gateway.services, a_call(one)
+    whole = [deployment(f"d{place}") for place in range(1_000)]
+    health.end_attempt(attempt_on(whole[0], one), BROKE, call, services)
+    tracked: list[weakref.ref[Counting]] = []
+    for _ in range(300):
+        group = Counting(whole)
+        tracked.append(weakref.ref(group))
+        drop = health.narrow_deployments(call.request, group, call, services)
+        assert drop is not None
+        assert list(drop.reasons) == ["d0"]
+    gc.collect()
+    assert sum(one() is not None for one in tracked) <= 66
 
 
 def test_changes_are_told_in_order_and_a_listener_that_fails_stops_nothing(

@@ -10,13 +10,14 @@ from typing import Final
 from llmgate_plugins.context import Call
 from llmgate_plugins.decisions import Drop, GiveUp, NextAlias, Recovery, Skip
 from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
 from llmgate_plugins.plugins.health.breaker import State
 from llmgate_plugins.plugins.health.breakers import Breakers
 from llmgate_plugins.plugins.health.groups import Group, View
 from llmgate_plugins.plugins.health.leave import LEAVE, Leave, may_pass, takes_leave
 from llmgate_plugins.plugins.health.numbers import Numbers
 from llmgate_plugins.plugins.health.reporting import HealthChange, HealthRow, row_of
-from llmgate_plugins.plugins.health.scopes import ILLNESS, finding
+from llmgate_plugins.plugins.health.scopes import ILLNESS, Ailment, finding
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
 
@@ -24,7 +25,10 @@ __all__ = ["Health"]
 
 log = logging.getLogger("llmgate")
 
-MOST_GROUPS: Final = 256
+MOST_MEMBERS: Final = 65_536
+"""Deployments of all groups together that are kept worked out; some hosts bring new tuples at every call."""
+A_GROUP: Final = 8
+"""What a group counts for besides its members."""
 
 
 class Health:
@@ -113,6 +117,7 @@ class Health:
         )
         self._breakers = Breakers(self.numbers)
         self._groups: dict[int, Group] = {}
+        self._members = 0
         self._lock = threading.Lock()
         self._on_change = on_change
 
@@ -219,7 +224,7 @@ class Health:
         if untried or failure is None or not self._breakers.open:
             return None
         found = finding(failure, attempt.deployment)
-        if found is None or found.ailment not in ILLNESS:
+        if found is None or found.ailment not in ILLNESS or found.ailment is Ailment.QUALITY:
             return None
         tried = {
             one.deployment.id: one.deployment
@@ -228,7 +233,9 @@ class Health:
         }
         if not all(self._is_ejected(one) for one in tried.values()):
             return None
-        return NextAlias() if fallbacks else GiveUp("ejected")
+        if not fallbacks:
+            return GiveUp("ejected")
+        return NextAlias() if MOST_ATTEMPTS not in call.stash else None  # Failover counts them
 
     # ------------------------------------------------------------ inside
 
@@ -242,8 +249,10 @@ class Health:
             breakers.wake(now)
             group = self._groups.get(id(deployments))
             if group is None or group.deployments is not deployments:
-                if len(self._groups) >= MOST_GROUPS:
+                self._members += A_GROUP + len(deployments)
+                if self._members > MOST_MEMBERS:
                     self._groups.clear()
+                    self._members = A_GROUP + len(deployments)
                 group = self._groups[id(deployments)] = Group(deployments, breakers.keys)
             if group.version != breakers.version:
                 unix = services.clock.time() - now
