@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from generators.markdown import NOTICE, table
 from llmgate_plugins import Deployment, ErrorClass, Failure, Gateway, Scope
-from llmgate_plugins.classification import tables
+from llmgate_plugins.classification import REACTIONS, Reaction, tables
+from llmgate_plugins.classification.codes import NAME_CODES, PATH_PHRASES, PHRASE_CODES, STATUS_CODES
+from llmgate_plugins.classification.reactions import CODES, SCOPED
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Recovery, Retry
 from llmgate_plugins.plugins import Failover
@@ -22,14 +25,37 @@ HEAD = f"""{NOTICE}
 # Classification of failures
 
 Every failed attempt is given a class (what happened) and a scope (who is to blame, and so what else
-would fail the same way). The first of these that knows decides: the provider's *code* or *type* in the
-body, a telling class name, a *phrase* in the message, a client's transport error, the HTTP *status*, a type
-or class name that says little. Plugins see both as `outcome.failure`.
+would fail the same way). Plugins see both as `outcome.failure`; one that has an opinion of its own gives
+it in the hook `classify_error`. Else the first of these that knows decides:
 
-## What the built-in failover does
+1. the provider's *code* or *type* in the body ([words](#codes-and-types-that-settle-it)), money before rate,
+2. a [telling class name](#telling-class-names) of the exception,
+3. a [phrase](#phrases-in-messages) in the message, only at the statuses where it counts,
+4. a client's [transport error](#transport-errors-of-clients), and the errors that it was raised from,
+5. the HTTP [status](#statuses),
+6. a [type](#types-that-say-little) or [class name](#class-names-that-say-little) that says little.
+
+What LiteLLM made from another exception is classified by that one, wherever its own says less.
+
+## What follows
+
+What the built-in plugins go by (`llmgate_plugins.classification.reaction_to`). *Elsewhere*: where the same
+request may succeed. *Again*: whether the same deployment may be asked again. *Retry*: what that takes from
+the retry budget. *Health*: whether it counts towards an ejection, pauses the deployment until the provider's
+reset, ejects it at once, or retires it for good. *Booked*: "unknown" may have been worked on, so its input
+is booked as an estimate. *Alarm*: it does not heal by itself. Failures of scope `caller` and `local` are
+told to the caller, those of `request` say nothing about anybody's health.
+"""
+
+FAILOVER = """## What the built-in failover does
 
 Computed by asking `Failover()` about a first failure of each class. "Retry" is the same deployment again,
 after a delay with full jitter, never before the provider's Retry-After.
+"""
+
+CODES_HEAD = """## Codes of llmgate's own
+
+`failure.code` is the provider's own code. Where there is none, or none that tells enough, it is one of these.
 """
 
 SCOPES: Mapping[ErrorClass, Scope] = {
@@ -41,7 +67,8 @@ SCOPES: Mapping[ErrorClass, Scope] = {
 
 def page() -> str:
     """The page."""
-    parts = [HEAD, _reactions(), "", "## Codes and types that settle it", "", _words(tables.WORDS), ""]
+    parts = [HEAD, _follows(), "", CODES_HEAD, _signs(), "", FAILOVER, _reactions(), ""]
+    parts += ["## Codes and types that settle it", "", _words(tables.WORDS), ""]
     parts += ["## Phrases in messages", "", _phrases(), ""]
     parts += ["## Statuses", "", _statuses(), ""]
     parts += ["Any other 5xx is `server`; any other 4xx is `unknown`, with scope `request`.", ""]
@@ -87,7 +114,58 @@ def _code(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
-# ---------------------------------------------------------------- reactions
+# ---------------------------------------------------------------- what follows
+
+COLUMNS = ("elsewhere", "again", "retry", "health", "booked", "alarm")
+
+
+def _follows() -> str:
+    rows: list[tuple[str, ...]] = []
+    for one, usual in REACTIONS.items():
+        rows.append((f"`{one.value}`", "", *_cells(usual)))
+        rows += [
+            (f"`{one.value}`", f"scope `{scope.value}`", *_cells(reaction))
+            for (error_class, scope), reaction in SCOPED.items()
+            if error_class is one and reaction != replace(usual, health=reaction.health)
+        ]
+        rows += [
+            (f"`{one.value}`", f"code `{code}`", *_cells(reaction))
+            for (error_class, code), reaction in CODES.items()
+            if error_class is one
+        ]
+    return table(("class", "where", *COLUMNS), rows)
+
+
+def _cells(reaction: Reaction) -> tuple[str, ...]:
+    return (
+        reaction.elsewhere.replace("_", " "),
+        "at once, once" if reaction.at_once else "yes" if reaction.again else "no",
+        f"{reaction.retry_cost:g}",
+        reaction.health,
+        reaction.booked,
+        "yes" if reaction.alarm else "",
+    )
+
+
+def _signs() -> str:
+    signs: dict[tuple[ErrorClass, str], list[str]] = defaultdict(list)
+    for name, (error_class, code) in NAME_CODES.items():
+        signs[error_class, code].append(f"`{name}`")
+    for error_class, phrases in PHRASE_CODES.items():
+        for phrase, code in phrases:
+            signs[error_class, code].append(f'"{phrase}"')
+    for status, code in STATUS_CODES.items():
+        one = tables.STATUSES[status][0]
+        told = "3xx" if 300 <= status < 400 else str(status)
+        if told not in signs[one, code]:
+            signs[one, code].append(told)
+    wrong = signs[ErrorClass.MODEL_NOT_FOUND, "wrong_path"]
+    wrong += ["404 that names no model", *(f'404 with "{phrase}"' for phrase in PATH_PHRASES)]
+    rows = ((f"`{code}`", one.value, ", ".join(told)) for (one, code), told in sorted(signs.items()))
+    return table(("code", "class", "signs: class names, phrases, statuses"), rows)
+
+
+# ---------------------------------------------------------------- what failover does
 
 
 def _reactions() -> str:
@@ -119,7 +197,7 @@ def _decision(failure: Failure, *, untried: bool, fallbacks: Sequence[str]) -> s
     outcome = Outcome(status="error", failure=failure)
     record.attempts.append((attempt, outcome))
     decision = Failover().recover_attempt(
-        attempt, outcome, (second,) if untried else (), fallbacks, call, services
+        attempt, outcome, (second,) if untried else (), fallbacks, request, call, services
     )
     return _worded(decision)
 

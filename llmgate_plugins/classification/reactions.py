@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from llmgate_plugins.types import ErrorClass, Failure, Scope
 
-__all__ = ["CODES", "REACTIONS", "Reaction", "reaction_to"]
+__all__ = ["CODES", "REACTIONS", "SCOPED", "Reaction", "reaction_to"]
 
 Elsewhere = Literal["sibling", "other_account", "larger_window", "allowed_only", "never"]
 Health = Literal["counts", "pauses", "ejects", "retires", "nothing"]
@@ -92,19 +92,7 @@ CODES: Final[Mapping[tuple[ErrorClass, str], Reaction]] = {
 """Codes that tell apart what one class holds; most are the classification's own."""
 
 
-def reaction_to(failure: Failure) -> Reaction:
-    """What follows from this failure: by its code, else by its class, within its scope."""
-    if failure.code is not None:
-        special = CODES.get((failure.error_class, failure.code))
-        if special is not None:
-            return special
-    usual = REACTIONS[failure.error_class]
-    if failure.scope is Scope.CALLER or failure.scope is Scope.LOCAL:
-        return _NEVER
-    return _SCOPED.get((failure.error_class, failure.scope), usual)
-
-
-_SCOPED: Final[Mapping[tuple[ErrorClass, Scope], Reaction]] = {
+SCOPED: Final[Mapping[tuple[ErrorClass, Scope], Reaction]] = {
     # What a request brought upon itself says nothing about who served it.
     **{(one, Scope.REQUEST): replace(usual, health="nothing") for one, usual in REACTIONS.items()},
     # More than this model's tokens per minute at once: it can never succeed here.
@@ -118,3 +106,15 @@ _SCOPED: Final[Mapping[tuple[ErrorClass, Scope], Reaction]] = {
     (ErrorClass.UNKNOWN, Scope.REQUEST): replace(_NEVER, booked="unknown"),
 }
 """Where the same class means something else in another scope."""
+
+
+def reaction_to(failure: Failure) -> Reaction:
+    """What follows from this failure: by its code, else by its class, within its scope."""
+    if failure.code is not None:
+        special = CODES.get((failure.error_class, failure.code))
+        if special is not None:
+            return special
+    usual = REACTIONS[failure.error_class]
+    if failure.scope is Scope.CALLER or failure.scope is Scope.LOCAL:
+        return _NEVER
+    return SCOPED.get((failure.error_class, failure.scope), usual)
