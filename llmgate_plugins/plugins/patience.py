@@ -19,7 +19,7 @@ GAIN: Final = 1 / 8
 DEVIATION_GAIN: Final = 1 / 4
 DEVIATIONS: Final = 4
 """As TCP's retransmission timer: mean + 4 mean deviations, smoothed by 1/8 and 1/4 (RFC 6298)."""
-KEPT: Final = 64
+KEPT: Final = 256
 LEAST_SAMPLES: Final = 20
 """Waits of one model that are kept for the p95 of hedging, and how many it takes to trust it."""
 MOST_MODELS: Final = 10_000
@@ -61,7 +61,7 @@ class _History:
         """The wait that one of twenty exceeds."""
         if len(self.waits) < LEAST_SAMPLES:
             return None
-        return sorted(self.waits)[math.ceil(0.95 * len(self.waits)) - 1]
+        return sorted(self.waits)[min(math.ceil(0.95 * (len(self.waits) + 1)), len(self.waits)) - 1]
 
 
 class Patience:
@@ -137,8 +137,13 @@ class Patience:
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, request: Request) -> None:
         """Learn how long this model takes; a time-out counts as the time that was waited."""
+        hedged = attempt.limits.hedge_after
         if outcome.status == "success":
             wait = outcome.first_token if request.stream else outcome.latency
+        elif outcome.status == "cancelled" and hedged is not None and outcome.latency >= hedged:
+            # It lost against its hedge. Leaving it out would make the p95 of those that did
+            # not look like that of all, and ever more calls would be hedged ever sooner.
+            wait = outcome.latency if outcome.first_token is None else None
         else:
             failure = outcome.failure
             if (
