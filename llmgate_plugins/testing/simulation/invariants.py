@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmgate_plugins.classification.reactions import reaction_to
+from llmgate_plugins.gateway import Gateway
 from llmgate_plugins.plugins.health import State
 from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.testing.simulation.audit import AuditedLedger, AuditedState
 from llmgate_plugins.testing.simulation.door import Door
 
 if TYPE_CHECKING:
@@ -20,11 +22,18 @@ SHARE, WINDOW = 0.2, 60.0
 """As `Failover` has it: further attempts per call, and seconds for which they gather."""
 
 
-def check_at_rest(stage: Stage, door: Door) -> None:
-    """Check all that can only be told at the end."""
-    _check_rows(stage)
-    _check_sums(stage)
-    _check_holds(stage)
+def check_at_rest(stage: Stage, gateway: Gateway, door: Door) -> None:
+    """Check all that can only be told at the end.
+
+    Raises:
+        TypeError: The gateway's ledger and state are not audited ones.
+    """
+    ledger, state = gateway.services.ledger, gateway.services.state
+    if not isinstance(ledger, AuditedLedger) or not isinstance(state, AuditedState):
+        raise TypeError("a simulated gateway needs an AuditedLedger and an AuditedState")
+    _check_rows(stage, ledger)
+    _check_sums(stage, ledger, state)
+    _check_holds(stage, state)
     _check_retries(stage)
     _check_health(stage, door)
     journal, streams = stage.journal, stage.providers.streams
@@ -40,11 +49,11 @@ def check_at_rest(stage: Stage, door: Door) -> None:
     )
 
 
-def _check_rows(stage: Stage) -> None:
+def _check_rows(stage: Stage, ledger: AuditedLedger) -> None:
     """I1, I2: a settled row for every attempt that was sent, and none for what was not."""
     journal = stage.journal
     expected = stage.witness.rows_expected()
-    rows = stage.ledger.rows()
+    rows = ledger.rows()
     missing = [key for key in expected if key not in rows]
     journal.check(not missing, "I1", lambda: f"{len(missing)} attempts without a row: {missing[:3]}")
     unsent = [key for key in stage.providers.answers if key not in expected]
@@ -63,16 +72,16 @@ def _check_rows(stage: Stage) -> None:
             journal.violated("I1", f"attempt {key}: the row says otherwise than its outcome")
 
 
-def _check_sums(stage: Stage) -> None:
+def _check_sums(stage: Stage, ledger: AuditedLedger, state: AuditedState) -> None:
     """I4: attempts, calls and what the budgets have counted are the same money."""
     journal = stage.journal
-    attempts = sum(cost for _, cost in stage.ledger.rows().values())
-    calls = stage.ledger.cost_of_calls()
+    attempts = sum(cost for _, cost in ledger.rows().values())
+    calls = ledger.cost_of_calls()
     journal.check(attempts == calls, "I4", lambda: f"attempts cost {attempts}, calls {calls}")
     counted: Counter[str] = Counter()
-    for key, window in stage.state.windows.items():
+    for key, window in state.windows.items():
         if key.startswith("budget:"):
-            counted[key] = stage.state.spent(key, window=window)[0]
+            counted[key] = state.spent(key, window=window)[0]
     spent: Counter[str] = Counter()
     for one in stage.witness.ended:
         spent[f"budget:team:{one.record.context.team}"] += one.record.cost
@@ -84,9 +93,9 @@ def _check_sums(stage: Stage) -> None:
     )
 
 
-def _check_holds(stage: Stage) -> None:
+def _check_holds(stage: Stage, state: AuditedState) -> None:
     """I4: nothing is held when nobody calls."""
-    left = [one.key for lease in stage.state.open.values() for one in lease.reservations]
+    left = [one.key for lease in state.open.values() for one in lease.reservations]
     stage.journal.check(not left, "I4", lambda: f"{len(left)} holds are left: {sorted(set(left))[:3]}")
 
 

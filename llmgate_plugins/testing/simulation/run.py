@@ -168,6 +168,6 @@ class _Run:
         done, _ = await asyncio.wait(workers)
         for worker in done:
             worker.result()
-        check_at_rest(stage, door)
+        check_at_rest(stage, gateway, door)
         left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         journal.check(not left, "leak", lambda: f"{len(left)} tasks are left over")
