@@ -37,10 +37,12 @@ def test_openai_fails_over_to_anthropic(
     assert answer.text == "You said: hello there"
     told = answer.response_metadata["llmgate"]
     assert told["provider"] == "anthropic"
-    assert [one["status"] for one in told["attempts"]] == ["error", "success"]
+    *failed, served = [one["status"] for one in told["attempts"]]
+    assert set(failed) == {"error"}
+    assert served == "success"
     assert told["cost_usd"] > 0
     assert answer.response_metadata["model_name"].startswith("claude-haiku-4-5")
-    assert len(provider.requests) == 1, "the inner client must not retry"
+    assert len(provider.requests) == len(failed), "the inner client must not retry"
     assert len(other.requests) == 1
 
 

@@ -473,6 +473,7 @@ def test_a_run_may_choose_what_was_made_configurable(entrance: str) -> None:
 def test_only_harmless_fields_can_be_chosen_by_a_run() -> None:
     everything = init_llmgate(models={"fast": [fake()]}, configurable_fields="any")
 
-    assert set(everything.configurable) == {"model", "temperature", "max_tokens", "timeout", "stop"}
+    harmless = {"model", "temperature", "max_tokens", "timeout", "stop", "on_break"}
+    assert set(everything.configurable) == harmless
     with pytest.raises(ConfigurationError, match="gateway cannot be configurable"):
         init_llmgate(models={"fast": [fake()]}, configurable_fields=["gateway"])

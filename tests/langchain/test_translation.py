@@ -76,9 +76,9 @@ def test_a_tool_choice_is_understood_in_every_shape(
 ) -> None:
     asked = {"tools": BoundTools([look_up]), "tool_choice": choice}
 
-    assert leaf_of("openai", provider).words(asked, None)["tool_choice"] == openai
-    assert leaf_of("anthropic", provider).words(asked, None)["tool_choice"] == anthropic
-    assert leaf_of("litellm", provider).words(asked, None)["tool_choice"] == openai
+    assert leaf_of("openai", provider).words(asked)["tool_choice"] == openai
+    assert leaf_of("anthropic", provider).words(asked)["tool_choice"] == anthropic
+    assert leaf_of("litellm", provider).words(asked)["tool_choice"] == openai
 
 
 @pytest.mark.parametrize("kind", LEAVES)
@@ -94,9 +94,9 @@ def test_a_translation_is_made_once_per_set_of_tools(
         lambda self, tools, **kw: (made.append(tools), real(self, tools, **kw))[1],
     )
 
-    first = one.words({"tools": BoundTools([look_up, City])}, None)
-    second = one.words({"tools": BoundTools([look_up, City])}, None)
-    other = one.words({"tools": BoundTools([City])}, None)
+    first = one.words({"tools": BoundTools([look_up, City])})
+    second = one.words({"tools": BoundTools([look_up, City])})
+    other = one.words({"tools": BoundTools([City])})
 
     assert len(made) == 2
     assert first["tools"] is second["tools"]
@@ -106,36 +106,28 @@ def test_a_translation_is_made_once_per_set_of_tools(
 def test_plain_openai_tools_are_translated_too(provider: SimulatedProvider) -> None:
     plain = [dict(one) for one in BoundTools([City])]
 
-    assert leaf_of("anthropic", provider).words({"tools": plain}, None)["tools"][0]["name"] == "City"
+    assert leaf_of("anthropic", provider).words({"tools": plain})["tools"][0]["name"] == "City"
 
 
 def test_cache_markers_of_tools_stay_where_they_are_understood(provider: SimulatedProvider) -> None:
     asked = {"tools": BoundTools([look_up])}
 
-    assert "cache_control" in repr(leaf_of("anthropic", provider).words(asked, None))
-    assert "cache_control" not in repr(leaf_of("openai", provider).words(asked, None))
+    assert "cache_control" in repr(leaf_of("anthropic", provider).words(asked))
+    assert "cache_control" not in repr(leaf_of("openai", provider).words(asked))
 
 
 def test_words_that_a_client_refuses_are_left_out(provider: SimulatedProvider) -> None:
     asked = {"temperature": 0.1, "seed": 1, "thinking": {"type": "disabled"}, "top_k": 3, "n": 2}
 
-    assert set(leaf_of("openai", provider).words(asked, None)) == {"temperature", "seed", "n"}
-    assert set(leaf_of("anthropic", provider).words(asked, None)) == {"temperature", "thinking", "top_k"}
-    assert Leaf(Deployment(id="d", alias="a", provider="x", model="m"), fake()).words(asked, None) == asked
+    assert set(leaf_of("openai", provider).words(asked)) == {"temperature", "seed", "n"}
+    assert set(leaf_of("anthropic", provider).words(asked)) == {"temperature", "thinking", "top_k"}
+    assert Leaf(Deployment(id="d", alias="a", provider="x", model="m"), fake()).words(asked) == asked
 
 
 def test_configured_parameters_are_defaults(provider: SimulatedProvider) -> None:
     one = leaf_of("openai", provider, temperature=0.3, seed=4)
 
-    assert one.words({"temperature": 0.9}, None) == {"temperature": 0.9, "seed": 4}
-
-
-def test_the_time_left_is_told_where_it_is_shorter(provider: SimulatedProvider) -> None:
-    assert leaf_of("openai", provider).words({}, 5.0) == {"timeout": 5.0}
-    assert leaf_of("openai", provider).words({}, 900.0) == {}
-    patient = leaf("openai", provider, timeout=2.0)
-    one = Leaf(Deployment(id="d", alias="a", provider="openai", model="m"), patient)
-    assert one.words({}, 5.0) == {}
+    assert one.words({"temperature": 0.9}) == {"temperature": 0.9, "seed": 4}
 
 
 def test_a_structure_names_itself_the_same_everywhere() -> None:

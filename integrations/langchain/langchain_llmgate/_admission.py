@@ -12,7 +12,7 @@ from langchain_llmgate._messages import read_message, write_messages
 from langchain_llmgate._tools import BoundTools, same_tools
 from llmgate_plugins.context import Call
 from llmgate_plugins.records import CallStatus
-from llmgate_plugins.types import LazyMessages, Request
+from llmgate_plugins.types import LazyMessages, OnBreak, Request
 
 if TYPE_CHECKING:
     from llmgate_plugins.gateway import Gateway
@@ -91,6 +91,7 @@ def ask(
     tags: Mapping[str, str],
     stream: bool,
     timeout: float | None,
+    on_break: OnBreak | None,
 ) -> Request:
     """The neutral request. Its messages are read only if a plugin looks at them."""
     return Request(
@@ -100,6 +101,7 @@ def ask(
         tags=tags,
         stream=stream,
         timeout=timeout,
+        on_break=on_break,
     )
 
 

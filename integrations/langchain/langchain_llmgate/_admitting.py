@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -12,19 +12,25 @@ from pydantic import Field, InstanceOf
 
 from langchain_llmgate._admission import ADMISSION, Admission, ask
 from langchain_llmgate._caller import (
+    CALL_ID_KEY,
     CONTEXT_KEY,
     ambient_context,
+    configured_call_id,
     configured_context,
     configured_words,
     labels,
 )
+from langchain_llmgate._tools import structure_of
 from llmgate_plugins.context import Context
-from llmgate_plugins.types import Request
+from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.types import OnBreak, Request
 
 __all__ = ["PRIVATE", "GateSettings"]
 
-PRIVATE: Final = (ADMISSION, CONTEXT_KEY)
+PRIVATE: Final = (ADMISSION, CONTEXT_KEY, CALL_ID_KEY)
 """Call arguments of our own, which no trace, cache key or inner model sees."""
+
+ON_BREAK: Final = get_args(OnBreak)
 
 
 class GateSettings(BaseChatModel):
@@ -35,6 +41,7 @@ class GateSettings(BaseChatModel):
     max_tokens: int | None = None
     stop: list[str] | None = Field(default=None, alias="stop_sequences")
     timeout: float | None = None
+    on_break: OnBreak | None = None
     streaming: bool = False
     context: InstanceOf[Context] | None = Field(default=None, exclude=True, repr=False)
     annotate: bool = True
@@ -48,6 +55,9 @@ class GateSettings(BaseChatModel):
         context = configured_context(config)
         if context is not None:
             words = {CONTEXT_KEY: context, **words}
+        call_id = configured_call_id(config)
+        if call_id is not None:
+            words = {CALL_ID_KEY: call_id, **words}
         if self.configurable:
             words = {**configured_words(config, self.configurable, self.config_prefix), **words}
         return words
@@ -60,8 +70,11 @@ class GateSettings(BaseChatModel):
         tags: Mapping[str, str],
         *,
         stream: bool,
-    ) -> tuple[Request, Context | None]:
-        """The neutral request, and who is calling: the run's configuration wins over the gate's own."""
+    ) -> tuple[Request, dict[str, Any]]:
+        """The neutral request, and who is calling, under which id, as `Gateway.admit` takes it.
+
+        The run's configuration wins over the gate's own.
+        """
         params = dict(words)
         if self.temperature is not None:
             params.setdefault("temperature", self.temperature)
@@ -70,7 +83,11 @@ class GateSettings(BaseChatModel):
         stop = stop or self.stop
         if stop:
             params["stop"] = stop
-        context = params.pop(CONTEXT_KEY, None) or ambient_context() or self.context
+        told = {
+            "context": params.pop(CONTEXT_KEY, None) or ambient_context() or self.context,
+            "call_id": params.pop(CALL_ID_KEY, None),
+        }
+        on_break = params.pop("on_break", None) or self.on_break
         asked = ask(
             params.pop("model", None) or self.model,
             messages,
@@ -78,25 +95,40 @@ class GateSettings(BaseChatModel):
             tags=tags,
             stream=stream,
             timeout=params.pop("timeout", self.timeout),
+            on_break=self._on_break(on_break, params),
         )
-        return asked, context
+        return asked, told
+
+    def _on_break(self, asked: Any, words: Mapping[str, Any]) -> OnBreak:
+        """What happens when a stream breaks. A structured answer ends: its parser is one deployment's.
+
+        Raises:
+            ConfigurationError: There is no such choice.
+        """
+        if asked is None:
+            asked = self.gateway.on_break
+        elif asked not in ON_BREAK:
+            raise ConfigurationError(f"on_break must be one of {', '.join(ON_BREAK)}, not {asked!r}")
+        if asked in ("restart", "resume") and structure_of(words) is not None:
+            return "raise"
+        return asked  # type: ignore[no-any-return]
 
     def _admitted(
         self, input: Any, config: RunnableConfig, stop: Any, words: dict[str, Any], *, async_api: bool
     ) -> Any:
         """The admitted call and the request it was admitted for."""
-        asked, context = self._asked_to_stream(input, config, stop, words, async_api=async_api)
-        return self.gateway.admit(asked, context=context), asked
+        asked, told = self._asked_to_stream(input, config, stop, words, async_api=async_api)
+        return self.gateway.admit(asked, **told), asked
 
     async def _aadmitted(
         self, input: Any, config: RunnableConfig, stop: Any, words: dict[str, Any]
     ) -> Admission:
-        asked, context = self._asked_to_stream(input, config, stop, words, async_api=True)
-        return Admission(self.gateway, await self.gateway.aadmit(asked, context=context), asked)
+        asked, told = self._asked_to_stream(input, config, stop, words, async_api=True)
+        return Admission(self.gateway, await self.gateway.aadmit(asked, **told), asked)
 
     def _asked_to_stream(
         self, input: Any, config: RunnableConfig, stop: Any, words: dict[str, Any], *, async_api: bool
-    ) -> tuple[Request, Context | None]:
+    ) -> tuple[Request, dict[str, Any]]:
         return self._asked(
             self._convert_input(input).to_messages(),
             stop,

@@ -13,9 +13,18 @@ from langchain_core.runnables.config import RunnableConfig, var_child_runnable_c
 from llmgate_plugins.context import Context
 from llmgate_plugins.types import EMPTY
 
-__all__ = ["CONTEXT_KEY", "ambient_context", "configured_context", "configured_words", "labels"]
+__all__ = [
+    "CALL_ID_KEY",
+    "CONTEXT_KEY",
+    "ambient_context",
+    "configured_call_id",
+    "configured_context",
+    "configured_words",
+    "labels",
+]
 
 CONTEXT_KEY: Final = "llmgate_context"
+CALL_ID_KEY: Final = "llmgate_call_id"
 MOST_LABELS: Final = 32
 LONGEST_LABEL: Final = 256
 NOT_LABELS: Final = ("lc_", "ls_", "__", "langgraph_checkpoint", "langgraph_path", "langgraph_triggers")
@@ -39,6 +48,21 @@ def configured_context(config: RunnableConfig | None) -> Context | None:
         f'config["configurable"]["{CONTEXT_KEY}"] must be an llmgate_plugins.Context, which only the '
         f"application can make; it is a {type(found).__name__}"
     )
+
+
+def configured_call_id(config: RunnableConfig | None) -> str | None:
+    """The id that the application put into `config["configurable"]["llmgate_call_id"]`.
+
+    Never from the configuration of the chain or graph around it: one id is for one call.
+
+    Raises:
+        TypeError: It is not a text.
+    """
+    configurable = config.get("configurable") if config else None
+    found = configurable.get(CALL_ID_KEY) if configurable else None
+    if found is None or (isinstance(found, str) and found):
+        return found
+    raise TypeError(f'config["configurable"]["{CALL_ID_KEY}"] must be a text, not {found!r}')
 
 
 def ambient_context() -> Context | None:

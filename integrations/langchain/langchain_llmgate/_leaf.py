@@ -12,11 +12,12 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
 from pydantic import SecretStr
 
 from langchain_llmgate._history import History
+from langchain_llmgate._litellm_streams import watched
+from langchain_llmgate._patience import Patience
 from langchain_llmgate._tools import BoundTools, Structure, structure_of
 from langchain_llmgate._vocabulary import (
     ALWAYS_SAY_WHY,
     STRUCTURE_DEFAULTS,
-    TAKES_TIMEOUT,
     clean_tool,
     family_of,
     fitted,
@@ -31,8 +32,6 @@ from llmgate_plugins.types import Deployment
 __all__ = ["Leaf"]
 
 KEPT_TRANSLATIONS: Final = 256
-SDK_TIMEOUT: Final = 600.0
-"""What the clients wait for by themselves: a longer time of ours is not worth telling."""
 
 
 class Leaf:
@@ -43,14 +42,15 @@ class Leaf:
         streams, astreams: Whether it streams, at all and in an event loop.
         always_ends: Its streams always say why they ended.
         provider: LangChain's name of the provider ("openai", "google_genai", ...).
+        patience: How long its client is told to wait.
     """
 
     def __init__(self, deployment: Deployment, model: BaseChatModel) -> None:
         kind = type(model)
         _conceal_keys(model)
         self.deployment = deployment
-        self.model = model
         self.family = family_of(model)
+        self.model = watched(model) if self.family == "litellm" else model
         self.streams = kind._stream is not BaseChatModel._stream
         self.astreams = self.streams or kind._astream is not BaseChatModel._astream
         self.always_ends = self.family in ALWAYS_SAY_WHY
@@ -67,20 +67,17 @@ class Leaf:
         )
         self._bind_words = frozenset(inspect.signature(kind.bind_tools).parameters)
         self._memo: dict[Any, tuple[Any, Any]] = {}
-        self._own_timeout = _own_timeout(model) if self.family in TAKES_TIMEOUT else 0.0
+        self.patience = Patience(model, self.family)
 
     def prompt(self, messages: Sequence[BaseMessage], changes: list[str] | None = None) -> list[BaseMessage]:
         """The messages as this model takes them; what that changed is added to `changes` (once)."""
         return self._history.fitted(messages, [] if changes is None else changes)
 
-    def words(
-        self, asked: Mapping[str, Any], seconds: float | None, changes: list[str] | None = None
-    ) -> dict[str, Any]:
+    def words(self, asked: Mapping[str, Any], changes: list[str] | None = None) -> dict[str, Any]:
         """The call's words as this model takes them: translated, and without what it refuses.
 
         Args:
             asked: In the OpenAI vocabulary.
-            seconds: How long the call may still take; None for ever.
             changes: One short sentence is added for each change that it does not tell yet.
         """
         fixed, found = self.deployment.params, list[str]()
@@ -91,8 +88,6 @@ class Leaf:
         words = for_client(words, self.model, self.deployment, self.family, found)
         if asked.get("extra_headers"):
             _check_headers(asked["extra_headers"])
-        if seconds is not None and 0.0 < seconds < self._own_timeout:
-            words["timeout"] = seconds
         if found and changes is not None:
             changes.extend(change for change in found if change not in changes)
         return words
@@ -240,12 +235,3 @@ def _conceal_keys(model: BaseChatModel) -> None:
             conceal(value.get_secret_value())
         elif isinstance(value, str) and name.endswith(("api_key", "_token", "_secret")):
             conceal(value)
-
-
-def _own_timeout(model: BaseChatModel) -> float:
-    """Seconds the model's client waits by itself; 0 where it is set in a form we must leave alone."""
-    for name in ("request_timeout", "default_request_timeout", "timeout"):
-        own = getattr(model, name, None)
-        if own is not None:
-            return float(own) if isinstance(own, int | float) else 0.0
-    return SDK_TIMEOUT

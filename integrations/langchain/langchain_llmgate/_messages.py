@@ -16,12 +16,11 @@ from langchain_core.messages import (
     ToolMessage,
     is_data_content_block,
 )
-from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.block_translators.openai import convert_to_openai_data_block
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from llmgate_plugins.types import Chunk, LazyMessages, Message, Response, ToolCall, Usage
+from llmgate_plugins.types import Chunk, LazyMessages, Message, Response, ToolCall
 
 __all__ = [
     "answer_chunk",
@@ -193,7 +192,7 @@ def _new_message(message: Message) -> BaseMessage:
 # ------------------------------------------------------------ answers
 
 
-def answer_message(message: Message, usage: Usage | None = None) -> AIMessage:
+def answer_message(message: Message) -> AIMessage:
     """An assistant's message that was not a LangChain one: a plugin's own answer."""
     valid, invalid = _parsed_calls(message.tool_calls)
     return AIMessage(
@@ -201,13 +200,16 @@ def answer_message(message: Message, usage: Usage | None = None) -> AIMessage:
         name=message.name,
         tool_calls=valid,
         invalid_tool_calls=invalid,
-        usage_metadata=_write_usage(usage) if usage is not None else None,
     )
 
 
 def answer_result(response: Response) -> ChatResult:
-    """A plugin's own answer, as a chat model gives it."""
-    message = answer_message(response.message, response.usage)
+    """A plugin's own answer, as a chat model gives it.
+
+    It brings no usage, since it used no tokens now: LangChain's counters would count those of
+    an earlier call again.
+    """
+    message = answer_message(response.message)
     if response.model is not None:
         message.response_metadata["model_name"] = response.model
     return ChatResult(
@@ -218,7 +220,7 @@ def answer_result(response: Response) -> ChatResult:
 
 
 def answer_chunk(chunk: Chunk) -> ChatGenerationChunk:
-    """A plugin's own answer to a streamed call, in one chunk."""
+    """A plugin's own answer to a streamed call, in one chunk; without usage, as above."""
     metadata = {"finish_reason": chunk.finish_reason, "model_name": chunk.model}
     return ChatGenerationChunk(
         message=AIMessageChunk(
@@ -227,7 +229,6 @@ def answer_chunk(chunk: Chunk) -> ChatGenerationChunk:
                 tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
                 for call in chunk.tool_calls
             ],
-            usage_metadata=_write_usage(chunk.usage) if chunk.usage is not None else None,
             response_metadata={key: value for key, value in metadata.items() if value is not None},
             chunk_position="last",
         )
@@ -254,14 +255,4 @@ def as_chunk(result: ChatResult) -> ChatGenerationChunk:
             chunk_position="last",
         ),
         generation_info=generation.generation_info,
-    )
-
-
-def _write_usage(usage: Usage) -> UsageMetadata:
-    return UsageMetadata(
-        input_tokens=usage.input + usage.cached_input + usage.cache_write,
-        output_tokens=usage.output + usage.reasoning,
-        total_tokens=usage.total,
-        input_token_details={"cache_read": usage.cached_input, "cache_creation": usage.cache_write},
-        output_token_details={"reasoning": usage.reasoning},
     )

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.messages.ai import UsageMetadata, add_usage, subtract_usage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
 from langchain_llmgate._leaf import Leaf
 from langchain_llmgate._messages import read_message
+from llmgate_plugins.classification import quota_from
+from llmgate_plugins.limits import Quota
 from llmgate_plugins.types import Message, Usage
 from llmgate_plugins.usage import usage_from_langchain
 
-__all__ = ["ChunkMeter", "finish_reason_of", "has_content", "model_of"]
+__all__ = ["ChunkMeter", "finish_reason_of", "has_content", "model_of", "newly_used", "quota_told"]
 
 TEXT_KEYS: Final = ("text", "thinking", "reasoning", "summary")
 TEXT_TYPES: Final = frozenset({"text", "thinking", "reasoning", "output_text", "non_standard"})
@@ -77,6 +79,28 @@ REASONS: Final = {
 }
 
 
+def newly_used(before: UsageMetadata | None, report: UsageMetadata) -> UsageMetadata | None:
+    """What a stream's usage report adds to those before it; None if nothing.
+
+    Some providers tell the input first and the output later, or each increment: those add
+    up. Some repeat their last report, or tell all so far with every chunk: they are known by
+    telling the input again.
+    """
+    if before is None or not before["input_tokens"] or report["input_tokens"] < before["input_tokens"]:
+        return report
+    fresh = subtract_usage(report, before)
+    return fresh if fresh["input_tokens"] or fresh["output_tokens"] else None
+
+
+def quota_told(*told: Mapping[str, Any] | None) -> Quota | None:
+    """What the provider said of its rate limits, where the inner model keeps its headers."""
+    for one in told:
+        headers = one.get("headers") if one else None
+        if isinstance(headers, Mapping):
+            return quota_from(headers)
+    return None
+
+
 class ChunkMeter:
     """The meter of one stream. Keeps the chunks and reads them when asked; passing costs an append.
 
@@ -111,13 +135,15 @@ class ChunkMeter:
                 found.model = found.model or model_of(told) or (model_of(info) if info else None)
             used = message.usage_metadata  # type: ignore[attr-defined]
             if used is not None:
-                found.usage = used if found.usage is None else add_usage(found.usage, used)
+                fresh = newly_used(found.usage, used)
+                if fresh is not None:
+                    found.usage = fresh if found.usage is None else add_usage(found.usage, fresh)
         self._read = len(chunks)
         return found
 
     @property
     def usage(self) -> Usage | None:
-        """All reports added up: Anthropic tells the input at the start, the output at the end."""
+        """What all reports say together."""
         reported = self._so_far().usage
         return usage_from_langchain(reported) if reported is not None else None
 
@@ -135,6 +161,14 @@ class ChunkMeter:
     def model(self) -> str | None:
         """The model that served."""
         return self._leaf.own_name(self._so_far().model)
+
+    @property
+    def quota(self) -> Quota | None:
+        """What the provider said of its rate limits, with the first chunk if at all."""
+        if not self._chunks:
+            return None
+        first = self._chunks[0]
+        return quota_told(first.generation_info, first.message.response_metadata)
 
     @property
     def text(self) -> str:

@@ -91,7 +91,10 @@ def _identity(attempt: Attempt) -> dict[str, Any]:
 
 def _who(call: Call, record: DecisionRecord) -> dict[str, Any]:
     if record.served_by is None:
-        return {"decision_id": call.id, "deployment": None, "answered_by": record.denied_by}
+        told: dict[str, Any] = {"decision_id": call.id, "deployment": None, "answered_by": record.denied_by}
+        if call.answer is not None and call.answer.usage is not None:
+            told["tokens_saved"] = call.answer.usage.total
+        return told
     return _identity(record.attempts[-1][0])
 
 

@@ -68,8 +68,8 @@ class GateRuns(GateServing):
         admission = kwargs.pop(ADMISSION, None)
         traced = _taken(kwargs, TRACED_ONLY)
         if admission is None:
-            asked, context = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
-            admission = Admission(self.gateway, self.gateway.admit(asked, context=context), asked)
+            asked, told = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
+            admission = Admission(self.gateway, self.gateway.admit(asked, **told), asked)
         with admission:
             return super().generate(
                 [admission.messages], admission.stop, run_id=run_id, **run, **traced, **self._on(admission)
@@ -104,8 +104,8 @@ class GateRuns(GateServing):
         admission = kwargs.pop(ADMISSION, None)
         traced = _taken(kwargs, TRACED_ONLY)
         if admission is None:
-            asked, context = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
-            admission = Admission(self.gateway, await self.gateway.aadmit(asked, context=context), asked)
+            asked, told = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
+            admission = Admission(self.gateway, await self.gateway.aadmit(asked, **told), asked)
         async with admission:
             return await super().agenerate(
                 [admission.messages], admission.stop, run_id=run_id, **run, **traced, **self._on(admission)

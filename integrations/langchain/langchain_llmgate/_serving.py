@@ -14,10 +14,12 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_llmgate._admission import ADMISSION, Admission
 from langchain_llmgate._admitting import GateSettings
 from langchain_llmgate._caller import labels
-from langchain_llmgate._messages import answer_chunk, answer_result, rewrite_message
-from langchain_llmgate._report import closing_chunk, report
+from langchain_llmgate._messages import answer_result, rewrite_message
+from langchain_llmgate._outlet import Outlet
+from langchain_llmgate._report import report
 from langchain_llmgate._tools import structure_of
 from langchain_llmgate._transport import ChatTransport, Served, Turn
+from llmgate_plugins.context import Call
 from llmgate_plugins.types import Message, Response
 
 __all__ = ["GateServing"]
@@ -35,8 +37,8 @@ class GateServing(GateSettings):
     ) -> ChatResult:
         admission = kwargs.pop(ADMISSION, None)
         if admission is None:  # asked flat, by a gate above this one
-            asked, context = self._asked(messages, stop, kwargs, labels(None), stream=False)
-            admission = Admission(self.gateway, self.gateway.admit(asked, context=context), asked)
+            asked, told = self._asked(messages, stop, kwargs, labels(None), stream=False)
+            admission = Admission(self.gateway, self.gateway.admit(asked, **told), asked)
             messages, stop = admission.messages, admission.stop
         transport = self._transport(admission, messages, stop, run_manager)
         return self._result(admission, self.gateway.complete(admission.call, transport=transport))
@@ -50,8 +52,8 @@ class GateServing(GateSettings):
     ) -> ChatResult:
         admission = kwargs.pop(ADMISSION, None)
         if admission is None:
-            asked, context = self._asked(messages, stop, kwargs, labels(None), stream=False)
-            admission = Admission(self.gateway, await self.gateway.aadmit(asked, context=context), asked)
+            asked, told = self._asked(messages, stop, kwargs, labels(None), stream=False)
+            admission = Admission(self.gateway, await self.gateway.aadmit(asked, **told), asked)
             messages, stop = admission.messages, admission.stop
         transport = self._transport(admission, messages, stop, run_manager)
         return self._result(admission, await self.gateway.acomplete(admission.call, transport=transport))
@@ -65,29 +67,25 @@ class GateServing(GateSettings):
     ) -> Iterator[ChatGenerationChunk]:
         admission = kwargs.pop(ADMISSION, None)
         if admission is None:
-            asked, context = self._asked(messages, stop, kwargs, labels(None), stream=True)
-            admission = Admission(self.gateway, self.gateway.admit(asked, context=context), asked)
+            asked, told = self._asked(messages, stop, kwargs, labels(None), stream=True)
+            admission = Admission(self.gateway, self.gateway.admit(asked, **told), asked)
             messages, stop = admission.messages, admission.stop
         admission.opened = self._relayed(admission, messages, stop, run_manager)
         return admission.opened  # type: ignore[no-any-return]
 
     def _relayed(self, admission: Admission, messages: Any, stop: Any, run_manager: Any) -> Iterator[Any]:
-        call, last = admission.call, None
+        call = admission.call
+        outlet = _outlet(call, told_in_events=run_manager is not None)
         transport = self._transport(admission, messages, stop, run_manager)
+        plain = call.answer is None and not outlet.joins
         for chunk in self.gateway.stream(call, transport=transport):
-            if last is not None:
-                yield last
-                last = None
-            if call.answer is not None:
-                last = answer_chunk(chunk)
-            elif chunk.message.chunk_position == "last":
-                last = chunk
-            else:
-                yield chunk
-        if self._tells(admission):
-            yield closing_chunk(last, call, whole=run_manager is not None or call.answer is not None)
-        elif last is not None:
-            yield last
+            if plain and chunk.generation_info is None:
+                message = chunk.message
+                if message.usage_metadata is None and message.chunk_position is None:
+                    yield chunk  # a mere piece of the answer
+                    continue
+            yield from outlet.pass_on(chunk)
+        yield from outlet.close(tells=self._tells(admission), whole=run_manager is not None)
 
     async def _astream(
         self,
@@ -98,27 +96,25 @@ class GateServing(GateSettings):
     ) -> AsyncIterator[ChatGenerationChunk]:
         admission = kwargs.pop(ADMISSION, None)
         if admission is None:
-            asked, context = self._asked(messages, stop, kwargs, labels(None), stream=True)
-            admission = Admission(self.gateway, await self.gateway.aadmit(asked, context=context), asked)
+            asked, told = self._asked(messages, stop, kwargs, labels(None), stream=True)
+            admission = Admission(self.gateway, await self.gateway.aadmit(asked, **told), asked)
             messages, stop = admission.messages, admission.stop
-        call, last = admission.call, None
+        call = admission.call
+        outlet = _outlet(call, told_in_events=run_manager is not None)
         transport = self._transport(admission, messages, stop, run_manager)
+        plain = call.answer is None and not outlet.joins
         chunks = admission.opened = self.gateway.astream(call, transport=transport)
         async with aclosing(chunks):
             async for chunk in chunks:
-                if last is not None:
-                    yield last
-                    last = None
-                if call.answer is not None:
-                    last = answer_chunk(chunk)
-                elif chunk.message.chunk_position == "last":
-                    last = chunk
-                else:
-                    yield chunk
-        if self._tells(admission):
-            yield closing_chunk(last, call, whole=run_manager is not None or call.answer is not None)
-        elif last is not None:
-            yield last
+                if plain and chunk.generation_info is None:
+                    message = chunk.message
+                    if message.usage_metadata is None and message.chunk_position is None:
+                        yield chunk  # a mere piece of the answer
+                        continue
+                for out in outlet.pass_on(chunk):
+                    yield out
+        for out in outlet.close(tells=self._tells(admission), whole=run_manager is not None):
+            yield out
 
     def _transport(self, admission: Admission, messages: Any, stop: Any, run_manager: Any) -> ChatTransport:
         turn = Turn(
@@ -133,7 +129,7 @@ class GateServing(GateSettings):
     def _result(self, admission: Admission, response: Response) -> ChatResult:
         """The inner model's own result, changed as a review changed it; or a plugin's own answer."""
         served, source = response.native, response.source
-        if not isinstance(served, Served):
+        if admission.call.answer is not None or not isinstance(served, Served):
             result, leaf = answer_result(response), None
         else:
             result, leaf = served.result, served.leaf
@@ -148,6 +144,15 @@ class GateServing(GateSettings):
     def _tells(self, admission: Admission) -> bool:
         """A structured answer says who served in any case: its parser is that deployment's."""
         return self.annotate or structure_of(admission.words) is not None
+
+
+def _outlet(call: Call, *, told_in_events: bool) -> Outlet:
+    """For a call's stream. Version 3 of LangChain's events has no way to say that text is void."""
+    on_break = call.request.on_break or "raise"
+    if told_in_events and on_break == "restart":
+        on_break = "resume"
+        call.request = call.request.replace(on_break=on_break)
+    return Outlet(call, on_break)
 
 
 for _method in (GateServing.__dict__["_generate"], GateServing.__dict__["_agenerate"]):

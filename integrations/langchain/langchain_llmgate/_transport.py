@@ -13,8 +13,9 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_llmgate._deferred import Deferred
 from langchain_llmgate._leaf import Leaf
 from langchain_llmgate._messages import as_chunk, read_message, write_messages
-from langchain_llmgate._meter import ChunkMeter, finish_reason_of, model_of
+from langchain_llmgate._meter import ChunkMeter, finish_reason_of, has_content, model_of, quota_told
 from langchain_llmgate._report import introduce
+from langchain_llmgate._splicing import SPLICER
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.services import Clock
 from llmgate_plugins.types import Attempt, Message, Request, Response
@@ -82,6 +83,8 @@ class ChatTransport:
 
     __slots__ = ("_clock", "_fleet", "_turn")
 
+    splicer = SPLICER
+
     def __init__(self, fleet: Fleet, clock: Clock | None = None, turn: Turn | None = None) -> None:
         self._fleet = fleet
         self._clock = clock
@@ -89,27 +92,27 @@ class ChatTransport:
 
     def send(self, attempt: Attempt, request: Request) -> Response:
         """By the inner model's `_generate`."""
-        leaf, turn, given = self._prepared("_generate", attempt, request)
+        leaf, turn, given = self._prepared("_generate", attempt, request, keeps_time=True)
         if leaf.model.rate_limiter is not None:
             leaf.model.rate_limiter.acquire(blocking=True)
-        return _response(leaf, leaf.model._generate(leaf.prompt(turn.messages), **given))
+        return _response(leaf, leaf.model._generate(_prompt(leaf, turn, attempt), **given))
 
     async def asend(self, attempt: Attempt, request: Request) -> Response:
         """By the inner model's `_agenerate`."""
         leaf, turn, given = self._prepared("_agenerate", attempt, request)
         if leaf.model.rate_limiter is not None:
             await leaf.model.rate_limiter.aacquire(blocking=True)
-        return _response(leaf, await leaf.model._agenerate(leaf.prompt(turn.messages), **given))
+        return _response(leaf, await leaf.model._agenerate(_prompt(leaf, turn, attempt), **given))
 
     def open(self, attempt: Attempt, request: Request) -> Iterator[ChatGenerationChunk]:
         """By the inner model's `_stream`; one chunk if it has none."""
-        leaf, turn, given = self._prepared("_stream", attempt, request)
+        leaf, turn, given = self._prepared("_stream", attempt, request, keeps_time=True)
         if not leaf.streams or leaf.model._streaming_disabled(**turn.words):
             yield self._introduced(as_chunk(self.send(attempt, request).native.result), leaf, turn, attempt)
             return
         if leaf.model.rate_limiter is not None:
             leaf.model.rate_limiter.acquire(blocking=True)
-        chunks = iter(leaf.model._stream(leaf.prompt(turn.messages), **given))
+        chunks = iter(leaf.model._stream(_prompt(leaf, turn, attempt), **given))
         for first in chunks:
             yield self._introduced(first, leaf, turn, attempt)
             break
@@ -125,7 +128,7 @@ class ChatTransport:
                 return _single(as_chunk((await self.asend(attempt, request)).native.result))
             if leaf.model.rate_limiter is not None:
                 await leaf.model.rate_limiter.aacquire(blocking=True)
-            return leaf.model._astream(leaf.prompt(turn.messages), **given)
+            return leaf.model._astream(_prompt(leaf, turn, attempt), **given)
 
         return Deferred(opened, first=lambda chunk: self._introduced(chunk, leaf, turn, attempt))
 
@@ -133,14 +136,21 @@ class ChatTransport:
         """Reads LangChain chunks."""
         return ChunkMeter(self._fleet.leaf(attempt.deployment))
 
-    def _prepared(self, method: str, attempt: Attempt, request: Request) -> tuple[Leaf, Turn, dict[str, Any]]:
-        """Who is asked, on whose behalf, and with which arguments after the messages."""
+    def _prepared(
+        self, method: str, attempt: Attempt, request: Request, *, keeps_time: bool = False
+    ) -> tuple[Leaf, Turn, dict[str, Any]]:
+        """Who is asked, on whose behalf, and with which arguments after the messages.
+
+        Args:
+            keeps_time: The inner client has to keep all limits by itself: nobody else can, in a thread.
+        """
         leaf = self._fleet.leaf(attempt.deployment)
         turn = self._turn or Turn.of(request)
-        seconds = None
-        if attempt.deadline is not None and self._clock is not None:
-            seconds = attempt.deadline - self._clock.monotonic()
-        given = leaf.words(turn.words, seconds)
+        given = leaf.words(turn.words, attempt.adapted)
+        now = None if self._clock is None else self._clock.monotonic()
+        wait = leaf.patience.of(attempt, now, stream=request.stream, whole=keeps_time)
+        if wait is not None:
+            given["timeout"] = wait
         given["stop"] = turn.stop
         if leaf.takes_manager[method]:
             given["run_manager"] = turn.run_manager
@@ -151,6 +161,12 @@ class ChatTransport:
     ) -> ChatGenerationChunk:
         introduce(chunk, leaf, attempt, aloud=turn.introduces)
         return chunk
+
+
+def _prompt(leaf: Leaf, turn: Turn, attempt: Attempt) -> list[BaseMessage]:
+    """The messages as the inner model takes them, with what it shall go on from, if anything."""
+    messages = leaf.prompt(turn.messages, attempt.adapted)
+    return messages if attempt.prefill is None else [*messages, AIMessage(attempt.prefill)]
 
 
 async def _single(chunk: ChatGenerationChunk) -> AsyncIterator[ChatGenerationChunk]:
@@ -173,5 +189,7 @@ def _response(leaf: Leaf, result: ChatResult) -> Response:
         finish_reason=finish_reason_of(generation),
         model=leaf.own_name(model),
         deployment_id=leaf.deployment.id,
+        quota=quota_told(generation.generation_info, message.response_metadata),
+        empty=not has_content(message),  # type: ignore[arg-type]
         native=served,
     )

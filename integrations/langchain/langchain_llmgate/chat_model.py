@@ -57,13 +57,17 @@ class ChatLLMGate(GateBinding):
         temperature, max_tokens, stop: As of any chat model; those of a call win.
         timeout: Seconds that a call may take with all its attempts; it can only
             shorten the gateway's deadline.
+        on_break: What happens when a stream breaks after its first content: "raise" ends it with
+            `StreamInterrupted`; "resume" goes on with it elsewhere as one whole answer;
+            "restart" says so in a chunk and begins anew; "hold" gives nothing out before
+            the answer is whole. None: as the gateway does, "raise" unless told otherwise.
         streaming: Read answers as streams in `invoke`, too.
         context: Who is calling, for all calls of this model. A context of the run wins:
             `config={"configurable": {"llmgate_context": Context(...)}}`. Without either,
             that of `use_context` counts.
         annotate: Whether answers carry `response_metadata["llmgate"]`.
-        configurable: Names among "model", "temperature", "max_tokens", "timeout" and "stop"
-            that `config["configurable"]` may set, each with `config_prefix` before it.
+        configurable: Names among "model", "temperature", "max_tokens", "timeout", "stop" and
+            "on_break" that `config["configurable"]` may set, each with `config_prefix` before it.
         config: `llmgate.yaml`, a LiteLLM `config.yaml`, or a mapping of that shape.
         plugins: Run before those that the configuration names. Only with `config`.
         gateway: A gateway to share; several models over one share its health, budgets and clients.
@@ -81,7 +85,7 @@ class ChatLLMGate(GateBinding):
     plugins: Any = Field(default=(), exclude=True, repr=False)
 
     CONFIGURABLE: ClassVar[frozenset[str]] = frozenset(
-        {"model", "temperature", "max_tokens", "timeout", "stop"}
+        {"model", "temperature", "max_tokens", "timeout", "stop", "on_break"}
     )
 
     # ------------------------------------------------------------ making one
@@ -279,5 +283,8 @@ def _catalog() -> Any:
 
 
 def _nested(model: Any) -> Any:
-    """A gate inside a gate reports to the outer one, which reports to the reader."""
-    return model.model_copy(update={"annotate": False}) if isinstance(model, ChatLLMGate) else model
+    """A gate inside a gate reports to the outer one, which reports to the reader, and begins anew."""
+    if not isinstance(model, ChatLLMGate):
+        return model
+    goes_on = model.on_break if model.on_break in ("resume", "hold") else "raise"
+    return model.model_copy(update={"annotate": False, "on_break": goes_on})

@@ -35,8 +35,8 @@ def init_llmgate(
         gateway: A gateway to share.
         models: As of `ChatLLMGate.from_models`.
         configurable_fields: What `config["configurable"]` of a run may set: names among
-            "model", "temperature", "max_tokens", "timeout" and "stop"; "any" for all of
-            them. Whoever can set a run's configuration can then choose any alias.
+            "model", "temperature", "max_tokens", "timeout", "stop" and "on_break"; "any" for
+            all of them. Whoever can set a run's configuration can then choose any alias.
         config_prefix: Stands before each name in there: "chat" makes "chat_model".
         kwargs: Further arguments of `ChatLLMGate`, or of `from_models`.
 
