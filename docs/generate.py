@@ -1,12 +1,13 @@
-"""Writes `docs/reference/` from the code: `python docs/generate.py`, with `--check` to compare only."""
+"""Writes the pages that code tells: `python docs/generate.py`, with `--check` to compare only."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from posixpath import normpath
 
-from generators import classification, cli, configuration, errors, hooks, ledger, python
+from generators import classification, cli, configuration, errors, foreign, hooks, ledger, python
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -19,6 +20,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "plugins.md": python.built_in_plugins,
     "python.md": python.top_level,
     "testing.md": python.testing_kit,
+    "../explanation/foreign-arguments.md": foreign.page,
 }
 
 
@@ -35,7 +37,7 @@ def main(arguments: list[str]) -> int:
             file.write_text(text, encoding="utf-8")
     verb = "is out of date: run python docs/generate.py" if "--check" in arguments else "written"
     for name in stale:
-        sys.stdout.write(f"docs/reference/{name} {verb}\n")
+        sys.stdout.write(f"{normpath(f'docs/reference/{name}')} {verb}\n")
     return 1 if stale and "--check" in arguments else 0
 
 
