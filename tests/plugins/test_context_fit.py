@@ -12,9 +12,15 @@ from support.values import Tries, a_deployment, a_request, an_error
 from llmgate_plugins.decisions import Drop
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.plugins.context_fit import ContextFit, fits, fitting, overflow_floor
+from llmgate_plugins.testing import PluginContract
 from llmgate_plugins.types import Deployment, ErrorClass
 
 TOO_LONG = ErrorClass.CONTEXT_LENGTH
+
+
+class TestContextFit(PluginContract):
+    def make_plugin(self) -> object:
+        return ContextFit()
 
 
 def sized(window: int | None, id: str = "a", **fields: Any) -> Deployment:
