@@ -11,6 +11,8 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.faces import STREAMS, ask, every_face
 from support.gateways import deployment, scene
 from support.named_calls import named
@@ -28,8 +30,9 @@ from llmgate_plugins import (
 )
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.plugins.idempotency import Idempotency
+from llmgate_plugins.plugins.idempotency.turns import GO_AHEAD, Turn, Turns, Waiting
 from llmgate_plugins.state import MemoryState
-from llmgate_plugins.testing import FACES, ScriptedProvider, Slow
+from llmgate_plugins.testing import FACES, PluginContract, ScriptedProvider, Slow
 from llmgate_plugins.types import Message, ToolCall, Usage
 
 BAD = ProviderError("no", status=400)
@@ -582,3 +585,73 @@ def test_many_threads_repeat_many_calls_and_each_is_sent_once() -> None:
     assert {one.text for one in told} == {"ok"}
     assert sent(gateway) == 10
     assert len({row["call_id"] for row in gateway.services.ledger.calls()}) == 60
+
+
+class TestContract(PluginContract):
+    def make_plugin(self) -> Idempotency:
+        return Idempotency()
+
+
+class Queue(RuleBasedStateMachine):
+    """Whoever comes, leaves, answers or fails, in any order: one goes ahead, and nobody is forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = Turns()
+        self.leads: Turn | None = None
+        self.waiting: list[Waiting] = []
+
+    @rule()
+    def another_comes(self) -> None:
+        place = self.turns.come("key", "same", now=0.0, until=10.0)
+        assert place is not None
+        assert isinstance(place, Turn) is (self.leads is None)
+        if isinstance(place, Turn):
+            self.leads = place
+        else:
+            self.waiting.append(place)
+
+    @precondition(lambda self: self.leads is not None)
+    @rule()
+    def another_request_comes(self) -> None:
+        assert self.turns.come("key", "other", now=0.0, until=10.0) is None
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def one_leaves(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.waiting) - 1))
+        self.turns.leave(self.waiting.pop(index))
+
+    @precondition(lambda self: self.leads is not None)
+    @rule()
+    def it_is_answered(self) -> None:
+        assert self.leads is not None
+        self.turns.answer(self.leads, b"answer")
+        assert [one.told.result(0) for one in self.waiting] == [b"answer"] * len(self.waiting)
+        self.leads, self.waiting = None, []
+
+    @precondition(lambda self: self.leads is not None)
+    @rule(leaves_at_once=st.booleans())
+    def it_fails(self, leaves_at_once: bool) -> None:
+        assert self.leads is not None
+        self.turns.hand_on(self.leads)
+        while self.waiting and self.waiting[0].told.done():
+            next_one = self.waiting.pop(0)
+            assert next_one.told.result(0) == GO_AHEAD
+            if not leaves_at_once:
+                self.turns.take_over(next_one.turn, 10.0)
+                self.leads = next_one.turn
+                return
+            self.turns.leave(next_one)
+            leaves_at_once = False
+        self.leads = None
+        assert not self.waiting
+
+    @invariant()
+    def none_is_kept_for_nothing(self) -> None:
+        assert len(self.turns) == (self.leads is not None)
+        told = [one for one in self.waiting if one.told.done()]
+        assert not told
+
+
+TestQueue = Queue.TestCase
