@@ -372,6 +372,25 @@ def test_readers_who_leave_eject_nobody(face: str) -> None:
     assert health.report(one.clock.monotonic()) == []
 
 
+@pytest.mark.parametrize(("seconds", "ejected"), [(0.5, False), (29.0, False), (31.0, True)])
+def test_a_caller_in_a_hurry_ejects_nobody(seconds: float, ejected: bool) -> None:
+    health = Health()
+    late = Slow(seconds, TimeoutError("no answer in time"))
+    one = scene({"a": [late], "b": [late]}, health)
+    for _ in range(5):
+        told = ask("sync", one.gateway, REQUEST.replace(timeout=seconds))
+        assert told.error is not None
+    assert bool(states(health, one)) is ejected
+
+
+def test_a_deployment_that_is_silent_for_longer_than_its_own_limit_counts() -> None:
+    health = Health()
+    one = scene({"a": [Slow(5.0, TimeoutError("no first token"))], "b": ["ok"]}, health)
+    for _ in range(5):
+        ask("sync", one.gateway, REQUEST.replace(timeout=20.0))
+    assert states(health, one) == {"a": "ejected"}
+
+
 def test_a_flood_of_bad_requests_does_not_hide_a_recovery() -> None:
     """A probe that the request itself spoils says nothing; the next call probes again."""
     health = Health()
@@ -489,6 +508,19 @@ def test_panic_lets_no_hard_ejection_in() -> None:
     told = ask("sync", one.gateway)
     assert dropped(told) == {"a": "no_money", "b": "bad_key"}
     assert set(one.sent[before:]) == {"c"}
+
+
+def test_what_is_hard_ejected_after_panic_let_it_in_is_not_sent_to() -> None:
+    health = Health()
+    one = scene({"a": [DOWN]}, health)
+    services, call = one.gateway.services, a_call(one)
+    group = one.gateway.deployments_of("fast")
+    several(5, "sync", one)
+    assert health.narrow_deployments(call.request, group, call, services) is None
+    health.end_attempt(attempt_on(group[0], one), BROKE, call, services)
+    answer = health.begin_attempt(attempt_on(group[0], one), call, services)
+    assert isinstance(answer, Skip)
+    assert answer.reason == "no_money"
 
 
 def test_those_that_asked_to_wait_are_no_part_of_the_panic() -> None:

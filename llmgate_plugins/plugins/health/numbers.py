@@ -17,6 +17,7 @@ class Numbers:
     share: float = 0.5
     samples: int = 10
     window: float = 30.0
+    fair_time: float = 30.0
     ejection: float = 15.0
     most_ejection: float = 300.0
     most_quick: float = 8.0
@@ -51,5 +52,5 @@ class Numbers:
 
 
 _WHOLE = frozenset({"consecutive", "samples", "successes"})
-_MAY_BE_ZERO = frozenset({"throttle_pause", "jitter", "slow_start", "least_share", "least_left"})
+_MAY_BE_ZERO = frozenset({"fair_time", "throttle_pause", "jitter", "slow_start", "least_share", "least_left"})
 _PARTS = frozenset({"share", "jitter", "least_share", "least_left"})

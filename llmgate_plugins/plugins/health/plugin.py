@@ -14,12 +14,12 @@ from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
 from llmgate_plugins.plugins.health.breaker import State
 from llmgate_plugins.plugins.health.breakers import Breakers
 from llmgate_plugins.plugins.health.groups import Group, View
-from llmgate_plugins.plugins.health.leave import LEAVE, Leave, may_pass, takes_leave
+from llmgate_plugins.plugins.health.leave import LEAVE, Leave, has_fallback, may_pass, takes_leave
 from llmgate_plugins.plugins.health.numbers import Numbers
 from llmgate_plugins.plugins.health.reporting import HealthChange, HealthRow, row_of
-from llmgate_plugins.plugins.health.scopes import ILLNESS, Ailment, finding
+from llmgate_plugins.plugins.health.scopes import ILLNESS, Ailment, Finding, finding
 from llmgate_plugins.services import Services
-from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
+from llmgate_plugins.types import Attempt, Deployment, ErrorClass, Outcome, Request
 
 __all__ = ["Health"]
 
@@ -27,6 +27,8 @@ log = logging.getLogger("llmgate")
 
 MOST_MEMBERS: Final = 65_536
 """Deployments of all groups together that are kept worked out; some hosts bring new tuples at every call."""
+NEAR: Final = 0.05
+"""Seconds by which a client may end an attempt before the call's deadline."""
 A_GROUP: Final = 8
 """What a group counts for besides its members."""
 
@@ -47,6 +49,7 @@ class Health:
         consecutive: So many soft failures in a row eject.
         share, samples: So does this share of at least so many outcomes that have not faded.
         window: Seconds in which an outcome fades to a third.
+        fair_time: A timeout at the call's own deadline counts if the attempt had so many seconds.
         ejection, most_ejection: Seconds of the first soft ejection, and the most; each one doubles.
         most_quick: The most for `transport` and `overload`, where asking again costs little.
         hard_ejection: Seconds of the first hard ejection if the provider names none; doubles too.
@@ -77,6 +80,7 @@ class Health:
         share: float = 0.5,
         samples: int = 10,
         window: float = 30.0,
+        fair_time: float = 30.0,
         ejection: float = 15.0,
         most_ejection: float = 300.0,
         most_quick: float = 8.0,
@@ -99,6 +103,7 @@ class Health:
             share=share,
             samples=samples,
             window=window,
+            fair_time=fair_time,
             ejection=ejection,
             most_ejection=most_ejection,
             most_quick=most_quick,
@@ -150,7 +155,7 @@ class Health:
             view = self._looked_at(deployments, now, services)
         else:
             view = group.view
-        if view.left <= 0 and view.strict is not None and _has_fallback(request, call):
+        if view.left <= 0 and view.strict is not None and has_fallback(request, call):
             return view.strict
         if view.let_in or view.throttled:
             call.stash[LEAVE] = Leave(view.let_in, view.throttled)
@@ -195,12 +200,11 @@ class Health:
             with self._lock:
                 breakers.succeeded(deployment, attempt, attempt.started, now)
         else:
-            failure = outcome.failure
-            found = finding(failure, deployment) if failure is not None else None
             now = services.clock.monotonic()
+            found = self._finding(attempt, outcome, now)
             with self._lock:
                 breakers.wake(now)
-                if found is None or outcome.status != "error":
+                if found is None:
                     breakers.released(deployment, attempt, now)
                 else:
                     breakers.failed(found, deployment, attempt, attempt.started, now, services.random)
@@ -239,6 +243,18 @@ class Health:
 
     # ------------------------------------------------------------ inside
 
+    def _finding(self, attempt: Attempt, outcome: Outcome, now: float) -> Finding | None:
+        """What the outcome says about health; None if nothing."""
+        failure = outcome.failure
+        if failure is None or outcome.status != "error":
+            return None
+        if failure.error_class is ErrorClass.TIMEOUT and failure.status is None:
+            # A call that had little time says nothing about who could not answer within it.
+            at_deadline = attempt.deadline is not None and now >= attempt.deadline - NEAR
+            if at_deadline and now - attempt.started < self.numbers.fair_time:
+                return None
+        return finding(failure, attempt.deployment)
+
     def _is_ejected(self, deployment: Deployment) -> bool:
         return any(one.state is not State.THROTTLED for one in self._breakers.around(deployment))
 
@@ -275,14 +291,3 @@ class Health:
                 self._on_change(change)
             except Exception:  # an alert that fails must not stop a call
                 log.exception("on_change of Health failed; the call goes on")
-
-
-def _has_fallback(request: Request, call: Call) -> bool:
-    """Whether another alias is known to come after this one.
-
-    Only the application's own fallbacks are seen here, and only from the first alias: in
-    doubt the deployments are tried.
-    """
-    if not request.fallbacks or len(call.record.selections) > 1:
-        return False
-    return any(name != request.model for name in request.fallbacks)
