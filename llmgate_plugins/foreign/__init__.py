@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmgate_plugins.foreign.messages import fit_messages, fitting_id, is_foreign_part
+from llmgate_plugins.foreign.messages import are_plain, fit_messages, fitting_id, is_foreign_part
 from llmgate_plugins.foreign.profile import Profile, profile_of
 from llmgate_plugins.foreign.words import budget_of, effort_of, fit_words, without_marks
 from llmgate_plugins.types import Deployment, LazyMessages, Request
 
 __all__ = [
     "Profile",
+    "are_plain",
     "budget_of",
     "effort_of",
     "fit_messages",
@@ -40,9 +41,12 @@ def fit_request(request: Request, deployment: Deployment) -> tuple[Request, Sequ
     profile = profile_of(deployment)
     params, messages = request.params, request.messages
     lazy = type(messages) is LazyMessages
+    strange = bool(params) and not profile.watched.isdisjoint(params)
+    if not strange and (lazy or not profile.family or are_plain(messages)):
+        return request, ()
     changes: list[str] = []
     words = params
-    if params and not profile.watched.isdisjoint(params):
+    if strange:
         keep = HOSTS_OWN if lazy and profile.family == "openai" else frozenset()
         words = fit_words(params, deployment, changes, keep)
     if not lazy and profile.family:

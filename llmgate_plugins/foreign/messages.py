@@ -11,7 +11,7 @@ from llmgate_plugins.foreign import tables
 from llmgate_plugins.foreign.profile import Profile
 from llmgate_plugins.types import Message, ToolCall
 
-__all__ = ["fit_messages", "fitting_id", "is_foreign_part"]
+__all__ = ["are_plain", "fit_messages", "fitting_id", "is_foreign_part"]
 
 MARK: Final = "cache_control"
 DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -21,10 +21,7 @@ def fit_messages(
     messages: Sequence[Message], profile: Profile, provider: str, changes: list[str]
 ) -> Sequence[Message]:
     """The messages as this provider takes them; the same object where nothing is to be changed."""
-    for message in messages:
-        if type(message.content) is not str or message.native is not None or message.tool_calls:
-            break
-    else:
+    if are_plain(messages):
         return messages
     said: dict[str, None] = {}
     fitted = [_fitted(message, profile, provider, said) for message in messages]
@@ -32,6 +29,14 @@ def fit_messages(
         return messages
     changes.extend(said)
     return tuple(message for message in fitted if message is not None)
+
+
+def are_plain(messages: Sequence[Message]) -> bool:
+    """Whether the messages are text alone, with nothing that a provider could object to."""
+    for message in messages:
+        if type(message.content) is not str or message.native is not None or message.tool_calls:
+            return False
+    return True
 
 
 def is_foreign_part(part: Mapping[str, Any], family: str) -> bool:
