@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from support.langchain_faces import ENTRANCES, STREAMS
 from support.langchain_leaves import Fake, fake, leaf
 
-from llmgate_plugins import ConfigurationError, Gateway, StreamInterrupted
+from llmgate_plugins import ConfigurationError, Gateway, Request, StreamInterrupted, hookimpl
 from llmgate_plugins.plugins import Failover
 from llmgate_plugins.testing import Fault, SimulatedProvider
 
@@ -225,10 +225,27 @@ def test_a_gateways_own_choice_counts_where_nothing_else_is_said() -> None:
         transport=made.gateway.transport,
         on_break="resume",
     )
-    gate = ChatLLMGate(model="fast", gateway=gateway, fleet=made.fleet)
-    gate.fleet = made.fleet
+    gate = ChatLLMGate(model="fast", gateway=gateway)
+    gate.fleet = made.fleet  # its models were given, not configured
 
     assert STREAMS["stream"](gate, "count").text == WHOLE
+
+
+@pytest.mark.parametrize("entrance", READERS)
+def test_a_policy_may_choose_where_nobody_else_does(entrance: str) -> None:
+    class Policy:
+        @hookimpl
+        def admit_request(self, request: Request) -> Request | None:
+            return request.replace(on_break="hold") if request.on_break is None else None
+
+    def gate(**settings: Any) -> ChatLLMGate:
+        first = fake("first", pieces=WORDS, breaks_after=2)
+        models = {"fast": [first, fake("other", pieces=("Eins",))]}
+        return ChatLLMGate.from_models(models, plugins=[Policy(), quick()], **settings)
+
+    assert READERS[entrance](gate(), "count").text == "Eins"
+    with pytest.raises(StreamInterrupted):
+        READERS[entrance](gate(on_break="raise"), "count")
 
 
 def test_a_choice_that_is_none_is_refused() -> None:

@@ -20,7 +20,6 @@ from langchain_llmgate._caller import (
     configured_words,
     labels,
 )
-from langchain_llmgate._tools import structure_of
 from llmgate_plugins.context import Context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.types import OnBreak, Request
@@ -74,6 +73,9 @@ class GateSettings(BaseChatModel):
         """The neutral request, and who is calling, under which id, as `Gateway.admit` takes it.
 
         The run's configuration wins over the gate's own.
+
+        Raises:
+            ConfigurationError: There is no such `on_break`.
         """
         params = dict(words)
         if self.temperature is not None:
@@ -88,6 +90,8 @@ class GateSettings(BaseChatModel):
             "call_id": params.pop(CALL_ID_KEY, None),
         }
         on_break = params.pop("on_break", None) or self.on_break
+        if on_break is not None and on_break not in ON_BREAK:
+            raise ConfigurationError(f"on_break must be one of {', '.join(ON_BREAK)}, not {on_break!r}")
         asked = ask(
             params.pop("model", None) or self.model,
             messages,
@@ -95,23 +99,9 @@ class GateSettings(BaseChatModel):
             tags=tags,
             stream=stream,
             timeout=params.pop("timeout", self.timeout),
-            on_break=self._on_break(on_break, params),
+            on_break=on_break,
         )
         return asked, told
-
-    def _on_break(self, asked: Any, words: Mapping[str, Any]) -> OnBreak:
-        """What happens when a stream breaks. A structured answer ends: its parser is one deployment's.
-
-        Raises:
-            ConfigurationError: There is no such choice.
-        """
-        if asked is None:
-            asked = self.gateway.on_break
-        elif asked not in ON_BREAK:
-            raise ConfigurationError(f"on_break must be one of {', '.join(ON_BREAK)}, not {asked!r}")
-        if asked in ("restart", "resume") and structure_of(words) is not None:
-            return "raise"
-        return asked  # type: ignore[no-any-return]
 
     def _admitted(
         self, input: Any, config: RunnableConfig, stop: Any, words: dict[str, Any], *, async_api: bool

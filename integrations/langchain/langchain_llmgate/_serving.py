@@ -19,7 +19,6 @@ from langchain_llmgate._outlet import Outlet
 from langchain_llmgate._report import report
 from langchain_llmgate._tools import structure_of
 from langchain_llmgate._transport import ChatTransport, Served, Turn
-from llmgate_plugins.context import Call
 from llmgate_plugins.types import Message, Response
 
 __all__ = ["GateServing"]
@@ -75,7 +74,7 @@ class GateServing(GateSettings):
 
     def _relayed(self, admission: Admission, messages: Any, stop: Any, run_manager: Any) -> Iterator[Any]:
         call = admission.call
-        outlet = _outlet(call, told_in_events=run_manager is not None)
+        outlet = self._outlet(admission, told_in_events=run_manager is not None)
         transport = self._transport(admission, messages, stop, run_manager)
         plain = call.answer is None and not outlet.joins
         for chunk in self.gateway.stream(call, transport=transport):
@@ -100,7 +99,7 @@ class GateServing(GateSettings):
             admission = Admission(self.gateway, await self.gateway.aadmit(asked, **told), asked)
             messages, stop = admission.messages, admission.stop
         call = admission.call
-        outlet = _outlet(call, told_in_events=run_manager is not None)
+        outlet = self._outlet(admission, told_in_events=run_manager is not None)
         transport = self._transport(admission, messages, stop, run_manager)
         plain = call.answer is None and not outlet.joins
         chunks = admission.opened = self.gateway.astream(call, transport=transport)
@@ -115,6 +114,24 @@ class GateServing(GateSettings):
                     yield out
         for out in outlet.close(tells=self._tells(admission), whole=run_manager is not None):
             yield out
+
+    def _outlet(self, admission: Admission, *, told_in_events: bool) -> Outlet:
+        """For a call's stream.
+
+        A structured answer ends where it breaks: its parser is the first deployment's. And
+        version 3 of LangChain's events has no way to say that text is void, so that an
+        answer goes on there instead of beginning anew.
+        """
+        call = admission.call
+        on_break = wanted = call.request.on_break or self.gateway.on_break
+        if on_break in ("restart", "resume"):
+            if structure_of(admission.words) is not None:
+                on_break = "raise"
+            elif told_in_events:
+                on_break = "resume"
+        if on_break != wanted:
+            call.request = call.request.replace(on_break=on_break)
+        return Outlet(call, on_break)
 
     def _transport(self, admission: Admission, messages: Any, stop: Any, run_manager: Any) -> ChatTransport:
         turn = Turn(
@@ -144,15 +161,6 @@ class GateServing(GateSettings):
     def _tells(self, admission: Admission) -> bool:
         """A structured answer says who served in any case: its parser is that deployment's."""
         return self.annotate or structure_of(admission.words) is not None
-
-
-def _outlet(call: Call, *, told_in_events: bool) -> Outlet:
-    """For a call's stream. Version 3 of LangChain's events has no way to say that text is void."""
-    on_break = call.request.on_break or "raise"
-    if told_in_events and on_break == "restart":
-        on_break = "resume"
-        call.request = call.request.replace(on_break=on_break)
-    return Outlet(call, on_break)
 
 
 for _method in (GateServing.__dict__["_generate"], GateServing.__dict__["_agenerate"]):
