@@ -248,7 +248,7 @@ class HealthMachine(RuleBasedStateMachine):
         record = DecisionRecord(call_id=str(self.calls), model="fast", at=0.0)
         record.selections.append(Selection(alias="fast", considered=()))
         call = Call(str(self.calls), request, NOBODY, now, None, record)
-        drop = self.health.narrow_deployments(request, DEPLOYMENTS, call, self.services)
+        drop = self.health.narrow_deployments(DEPLOYMENTS, call, self.services)
         left = [d for d in DEPLOYMENTS if drop is None or d.id not in drop.reasons]
         for d in left:
             rows = self.of(d).values()

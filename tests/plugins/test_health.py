@@ -7,13 +7,13 @@ import gc
 import logging
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from support.faces import STREAMS, Told, ask, every_face
-from support.gateways import Scene, deployment, scene
+from support.gateways import Scene, deployment
 
 from llmgate_plugins import (
     AllDeploymentsUnavailable,
@@ -51,6 +51,12 @@ CALLERS = ["invalid_request", "unprocessable", "content_policy", "context_length
 
 def keyed(name: str, key: str, **fields: Any) -> Deployment:
     return deployment(name, endpoint=Endpoint(api_key=Secret(key)), **fields)
+
+
+def scene(script: Mapping[str, Sequence[Any]], *plugins: object, **options: Any) -> Scene:
+    """With no other built-in plugin than `Failover`, so that it is health alone that decides."""
+    failover = () if any(isinstance(one, Failover) for one in plugins) else (Failover(),)
+    return Scene(script, (*plugins, *failover), defaults=False, **options)
 
 
 def told_rows(health: Health, one: Scene) -> dict[tuple[str, str], HealthRow]:
@@ -466,15 +472,25 @@ def test_a_fallback_gets_the_call_when_the_only_deployment_is_ejected(face: str)
 
 
 @every_face
-def test_no_retry_is_slept_for_before_a_fallback_when_the_only_deployment_is_ejected(face: str) -> None:
+def test_a_configured_fallback_gets_the_call_too_and_of_two_ejected_aliases_the_last_is_tried(
+    face: str,
+) -> None:
     group = [deployment("a"), deployment("b", alias="strong")]
-    script = {"a": [DOWN], "b": ["ok"]}
-    one = scene(script, Health(), Failover(), deployments=group, fallbacks={"fast": ["strong"]})
-    several(4, face, one)
-    slept = len(one.sleeper.slept)
-    assert slept > 0
+    script = {"a": [DOWN], "b": [DOWN] * 5 + ["ok"]}
+    one = scene(script, Health(), deployments=group, fallbacks={"fast": ["strong"]})
+    several(8, face, one)
+    told = ask(face, one.gateway)
+    assert told.tried == ["b"]
+    assert told.text.startswith("ok")
+
+
+@every_face
+def test_no_retry_is_slept_for_before_a_fallback_when_the_call_itself_saw_the_ejection(face: str) -> None:
+    group = [deployment("a"), deployment("b", alias="strong")]
+    health = Health(consecutive=1)
+    one = scene({"a": [DOWN], "b": ["ok"]}, health, deployments=group, fallbacks={"fast": ["strong"]})
     assert ask(face, one.gateway).tried == ["a", "b"]
-    assert len(one.sleeper.slept) == slept
+    assert one.sleeper.slept == []
 
 
 def test_a_bound_on_attempts_holds_while_all_are_ejected() -> None:
@@ -486,8 +502,9 @@ def test_a_bound_on_attempts_holds_while_all_are_ejected() -> None:
     group = [deployment("a"), deployment("b", alias="strong")]
     script = {"a": [DOWN], "b": ["ok"]}
     one = scene(script, Once(), Health(), Failover(), deployments=group, fallbacks={"fast": ["strong"]})
-    for told in several(10, "sync", one):
+    for told in several(5, "sync", one):
         assert told.tried == ["a"]
+    assert ask("sync", one.gateway).tried == ["b"], "the alias whose deployments are ejected is passed over"
 
 
 def test_if_less_than_half_would_be_left_soft_ejections_do_not_count() -> None:
@@ -516,7 +533,7 @@ def test_what_is_hard_ejected_after_panic_let_it_in_is_not_sent_to() -> None:
     services, call = one.gateway.services, a_call(one)
     group = one.gateway.deployments_of("fast")
     several(5, "sync", one)
-    assert health.narrow_deployments(call.request, group, call, services) is None
+    assert health.narrow_deployments(group, call, services) is None
     health.end_attempt(attempt_on(group[0], one), BROKE, call, services)
     answer = health.begin_attempt(attempt_on(group[0], one), call, services)
     assert isinstance(answer, Skip)
@@ -787,7 +804,7 @@ def test_ten_thousand_deployments_are_gone_through_once_and_not_per_call() -> No
     group = Counting([deployment(f"d{place}") for place in range(10_000)])
 
     def narrow() -> Drop | None:
-        return health.narrow_deployments(call.request, group, call, services)
+        return health.narrow_deployments(group, call, services)
 
     assert narrow() is None
     assert group.seen == 0, "nothing is looked at while all are well"
@@ -816,10 +833,10 @@ def test_an_illness_elsewhere_leaves_the_answer_of_a_group_as_it_is() -> None:
     services, call = one.gateway.services, a_call(one)
     here, there = (deployment("a"), deployment("b")), (deployment("c"), deployment("d"))
     health.end_attempt(attempt_on(here[0], one), BROKE, call, services)
-    first = health.narrow_deployments(call.request, here, call, services)
+    first = health.narrow_deployments(here, call, services)
     assert first is not None
     health.end_attempt(attempt_on(there[0], one), BROKE, call, services)
-    assert health.narrow_deployments(call.request, here, call, services) is first
+    assert health.narrow_deployments(here, call, services) is first
 
 
 def test_what_is_known_does_not_grow_with_deployments_that_come_and_go() -> None:
@@ -846,7 +863,7 @@ def test_what_is_worked_out_does_not_grow_with_hosts_that_bring_new_tuples() -> 
     for _ in range(300):
         group = Counting(whole)
         tracked.append(weakref.ref(group))
-        drop = health.narrow_deployments(call.request, group, call, services)
+        drop = health.narrow_deployments(group, call, services)
         assert drop is not None
         assert list(drop.reasons) == ["d0"]
     gc.collect()

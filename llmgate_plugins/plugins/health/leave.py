@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmgate_plugins.context import Call, StashKey
+from llmgate_plugins.context import StashKey
 from llmgate_plugins.plugins.health.breaker import Breaker, State
-from llmgate_plugins.types import Attempt, Request
+from llmgate_plugins.types import Attempt
 
-__all__ = ["LEAVE", "Leave", "has_fallback", "may_pass", "takes_leave"]
+__all__ = ["LEAVE", "Leave", "may_pass", "takes_leave"]
 
 
 class Leave:
@@ -52,14 +52,3 @@ def takes_leave(breaker: Breaker) -> bool:
     One whose last probe was answered is probably well again: in panic everybody may go there.
     """
     return breaker.state is State.EJECTED or (breaker.state is State.PROBING and not breaker.successes)
-
-
-def has_fallback(request: Request, call: Call) -> bool:
-    """Whether another alias is known to come after this one.
-
-    Only the application's own fallbacks are seen here, and only from the first alias: in
-    doubt the deployments are tried.
-    """
-    if not request.fallbacks or len(call.record.selections) > 1:
-        return False
-    return any(name != request.model for name in request.fallbacks)

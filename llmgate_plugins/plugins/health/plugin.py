@@ -14,12 +14,12 @@ from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
 from llmgate_plugins.plugins.health.breaker import State
 from llmgate_plugins.plugins.health.breakers import Breakers
 from llmgate_plugins.plugins.health.groups import Group, View
-from llmgate_plugins.plugins.health.leave import LEAVE, Leave, has_fallback, may_pass, takes_leave
+from llmgate_plugins.plugins.health.leave import LEAVE, Leave, may_pass, takes_leave
 from llmgate_plugins.plugins.health.numbers import Numbers
 from llmgate_plugins.plugins.health.reporting import HealthChange, HealthRow, row_of
 from llmgate_plugins.plugins.health.scopes import ILLNESS, Ailment, Finding, finding
 from llmgate_plugins.services import Services
-from llmgate_plugins.types import Attempt, Deployment, ErrorClass, Outcome, Request
+from llmgate_plugins.types import Attempt, Deployment, ErrorClass, Outcome
 
 __all__ = ["Health"]
 
@@ -138,7 +138,7 @@ class Health:
 
     @hookimpl
     def narrow_deployments(
-        self, request: Request, deployments: Sequence[Deployment], call: Call, services: Services
+        self, deployments: Sequence[Deployment], call: Call, services: Services
     ) -> Drop | None:
         """Drops what is ejected. The same object again while nothing changes."""
         breakers = self._breakers
@@ -155,7 +155,7 @@ class Health:
             view = self._looked_at(deployments, now, services)
         else:
             view = group.view
-        if view.left <= 0 and view.strict is not None and has_fallback(request, call):
+        if view.left <= 0 and view.strict is not None and call.fallbacks:
             return view.strict
         if view.let_in or view.throttled:
             call.stash[LEAVE] = Leave(view.let_in, view.throttled)
