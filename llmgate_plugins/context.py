@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -120,9 +120,12 @@ class Call:
         stash: What plugins keep on this call.
         record: Everything decided so far. Read it; the engine writes it.
         named: Whether the application gave the id itself.
+        fallbacks: Aliases that may come after the one at hand, in order.
     """
 
-    __slots__ = ("_stash", "answer", "context", "deadline", "id", "named", "record", "request", "started")
+    __slots__ = (
+        "_stash", "answer", "context", "deadline", "fallbacks", "id", "named", "record", "request", "started",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -137,6 +140,7 @@ class Call:
     ) -> None:
         self.id = id
         self.named = named
+        self.fallbacks: Sequence[str] = ()
         self.request = request
         self.answer: Response | None = None
         self.context = context

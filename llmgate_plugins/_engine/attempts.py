@@ -38,6 +38,7 @@ def serve(flight: Flight) -> Steps:
     while ahead:
         alias = ahead.pop(0)
         behind.append(alias)
+        flight.call.fallbacks = ahead
         try:
             response, decision = yield from _serve_alias(flight, alias, ahead, reason)
         except UnknownModel:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from llmgate_plugins.plugins.accounting import LedgerAccounting
 from llmgate_plugins.plugins.budgets import Budget
+from llmgate_plugins.plugins.context_fit import ContextFit
 from llmgate_plugins.plugins.failover import Failover
+from llmgate_plugins.plugins.health import Health
+from llmgate_plugins.plugins.idempotency import Idempotency
 from llmgate_plugins.plugins.in_order import InOrder
 from llmgate_plugins.plugins.narrowing import Capabilities, ContextConstraints
 from llmgate_plugins.plugins.patience import Patience
 from llmgate_plugins.plugins.policies import Policies, Policy
 from llmgate_plugins.plugins.preferences import Cheapest, Fastest
+from llmgate_plugins.plugins.smoothing import RateLimit, RateLimits
 from llmgate_plugins.plugins.tracing import Tracing
 from llmgate_plugins.plugins.weighted import Weighted
 
@@ -19,20 +23,39 @@ __all__ = [
     "Capabilities",
     "Cheapest",
     "ContextConstraints",
+    "ContextFit",
     "Failover",
     "Fastest",
+    "Health",
+    "Idempotency",
     "InOrder",
     "LedgerAccounting",
     "Patience",
     "Policies",
     "Policy",
+    "RateLimit",
+    "RateLimits",
     "Tracing",
     "Weighted",
     "default_plugins",
 ]
 
-BUILTINS: tuple[type, ...] = (ContextConstraints, Patience, Failover, LedgerAccounting)
-"""What every gateway has unless it says otherwise, in run order."""
+BUILTINS: tuple[type, ...] = (
+    Idempotency,
+    ContextConstraints,
+    Capabilities,
+    ContextFit,
+    Health,
+    Patience,
+    Failover,
+    RateLimits,
+    LedgerAccounting,
+)
+"""What every gateway has unless it says otherwise, in run order.
+
+What must be so comes before what is ill, and that before what has to wait; the intent is
+written last, so that what others refuse leaves no trace of an attempt.
+"""
 
 
 def default_plugins() -> tuple[object, ...]:
