@@ -213,8 +213,8 @@ def test_a_dead_provider_costs_no_request(proxy):
 
 
 def test_when_a_group_is_dead_the_proxys_own_fallback_serves(proxy):
-    proxy.sim.provider("one").fail_always(Fault("authentication"))
-    proxy.sim.provider("two").fail_always(Fault("authentication"))
+    proxy.sim.provider("one").fail_always(Fault("not_found"))
+    proxy.sim.provider("two").fail_always(Fault("not_found"))
     before = proxy.count()
     assert proxy.client.chat.completions.create(model="fast", messages=HELLO).choices
     rows = proxy.rows_after(before, 3)
