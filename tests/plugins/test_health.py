@@ -223,6 +223,13 @@ def test_a_rate_limit_without_a_time_pauses_for_a_second() -> None:
     assert ask("sync", one.gateway).tried == ["a"]
 
 
+def test_a_call_that_was_refused_itself_decides_when_to_ask_again() -> None:
+    one = scene({"a": [Fault("rate_limit"), "ok"]}, Health())
+    told = ask("sync", one.gateway)
+    assert (told.tried, told.text) == (["a", "a"], "ok")
+    assert one.sleeper.slept[0] < 1.0, "the pause is for the others"
+
+
 def test_five_rate_limits_without_a_time_eject() -> None:
     health = Health()
     one = scene({"a": [Fault("rate_limit")], "b": ["ok"]}, health)
@@ -525,6 +532,21 @@ def test_panic_lets_no_hard_ejection_in() -> None:
     told = ask("sync", one.gateway)
     assert dropped(told) == {"a": "no_money", "b": "bad_key"}
     assert set(one.sent[before:]) == {"c"}
+
+
+def test_an_attempt_that_another_plugin_skips_does_not_use_up_the_leave() -> None:
+    class NotA:
+        strict = False
+
+        @hookimpl
+        def begin_attempt(self, attempt: Attempt) -> Skip | None:
+            return Skip("not_a") if self.strict and attempt.deployment.id == "a" else None
+
+    later = NotA()
+    one = scene({"a": [DOWN], "b": [DOWN]}, Health(), later)
+    several(5, "sync", one)
+    later.strict = True
+    assert ask("sync", one.gateway).statuses == ["skipped", "error"]
 
 
 def test_what_is_hard_ejected_after_panic_let_it_in_is_not_sent_to() -> None:
