@@ -13,6 +13,7 @@ from llmgate_plugins import (
     Gateway,
     Message,
     Price,
+    ProviderError,
     Request,
     Response,
     Usage,
@@ -95,6 +96,25 @@ class Bystander:
         self.spent += 1
 
 
+class Refusing(Instant):
+    """Two deployments have a key that is no good; the others answer at once."""
+
+    def send(self, attempt: Attempt, request: Request) -> Response:
+        if attempt.deployment.id in ("0", "1"):
+            raise ProviderError("no such key", status=401)
+        return self.whole
+
+
+def among(many: int) -> Gateway:
+    """A gateway of so many deployments, of which two are ejected."""
+    price = Price(input=150_000_000, output=600_000_000)
+    group = [
+        Deployment(id=str(number), alias="fast", provider="openai", model="gpt-4o-mini", price=price)
+        for number in range(many)
+    ]
+    return Gateway(group, transport=Refusing())
+
+
 def deployments() -> list[Deployment]:
     price = Price(input=150_000_000, output=600_000_000)
     return [
@@ -154,6 +174,14 @@ def suites() -> list[Suite]:
                 *(Case(name=name, run=_stream(one), per=CHUNKS) for name, one in gateways.items()),
             ),
             limits_us={"ten plugins at work": 2.0},
+        ),
+        Suite(
+            name="core, two of many ejected",
+            unit="call",
+            cases=tuple(
+                Case(name=f"{many:,} deployments", run=_complete(among(many))) for many in (10, 10_000)
+            ),
+            targets={"10,000 deployments": ("10 deployments", 1.2)},
         ),
     ]
 

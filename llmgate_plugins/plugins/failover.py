@@ -66,6 +66,7 @@ class Failover:
     Args:
         max_attempts: Most attempts under one alias, except that each sibling may always
             be tried once.
+        max_deployments: Most siblings that one call tries, however many there are.
         base, cap: Seconds; the n-th retry waits between 0 and `min(cap, base * 2**n)`.
         throttle_base, throttle_cap: The same after a rate limit or an overload.
         patience: Longest Retry-After, in seconds, worth waiting for before a fallback.
@@ -85,6 +86,7 @@ class Failover:
         throttle_cap: float = 20.0,
         patience: float = 5.0,
         *,
+        max_deployments: int = 10,
         retry_share: float = 0.2,
         retry_floor: float = 0.5,
         retry_window: float = 60.0,
@@ -97,6 +99,7 @@ class Failover:
             "throttle_base", throttle_base, "throttle_cap", throttle_cap
         )
         self.patience = non_negative("patience", patience)
+        self.max_deployments = whole("max_deployments", max_deployments)
         self._budget = (retry_share, retry_floor, retry_window)
         RetryBudget(*self._budget)  # refuses what it cannot be made with now, not at the first call
         self._budgets: dict[str, RetryBudget] = {}
@@ -159,7 +162,7 @@ class Failover:
         here = [one for one in sent if one[0].alias == attempt.alias]
         if reaction.at_once and _times(here, attempt.deployment.id) == 1:
             return Retry(on=attempt.deployment.id)
-        if untried and reaction.elsewhere != "never":
+        if untried and reaction.elsewhere != "never" and _deployments(here) < self.max_deployments:
             onward = _siblings(reaction, attempt, failure, untried, request, call)
             if onward is not None:
                 return onward
@@ -255,6 +258,10 @@ def _emptied_before(sent: Sequence[tuple[Attempt, Outcome]]) -> bool:
         if outcome.failure is not None and outcome.failure.error_class is ErrorClass.EMPTY_RESPONSE
     ]
     return len(empty) > 1
+
+
+def _deployments(here: Sequence[tuple[Attempt, Outcome]]) -> int:
+    return len({attempt.deployment.id for attempt, _ in here})
 
 
 def _times(here: Sequence[tuple[Attempt, Outcome]], id: str) -> int:

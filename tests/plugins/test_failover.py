@@ -78,6 +78,12 @@ def test_all_siblings_are_tried_even_beyond_the_most_attempts() -> None:
     assert decide(plugin, tries, C, an_error(ErrorClass.SERVER)) == GiveUp()
 
 
+def test_of_very_many_siblings_a_call_tries_some() -> None:
+    tries, plugin = Tries(), Failover(max_attempts=1, max_deployments=2)
+    assert decide(plugin, tries, A, an_error(ErrorClass.SERVER), (B, C)) == NextDeployment()
+    assert decide(plugin, tries, B, an_error(ErrorClass.SERVER), (C,)) == GiveUp()
+
+
 @pytest.mark.parametrize("error_class", NEVER_AGAIN)
 def test_what_time_does_not_mend_is_not_retried(error_class: ErrorClass) -> None:
     assert decide(Failover(), Tries(), A, an_error(error_class)) == GiveUp()
@@ -305,6 +311,7 @@ def test_jitter_is_full_and_seeded() -> None:
     ("arguments", "named"),
     [
         ({"max_attempts": 0}, "max_attempts"),
+        ({"max_deployments": 0}, "max_deployments"),
         ({"max_attempts": True}, "max_attempts"),
         ({"max_attempts": 1.5}, "max_attempts"),
         ({"base": -1}, "base"),
