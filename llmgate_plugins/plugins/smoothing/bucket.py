@@ -129,7 +129,7 @@ class Bucket:
         if need > 0:
             hoped = (self._unsettled + max(ahead, 0)) * unused // WHOLE
             rounds = latency * (max(ahead, 0) + amount) // self.limit  # until others end and give back
-            freed = max(self._frees(need - hoped, now), min(rounds, self._frees(need, now)))
+            freed = max(self._frees(need - hoped, now), min(rounds, self._frees(need, now)), SOONEST)
             likely, soonest = max(likely, freed), self._frees(need - 2 * hoped, now)
         if unused and likely:
             return likely, max(soonest, look_again(likely))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmgate_plugins.plugins.smoothing.bucket import SECOND, WHOLE, look_again
+from llmgate_plugins.plugins.smoothing.bucket import SECOND, SOONEST, WHOLE, look_again
 from llmgate_plugins.plugins.smoothing.line import Line
 
 __all__ = ["Slots"]
@@ -47,7 +47,7 @@ class Slots:
         need = self.running + ahead + 1 - allowed
         if need <= 0:
             return 0, 0
-        turn = need * self.latency // allowed
+        turn = max(need * self.latency // allowed, SOONEST)
         return turn, look_again(turn)
 
     def take(self) -> None:
