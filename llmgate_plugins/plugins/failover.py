@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from llmgate_plugins.classification import should_retry
 from llmgate_plugins.classification.reactions import Reaction, reaction_to
 from llmgate_plugins.context import Call, StashKey
 from llmgate_plugins.decisions import GiveUp, NextAlias, NextDeployment, Recovery, Retry, Skip
@@ -14,6 +12,7 @@ from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import non_negative, whole
 from llmgate_plugins.plugins.context_fit import fitting, overflow_floor
 from llmgate_plugins.plugins.retry_budget import RetryBudget
+from llmgate_plugins.plugins.tried import asks_to_be_retried, latest, most_promising
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import EMPTY, Attempt, Deployment, ErrorClass, Failure, Outcome, Request, Scope
 
@@ -24,23 +23,6 @@ MOST_ATTEMPTS: Final[StashKey[int]] = StashKey("llmgate.most_attempts")
 
 THROTTLED: Final = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.OVERLOADED})
 MOST_PROVIDERS: Final = 10_000
-
-
-@dataclass(slots=True)
-class _Tried:
-    """One deployment that this call has tried under the alias at hand, and how it went last."""
-
-    id: str
-    failure: Failure
-    reaction: Reaction
-    error: BaseException | None
-    ended: float
-    times: int
-
-    def wait(self, now: float) -> float:
-        """Seconds until the provider wants to be asked again; 0 if it named no time."""
-        asked = self.failure.retry_after
-        return max(0.0, self.ended + asked - now) if asked is not None else 0.0
 
 
 class Failover:
@@ -148,7 +130,7 @@ class Failover:
         if failure is None:
             return None
         reaction = reaction_to(failure)
-        if reaction.elsewhere == "never" and not reaction.again and not _asks_to_be_retried(outcome.error):
+        if reaction.elsewhere == "never" and not reaction.again and not asks_to_be_retried(outcome.error):
             return GiveUp()
         sent = [one for one in call.record.attempts if one[1].status != "skipped"]
         most = call.stash.get(MOST_ATTEMPTS)
@@ -184,12 +166,12 @@ class Failover:
     def _retry(
         self, here: list[tuple[Attempt, Outcome]], has_fallback: bool, call: Call, services: Services
     ) -> Retry | None:
-        tried = _latest(here)
+        tried = latest(here)
         retries = len(here) - len(tried)
         if has_fallback and retries:
             return None
         now = services.clock.monotonic()
-        best = _most_promising(tried, has_fallback, now)
+        best = most_promising(tried, has_fallback, now)
         if best is None:
             return None
         floor = best.wait(now)
@@ -266,45 +248,6 @@ def _deployments(here: Sequence[tuple[Attempt, Outcome]]) -> int:
 
 def _times(here: Sequence[tuple[Attempt, Outcome]], id: str) -> int:
     return sum(attempt.deployment.id == id for attempt, _ in here)
-
-
-def _latest(here: list[tuple[Attempt, Outcome]]) -> list[_Tried]:
-    """Each deployment with its last failure, the one that failed longest ago first."""
-    found: dict[str, _Tried] = {}
-    for attempt, outcome in here:
-        if outcome.failure is not None:
-            before = found.pop(attempt.deployment.id, None)
-            found[attempt.deployment.id] = _Tried(
-                id=attempt.deployment.id,
-                failure=outcome.failure,
-                reaction=reaction_to(outcome.failure),
-                error=outcome.error,
-                ended=attempt.started + outcome.latency,
-                times=before.times + 1 if before else 1,
-            )
-    return list(found.values())
-
-
-def _most_promising(tried: list[_Tried], has_fallback: bool, now: float) -> _Tried | None:
-    """The one to ask again: soonest free, least often tried, longest ago.
-
-    One that kept silent is asked again only if there is nothing else."""
-    able = [one for one in tried if _may_retry(one)]
-    talking = [one for one in able if one.failure.error_class is not ErrorClass.TIMEOUT]
-    if not talking and has_fallback:
-        return None
-    return min(talking or able, key=lambda one: (one.wait(now), one.times), default=None)
-
-
-def _may_retry(one: _Tried) -> bool:
-    if one.failure.error_class is ErrorClass.EMPTY_RESPONSE:
-        return False  # there may be nothing to say: somebody else is asked, but nobody twice
-    said = should_retry(one.error) if one.error is not None else None
-    return one.reaction.again if said is None else said
-
-
-def _asks_to_be_retried(error: BaseException | None) -> bool:
-    return error is not None and should_retry(error) is True
 
 
 def _delays(base_name: str, base: float, cap_name: str, cap: float) -> tuple[float, float]:
