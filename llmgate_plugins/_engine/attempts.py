@@ -67,6 +67,7 @@ def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: A
     way = _Way(left, in_order=ranked or not flight.host_selects)
     tried: dict[str, Deployment] = {}
     again: Deployment | None = None
+    failed: tuple[Attempt, Outcome] | None = None
     while again is not None or way:
         if again is not None:
             deployment, again = again, None
@@ -82,9 +83,13 @@ def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: A
         response, outcome, attempt = yield from _try(flight, attempt, way, tried)
         if response is not None:
             return response, None
-        reason = "next_deployment"
-        if outcome.status == "skipped":
+        skipped, reason = outcome.status == "skipped", "next_deployment"
+        if not skipped:
+            failed = (attempt, outcome)
+        elif way or failed is None or attempt.reason == "retry":
             continue
+        else:  # there seemed to be a sibling and there is none: what now, after that failure?
+            (attempt, outcome), failed = failed, None
         deployment = attempt.deployment
         if attempt.prefill is not None and outcome.failure.error_class is ErrorClass.INVALID_REQUEST:
             flight.plain |= {deployment.id}  # it does not go on from a given beginning: ask it anew

@@ -75,11 +75,11 @@ class FailoverConfig(Section):
 
     def for_failover(self) -> dict[str, Any]:
         """Arguments of the plugin `Failover`."""
-        return {"retry_share": self.retry_share} | _given(self, "max_attempts", "patience")
+        return {"retry_share": self.retry_share, **_given(self, "max_attempts", "patience")}
 
     def for_patience(self) -> dict[str, Any]:
         """Arguments of the plugin `Patience`."""
-        return {"hedge": self.hedge} | _given(self.timeouts, *TimeLimits.model_fields)
+        return {"hedge": self.hedge, **_given(self.timeouts, *TimeLimits.model_fields)}
 
 
 def _given(section: Section, *names: str) -> Mapping[str, Any]:

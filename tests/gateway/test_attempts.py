@@ -200,13 +200,20 @@ def test_a_broken_failover_opinion_is_skipped_and_the_next_is_asked(face: str) -
 
 @every_face
 def test_a_failover_plugin_that_never_gives_up_is_stopped(face: str) -> None:
-    s = scene({"a": [down()]}, Recover(*[Retry(0.0)] * 1000))
-    told = ask(face, s.gateway)
-    assert isinstance(told.error, ProviderError)
+    never = Recover(*[Retry(0.0)] * 1000)
+    s = scene({"a": [down()]}, never, Failover(), defaults=False)
+    assert isinstance(ask(face, s.gateway).error, ProviderError)
     assert len(s.sent) == 31  # the first, and what the retry budget has for a quiet program
-    s = scene({"a": [down()]}, Recover(*[Retry(0.0)] * 1000), Failover(retry_floor=100))
+    s = scene({"a": [down()]}, Recover(*[Retry(0.0)] * 1000), defaults=False)
     assert isinstance(ask(face, s.gateway).error, ProviderError)
     assert len(s.sent) == 100
+
+
+@every_face
+def test_a_sibling_that_may_not_be_tried_leaves_the_retry_that_there_is_without_it(face: str) -> None:
+    s = scene({"a": [down(), "again"], "b": ["b"]}, Begin(None, Skip("full")))
+    told = ask(face, s.gateway)
+    assert (told.text, told.statuses) == ("again", ["error", "skipped", "success"])
 
 
 @every_face

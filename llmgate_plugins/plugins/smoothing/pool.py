@@ -209,7 +209,8 @@ class Pool:
         if failure is None or failure.error_class not in THROTTLED:
             return
         self.idle = False
-        self._pause(failure.retry_after, outcome.quota, now)
+        if failure.error_class is ErrorClass.RATE_LIMIT or failure.retry_after is not None:
+            self._pause(failure.retry_after, outcome.quota, now)  # an overload may be over in a moment
         if started < self._cut_at:
             return  # sent before the last cut could show: the same news once more
         self._cut_at = now
