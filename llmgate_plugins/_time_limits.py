@@ -23,7 +23,8 @@ __all__ = [
 ]
 
 PLUGIN_GRACE: Final = 10.0
-"""Seconds that a plugin's answer has at least: books are settled when the call's time is over, too."""
+"""Seconds that a plugin's answer has beyond the call's time: books are settled when that is over, and
+a plugin that itself waits until the deadline must have its say first."""
 
 
 def first_answer_within(attempt: Attempt, clock: Clock) -> float | None:
@@ -67,7 +68,7 @@ async def within(work: Awaitable[Any], seconds: float | None, attempt: Attempt, 
 def plugin_within(call: Call, clock: Clock) -> float | None:
     """Seconds that are left for a plugin's answer; None for no limit."""
     remaining = call.remaining(clock.monotonic())
-    return None if remaining == math.inf else max(remaining, PLUGIN_GRACE)
+    return None if remaining == math.inf else max(remaining, 0.0) + PLUGIN_GRACE
 
 
 async def answer_within(work: Awaitable[Any], seconds: float | None) -> Any:
