@@ -45,16 +45,17 @@ BUILTINS: tuple[type, ...] = (
     ContextConstraints,
     Capabilities,
     ContextFit,
+    RateLimits,
     Health,
     Patience,
     Failover,
-    RateLimits,
     LedgerAccounting,
 )
 """What every gateway has unless it says otherwise, in run order.
 
-What must be so comes before what is ill, and that before what has to wait; the intent is
-written last, so that what others refuse leaves no trace of an attempt.
+What must be so comes first. Who has to wait waits before anybody looks at health: a deployment
+may have fallen ill by the end of the wait. The intent is written last, so that what others
+refuse leaves no trace of an attempt.
 """
 
 
