@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from llmgate_plugins._discovery import Allowed, installed, load_allowed
 from llmgate_plugins.errors import ConfigurationError, Problem
+from llmgate_plugins.services import Clock
 from llmgate_plugins.transport import Meter, Transport
 from llmgate_plugins.transports.openai import OpenAITransport
 from llmgate_plugins.transports.openai_providers import PROVIDERS
@@ -102,7 +103,7 @@ class ByProvider:
                 close()
 
 
-def default_transport(deployments: Iterable[Deployment] = ()) -> ByProvider:
+def default_transport(deployments: Iterable[Deployment] = (), *, clock: Clock | None = None) -> ByProvider:
     """How a gateway without a host sends: OpenAI's wire by the SDK, every other provider by LiteLLM.
 
     Nothing is imported before the first call. What is missing is said then, since a
@@ -110,10 +111,11 @@ def default_transport(deployments: Iterable[Deployment] = ()) -> ByProvider:
 
     Args:
         deployments: Only these providers are looked up; none for all that are known.
+        clock: The gateway's; None counts each attempt's time from its sending.
     """
     providers = {deployment.provider for deployment in deployments} or set(PROVIDERS)
     own: Transport | Callable[[], Transport]
-    own = OpenAITransport() if find_spec("openai") is not None else _instead_of_openai
+    own = OpenAITransport(clock=clock) if find_spec("openai") is not None else _instead_of_openai
     return ByProvider(dict.fromkeys(sorted(providers & PROVIDERS.keys()), own), otherwise=litellm_transport)
 
 

@@ -80,9 +80,9 @@ def _rearranged(fault: Fault, events: Events) -> Events:
         case "repeat":
             body = [*body[:1], *[_middle(body)] * REPEATS]
         case "huge":
-            body = [*body[:1], _padded(_middle(body)), *body[1:]]
+            body = _with_middle(body, _padded)
         case "deep":
-            body = [*body[:1], _nested(_middle(body)), *body[1:]]
+            body = _with_middle(body, _nested)
         case _:
             pass
     return Events(head=head, body=body, tail=tail)
@@ -91,6 +91,11 @@ def _rearranged(fault: Fault, events: Events) -> Events:
 def _middle(body: Sequence[bytes]) -> bytes:
     """A piece that neither begins nor ends a block."""
     return body[len(body) // 2] if body else b""
+
+
+def _with_middle(body: Sequence[bytes], change: Callable[[bytes], bytes]) -> Sequence[bytes]:
+    middle = len(body) // 2
+    return [change(event) if number == middle else event for number, event in enumerate(body)]
 
 
 def _numbered(event: bytes, number: int) -> bytes:
