@@ -10,6 +10,7 @@ one call than for another. That costs 1 to 2 % of the quota.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Final
 
 from llmgate_plugins.plugins.smoothing.line import Line
@@ -25,8 +26,10 @@ WHOLE: Final = 1000
 """Shares are told in thousandths."""
 SMALLEST_BURST: Final = WHOLE // 60
 """A second's worth: providers may enforce 60 requests per minute as one per second."""
+MANY_AT_ONCE: Final = 10
+"""More than this part of a minute's worth within a second is a burst."""
 SOONEST: Final = SECOND // 50
-LATEST: Final = 5 * SECOND
+LATEST: Final = 10 * SECOND
 GROWS_EVERY: Final = 5 * SECOND
 """A limit grows by a hundredth so often: a cut of a tenth is made good within a minute."""
 
@@ -130,8 +133,9 @@ class Bucket:
             hoped = (self._unsettled + max(ahead, 0)) * unused // WHOLE
             rounds = latency * (max(ahead, 0) + amount) // self.limit  # until others end and give back
             freed = max(self._frees(need - hoped, now), min(rounds, self._frees(need, now)), SOONEST)
-            likely, soonest = max(likely, freed), self._frees(need - 2 * hoped, now)
-        if unused and likely:
+            given_back = max(ahead, 0) + 2 * self._unsettled * unused // WHOLE  # at the most
+            likely, soonest = max(likely, freed), self._frees(need - given_back, now)
+        if likely and (unused or ahead > 0):
             return likely, max(soonest, look_again(likely))
         return likely, likely
 
@@ -187,9 +191,10 @@ class Bucket:
             self._foreign_until = now + min(reset if reset is not None else MINUTE, MINUTE)
 
     def cut(self, now: int) -> None:
-        """The provider refused. If we thought there was room, it allows less at once, too."""
-        if self.used(now) * 10 < self.limit * 9:
-            self.burst = max(self.burst // 2, SMALLEST_BURST)
+        """The provider refused. If much was sent just now, it may be that it allows less at once."""
+        recent = sum(amount for begin, amount in islice(reversed(self._slots), 2) if begin > now - SECOND)
+        if (recent + self._held) * MANY_AT_ONCE > self.limit:
+            self.burst = max(self.burst // 4, SMALLEST_BURST)
         self.limit = max(self.limit * 9 // 10, 1)
         self._grown = now
 

@@ -49,9 +49,9 @@ class RateLimits:
     still try is free sooner, it goes there instead. So limits are known from
     configuration (LiteLLM's `rpm`, `tpm` and `max_parallel_requests`; `input_tpm` and
     `output_tpm` beside them), from the constructor, from the headers of answers, and
-    learned from refusals: each of 429 or 529 lowers what is in force by a tenth and
-    pauses for as long as the provider asks; answers raise it again, never above what is
-    configured or told.
+    learned from refusals: a 429 or 529 lowers what is in force by a tenth and pauses for
+    as long as the provider asks; answers raise it again, never above what is configured
+    or told.
 
     Reason codes: "rate_limit" (its turn comes after the deadline), "busy" (another
     deployment is free sooner). Counts are kept in the memory of one process.
