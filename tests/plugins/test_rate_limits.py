@@ -140,6 +140,18 @@ def test_a_slot_is_freed_whatever_the_end(face: str) -> None:
     assert plugin._running == {}
 
 
+@every_face
+def test_a_silent_provider_may_have_used_what_was_reserved(face: str) -> None:
+    plugin = limits(tokens=5_000)
+    here = scene({"a": [TimeoutError("silent")]}, plugin, defaults=False)
+    request = Request(
+        model="fast", messages=(Message(role="user", content="hi"),), params={"max_tokens": 700}
+    )
+    ask(face, here.gateway, request)
+    assert in_force(plugin, "tokens").used >= 700
+    assert in_force(plugin, "concurrency").used == 0
+
+
 # ---------------------------------------------------------------- what the limits are
 
 

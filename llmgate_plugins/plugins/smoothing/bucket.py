@@ -39,14 +39,8 @@ def look_again(turn: int) -> int:
     return min(max(turn // 8, SOONEST), LATEST)
 
 
-class Charge:
-    """What one call took, until it is known what it really used."""
-
-    __slots__ = ("amount", "slot")
-
-    def __init__(self, amount: int, slot: list[int] | None) -> None:
-        self.amount = amount
-        self.slot = slot
+Charge = tuple[int, list[int] | None]
+"""What one call took, and the slot in which it is booked, until it is known what it really used."""
 
 
 class Bucket:
@@ -114,6 +108,13 @@ class Bucket:
             self._foreign = 0
         return self._booked + self._held + self._foreign
 
+    def passes(self, now: int, amount: int) -> bool:
+        """Whether it may go at once, with nobody before it and nothing kept: `wait` in short."""
+        if self.burst < WHOLE:
+            return self.wait(now, WHOLE, 0, amount, SECOND)[0] == 0
+        used = self.used(now)
+        return used <= 0 or used + amount <= self._allowed(WHOLE)
+
     def wait(self, now: int, share: int, ahead: int, amount: int, latency: int) -> tuple[int, int]:
         """(nanoseconds until its turn as things stand, until it is worth looking again).
 
@@ -151,12 +152,13 @@ class Bucket:
 
     def take(self, now: int, amount: int) -> Charge:
         """Book it; what it really was is told to `settle`."""
-        self._next = max(self._next, now) + amount * MINUTE // self.limit
+        if self.burst < WHOLE:
+            self._next = max(self._next, now) + amount * MINUTE // self.limit
         self._unsettled += amount
         if self.late:
             self._held += amount
-            return Charge(amount, None)
-        return Charge(amount, self._book(now, amount))
+            return amount, None
+        return amount, self._book(now, amount)
 
     def settle(self, now: int, charge: Charge | None, actual: int, *, learn: bool = True) -> None:
         """What a call really used, in place of what it took.
@@ -164,18 +166,20 @@ class Bucket:
         Args:
             learn: Whether it says something of the calls to come.
         """
-        taken = charge.amount if charge is not None else 0
-        self._next += (actual - taken) * MINUTE // self.limit
+        taken, slot = charge or (0, None)
         self._unsettled -= taken
         if learn and taken and not self._firm:
             self._part += (min(actual * WHOLE // taken, WHOLE) - self._part) // 16
-        if charge is None or charge.slot is None:
-            self._held -= taken
+        if slot is None:
+            if self.late:
+                self._held -= taken
             self._book(now, actual)
-        elif charge.slot[0] + HOLD > now:
+        elif actual != taken and slot[0] + HOLD > now:
             self.used(now)  # whatever is over leaves the sum first
-            charge.slot[1] += actual - taken
+            slot[1] += actual - taken
             self._booked += actual - taken
+        if self.burst < WHOLE:
+            self._next += (actual - taken) * MINUTE // self.limit
 
     def told(self, now: int, limit: int | None, remaining: int | None, reset: int | None) -> None:
         """What the provider says: its limit, and how much others have used of what we thought free."""
@@ -194,6 +198,8 @@ class Bucket:
         """The provider refused. If much was sent just now, it may be that it allows less at once."""
         recent = sum(amount for begin, amount in islice(reversed(self._slots), 2) if begin > now - SECOND)
         if (recent + self._held) * MANY_AT_ONCE > self.limit:
+            if self.burst >= WHOLE:
+                self._next = now + self.used(now) * MINUTE // self.limit
             self.burst = max(self.burst // 4, SMALLEST_BURST)
         self.limit = max(self.limit * 9 // 10, 1)
         self._grown = now

@@ -13,7 +13,7 @@ from llmgate_plugins.plugins.smoothing.bucket import SECOND, WHOLE, Bucket
 from llmgate_plugins.plugins.smoothing.concurrency import Slots
 from llmgate_plugins.plugins.smoothing.limits import LimitKind, RateLimit
 from llmgate_plugins.plugins.smoothing.line import LANES, Line
-from llmgate_plugins.plugins.smoothing.ticket import ADMITTED, LEFT, WAITING, Keep, Ticket
+from llmgate_plugins.plugins.smoothing.ticket import ADMITTED, LEFT, NOWHERE, WAITING, Keep, Ticket
 from llmgate_plugins.types import ErrorClass, Outcome
 
 __all__ = ["Pool"]
@@ -49,6 +49,7 @@ class Pool:
         self._lanes: tuple[deque[Ticket], ...] = tuple(deque() for _ in range(LANES))
         self._high_until = -1  # no call of high priority yet
         self._cut_at = -1
+        self._joined = 0  # in the lanes, those that wait no longer included
         self._refusals = 0
         self.idle = True
         self.lower(limits)
@@ -79,6 +80,8 @@ class Pool:
         with self._lock:
             if ticket.lane:
                 self._high_until = now + self._keep.nanoseconds
+            if self._free(ticket, now):
+                return self._admit(ticket, now)
             self._forget_lost(now)
             turn, again = self._turn(ticket.lane, ticket.amounts, ticket.places, now)
             if turn > 0:
@@ -86,16 +89,33 @@ class Pool:
                 again = max(min(turn, again), SECOND // 1000)
                 ticket.due = now + again
                 return turn, again
-            for kind, bucket in self.buckets.items():
-                ticket.charges[kind] = bucket.take(now, ticket.amounts.get(kind, 0))
-            self.slots.take()
-            ticket.started = now
-            if ticket.state is WAITING:
-                self._go(ticket)
-            ticket.state = ADMITTED
-            if self._lanes[ticket.lane]:
-                self._tidy(ticket.lane)
-            return 0, 0
+            return self._admit(ticket, now)
+
+    def _free(self, ticket: Ticket, now: int) -> bool:
+        """Whether nobody waits and nothing is in its way: what is nearly always so, found out cheaply."""
+        if self._joined or now < self.paused_until or now < self._high_until or self._keep.always:
+            return False
+        slots = self.slots
+        if slots.limit is not None and slots.running >= slots.limit:
+            return False
+        amounts = ticket.amounts
+        for kind, bucket in self.buckets.items():  # noqa: SIM110 - a generator costs twice as much
+            if not bucket.passes(now, amounts.get(kind, 0)):
+                return False
+        return True
+
+    def _admit(self, ticket: Ticket, now: int) -> tuple[int, int]:
+        amounts, charges = ticket.amounts, ticket.charges
+        for kind, bucket in self.buckets.items():
+            charges[kind] = bucket.take(now, amounts.get(kind, 0))
+        self.slots.take()
+        ticket.started = now
+        if ticket.state is WAITING:
+            self._go(ticket)
+        ticket.state = ADMITTED
+        if self._joined:
+            self._tidy(ticket.lane)
+        return 0, 0
 
     def peek(self, lane: int, amounts: Amounts, now: int) -> int:
         """Nanoseconds until the turn of a call that would come now."""
@@ -124,14 +144,16 @@ class Pool:
 
     def _join(self, ticket: Ticket) -> None:
         """A place in every line in which it has none yet; a limit may be learned while it waits."""
+        places = ticket.places = dict(ticket.places)
         for kind, bucket in self.buckets.items():
-            if kind not in ticket.places:
-                ticket.places[kind] = bucket.line.join(ticket.lane, ticket.amounts.get(kind, 0))
-        if SLOT not in ticket.places:
-            ticket.places[SLOT] = self.slots.line.join(ticket.lane, 1)
+            if kind not in places:
+                places[kind] = bucket.line.join(ticket.lane, ticket.amounts.get(kind, 0))
+        if SLOT not in places:
+            places[SLOT] = self.slots.line.join(ticket.lane, 1)
         if ticket.state is not WAITING:
             ticket.state = WAITING
             self._lanes[ticket.lane].append(ticket)
+            self._joined += 1
 
     def _go(self, ticket: Ticket) -> None:
         """Its turn has come: what waited is booked as used now."""
@@ -144,7 +166,7 @@ class Pool:
         for kind, start in ticket.places.items():
             line, amount = self._line(kind, ticket)
             line.leave(ticket.lane, start, amount)
-        ticket.places = {}
+        ticket.places = NOWHERE
         ticket.state = None
 
     def _line(self, kind: LimitKind, ticket: Ticket) -> tuple[Line, int]:
@@ -160,8 +182,10 @@ class Pool:
         """
         line = self._lanes[lane]
         while line and line[-1].state is LEFT:
+            self._joined -= 1
             self._give_back(line.pop())
         while line and line[0].state is not WAITING:
+            self._joined -= 1
             ticket = line.popleft()
             if ticket.state is LEFT:
                 self._give_back(ticket)
@@ -195,7 +219,7 @@ class Pool:
         used = {} if skipped else taken(outcome, ticket.amounts)
         for kind, bucket in self.buckets.items():
             charge = ticket.charges.get(kind)
-            actual = (charge.amount if charge is not None else 0) if used is None else used.get(kind, 0)
+            actual = (charge[0] if charge is not None else 0) if used is None else used.get(kind, 0)
             bucket.settle(now, charge, actual, learn=outcome.ok)
 
     def _learn(self, outcome: Outcome, started: int, now: int, ticket: Ticket | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from llmgate_plugins.plugins.smoothing.amounts import Amounts
@@ -11,7 +12,7 @@ from llmgate_plugins.plugins.smoothing.limits import LimitKind
 if TYPE_CHECKING:
     from llmgate_plugins.plugins.smoothing.pool import Pool
 
-__all__ = ["ADMITTED", "LEFT", "WAITING", "Keep", "Ticket"]
+__all__ = ["ADMITTED", "LEFT", "NOWHERE", "WAITING", "Keep", "Ticket"]
 
 WAITING: Final = "waiting"
 ADMITTED: Final = "admitted"
@@ -32,6 +33,10 @@ class Keep:
         self.shares = (WHOLE - part, WHOLE - part // 2, WHOLE)
         self.always = seconds is None
         self.nanoseconds = 0 if seconds is None else int(seconds * SECOND)
+
+
+NOWHERE: Final[Mapping[LimitKind, int]] = {}
+"""The places of a call that need not wait."""
 
 
 class Ticket:
@@ -63,5 +68,5 @@ class Ticket:
         self.started = now
         self.due = now
         self.state: str | None = None
-        self.places: dict[LimitKind, int] = {}
+        self.places = NOWHERE
         self.charges: dict[LimitKind, Charge] = {}
