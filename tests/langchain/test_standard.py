@@ -13,6 +13,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from support.langchain_leaves import MODELS, OTHER_MODELS, leaf, simulator
 
 from llmgate_plugins import Gateway
+from llmgate_plugins.plugins import Health
 
 
 @cache
@@ -24,7 +25,8 @@ def gateway_over(kind: str, health: str) -> Gateway:
         alias: [leaf(kind, provider, model=name, dead=health == "dead"), leaf(kind, provider, model=name)]
         for alias, name in names.items()
     }
-    gateway = ChatLLMGate.from_models(models).gateway
+    patient = Health(consecutive=10**6, samples=10**6)  # so that every test meets the dead deployment
+    gateway = ChatLLMGate.from_models(models, plugins=[patient]).gateway
     assert isinstance(gateway, Gateway)
     return gateway
 
