@@ -32,6 +32,7 @@ from llmgate_plugins.plugins import (
     Weighted,
     default_plugins,
 )
+from llmgate_plugins.services import SystemClock
 from llmgate_plugins.transports import default_transport
 from llmgate_plugins.types import EMPTY, Deployment, Request
 
@@ -85,7 +86,7 @@ def assemble(
         "defaults": False,  # they stand among the plugins already, as the file wants them
     }
     if "transport" not in given:
-        made["transport"] = default_transport(deployments)
+        made["transport"] = default_transport(deployments, clock=given.get("clock") or SystemClock())
     if "ledger" not in given:
         made["ledger"] = open_ledger(config.ledger)
     return {**made, **given}

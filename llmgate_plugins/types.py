@@ -435,7 +435,8 @@ class Attempt:
         number: 1 for the first attempt of a call, counting skipped ones too.
         alias: The alias under which it was chosen; differs from the alias asked
             for after a fallback.
-        started: When it began, monotonic seconds.
+        started: When it began, monotonic seconds; for one that had to wait its turn, when
+            that had come.
         deadline: When the call must be over, monotonic seconds; None for never.
         limits: How long its phases may take. A transport hands them to its client; in an
             event loop the gateway keeps them as well.

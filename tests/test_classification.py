@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -389,7 +390,7 @@ def test_no_chain_of_causes_makes_it_raise(links: list[Any], circular: bool) -> 
 
 @given(
     st.integers(100, 599),
-    st.binary(max_size=300) | ANYTHING.map(lambda body: json.dumps(body, default=str).encode()),
+    st.binary(max_size=300) | ANYTHING.map(lambda body: json.dumps(body, default=lambda _: "odd").encode()),
     st.dictionaries(
         st.sampled_from(
             ["retry-after", "retry-after-ms", "date", "x-should-retry", "x-ratelimit-reset-tokens"]
@@ -460,3 +461,13 @@ def test_a_header_of_any_text_is_a_sensible_wait_or_none(text: str) -> None:
     for name in ("retry-after", "retry-after-ms", "x-ratelimit-reset-tokens"):
         wait = retry_after(provider(429, headers={name: text, "date": DATE}))
         assert wait is None or 0 < wait <= 365 * 86400
+
+
+async def test_a_time_out_of_an_event_loop_is_a_time_out_and_no_cancelled_caller() -> None:
+    with pytest.raises(TimeoutError) as raised:
+        async with asyncio.timeout(0):
+            await asyncio.sleep(1)
+    assert isinstance(raised.value.__cause__, asyncio.CancelledError)
+    failure = classify(raised.value)
+    assert failure.error_class.value == "timeout"
+    assert failure.scope.value == "deployment"

@@ -13,6 +13,7 @@ from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.hedging import send_hedged
 from llmgate_plugins._engine.selection import select
 from llmgate_plugins._engine.sending import send
+from llmgate_plugins._engine.way import Way
 from llmgate_plugins.decisions import GiveUp, NextAlias, NextDeployment, Recovery, Retry
 from llmgate_plugins.errors import UnknownModel
 from llmgate_plugins.types import Attempt, AttemptReason, Deployment, ErrorClass, Outcome
@@ -64,41 +65,31 @@ def serve(flight: Flight) -> Steps:
 def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: AttemptReason) -> Steps:
     """Returns (response or None, the decision that ended it)."""
     left, ranked = yield from select(flight, alias)
-    way = _Way(left, in_order=ranked or not flight.host_selects)
-    tried: dict[str, Deployment] = {}
-    again: Deployment | None = None
+    way = Way(left, in_order=ranked or not flight.host_selects)
     failed: tuple[Attempt, Outcome] | None = None
-    while again is not None or way:
-        if again is not None:
-            deployment, again = again, None
-        elif way.in_order:
-            deployment = way.next()
-        else:
-            deployment = yield Pick(way.untried, flight.call.request)
-            way.take(deployment)
-        tried[deployment.id] = deployment
+    while way:
+        deployment = yield from _chosen(flight, way)
+        reason = way.reason or reason
         attempt = yield from new_attempt(flight, deployment, alias, reason, len(way) + len(fallbacks))
         if attempt is None:
             return None, GiveUp()
-        response, outcome, attempt = yield from _try(flight, attempt, way, tried)
+        response, outcome, attempt = yield from _try(flight, attempt, way)
         if response is not None:
             return response, None
-        skipped, reason = outcome.status == "skipped", "next_deployment"
-        if not skipped:
+        way.reason = "next_deployment"
+        if outcome.status != "skipped":
             failed = (attempt, outcome)
         elif way or failed is None or attempt.reason == "retry":
             continue
         else:  # there seemed to be a sibling and there is none: what now, after that failure?
             (attempt, outcome), failed = failed, None
-        deployment = attempt.deployment
         if attempt.prefill is not None and outcome.failure.error_class is ErrorClass.INVALID_REQUEST:
-            flight.plain |= {deployment.id}  # it does not go on from a given beginning: ask it anew
-            again, reason = deployment, "retry"
+            flight.plain |= {attempt.deployment.id}  # it does not go on from a beginning: ask it anew
+            way.turn_back(attempt.deployment.id)
             continue
         decision = yield from _recover(flight, attempt, outcome, way.untried, fallbacks)
         if type(decision) is Retry:
-            again = tried.get(decision.on or deployment.id, deployment)
-            reason = "retry"
+            way.turn_back(decision.on or attempt.deployment.id)
             if decision.after > 0:
                 yield Sleep(decision.after)
         elif type(decision) is not NextDeployment:
@@ -108,58 +99,28 @@ def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: A
     return None, NextDeployment()
 
 
-class _Way:
-    """The deployments of an alias that a call has not tried yet, best first.
-
-    Args:
-        left: Shared with other calls, and so never changed.
-        in_order: Whether they are tried in this order; else the host picks.
-    """
-
-    __slots__ = ("_left", "_place", "in_order")
-
-    def __init__(self, left: Sequence[Deployment], *, in_order: bool) -> None:
-        self._left = left
-        self._place = 0
-        self.in_order = in_order
-
-    def __len__(self) -> int:
-        return len(self._left) - self._place
-
-    @property
-    def untried(self) -> tuple[Deployment, ...]:
-        """Those that are left."""
-        return tuple(self._left[self._place :])
-
-    def next(self) -> Deployment:
-        """Take the best."""
-        self._place += 1
-        return self._left[self._place - 1]
-
-    def take(self, deployment: Deployment) -> None:
-        """Take this one."""
-        self._left = [one for one in self.untried if one is not deployment]
-        self._place = 0
-
-    def keep(self, among: frozenset[str]) -> None:
-        """Leave all others out."""
-        self._left = [one for one in self.untried if one.id in among]
-        self._place = 0
+def _chosen(flight: Flight, way: Way) -> Steps:
+    """Returns the deployment to try now: by order, or as the host picks."""
+    if way.is_settled:
+        return way.next()
+    picked = yield Pick(way.untried, flight.call.request)
+    way.take(picked)
+    return picked
 
 
-def _try(flight: Flight, attempt: Attempt, way: _Way, tried: dict[str, Deployment]) -> Steps:
-    """Returns (response or None, outcome, the attempt it is of). Begun and ended in pairs, whatever happens."""
+def _try(flight: Flight, attempt: Attempt, way: Way) -> Steps:
+    """Returns (response or None, outcome, the attempt it is of). Whoever began is told the end."""
     skipped = yield from begin(flight, attempt)
     if skipped is not None:
         return None, skipped, attempt
     after = attempt.limits.hedge_after
-    if after is not None and way and way.in_order and not flight.steps_out and flight.delivered is None:
-        ended = yield from send_hedged(flight, attempt, way.next, tried)
+    if after is not None and way.has_next and not flight.steps_out and flight.delivered is None:
+        ended = yield from send_hedged(flight, attempt, way.next)
     else:
         response, outcome, fatal = yield from send(flight, attempt)
         ended = ((attempt, response, outcome, fatal),)
     # The last one is the one that counts; an earlier one was a hedge, or was hedged and lost.
-    for attempt, response, outcome, fatal in ended:  # noqa: B007, PLR1704
+    for attempt, response, outcome, fatal in ended:  # noqa: B007
         yield from settle_attempt(flight, attempt, outcome)
     if fatal is not None:
         raise fatal

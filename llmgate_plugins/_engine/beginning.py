@@ -104,6 +104,8 @@ def _begin_one(flight: Flight, one: Implementation, given: tuple[Any, ...]) -> S
         if answer.seconds >= flight.call.remaining(flight.now()):
             return Skip("wait_past_deadline")
         yield Sleep(answer.seconds)
+        # The deployment's time begins when the attempt is sent, not while it waits its turn.
+        object.__setattr__(given[0], "started", flight.now())
         if flight.call.remaining(flight.now()) <= 0:  # a sleep may last a little longer than asked
             return Skip("wait_past_deadline")
 

@@ -16,15 +16,13 @@ from llmgate_plugins.types import Attempt, Deployment, Response
 __all__ = ["send_hedged"]
 
 
-def send_hedged(
-    flight: Flight, attempt: Attempt, take_next: Callable[[], Deployment], tried: dict[str, Deployment]
-) -> Steps:
+def send_hedged(flight: Flight, attempt: Attempt, take_next: Callable[[], Deployment]) -> Steps:
     """Returns (attempt, response or None, outcome, what must be raised) of each; the one that counts last."""
     sides = [_Side(flight, attempt)]
     try:
         sides[0].handle = yield Start(sides[0].steps())
         done = yield FirstOf((sides[0].handle,), attempt.limits.hedge_after)
-        if done is None and (second := (yield from _hedge(flight, attempt, take_next(), tried))) is not None:
+        if done is None and (second := (yield from _hedge(flight, attempt, take_next()))) is not None:
             sides.append(_Side(flight, second))
             sides[1].handle = yield Start(sides[1].steps())
         won = yield from _first_to_answer(sides)
@@ -44,9 +42,8 @@ def send_hedged(
     return [*lost, (yield from won.result())]
 
 
-def _hedge(flight: Flight, attempt: Attempt, deployment: Deployment, tried: dict[str, Deployment]) -> Steps:
+def _hedge(flight: Flight, attempt: Attempt, deployment: Deployment) -> Steps:
     """Returns the second attempt, begun; None if it may not be sent."""
-    tried[deployment.id] = deployment
     second = yield from new_attempt(flight, deployment, attempt.alias, "hedge", 0)
     if second is None or (yield from begin(flight, second)) is not None:
         return None
@@ -114,7 +111,7 @@ class _Side:
         if self.error is not None:
             return (yield from self.failed())
         if self.opened is not None:
-            ended = yield from deliver(self.flight, self.attempt, self.request, self.opened)
+            ended = yield from deliver(self.flight, self.attempt, self.opened)
             return (self.attempt, *ended)
         assert self.response is not None  # noqa: S101 - it ended, and not with an error
         return (self.attempt, *(yield from concluded(self.flight, self.attempt, self.response)))

@@ -5,18 +5,13 @@ from __future__ import annotations
 from llmgate_plugins._engine.effects import Left
 from llmgate_plugins._engine.failing import classified
 from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins.classification import reaction_to
 from llmgate_plugins.transport import Meter
-from llmgate_plugins.types import Attempt, ErrorClass, Outcome, Response, Usage
+from llmgate_plugins.types import Attempt, Outcome, Response, Usage
 
 __all__ = ["answered", "broken", "delivered", "left", "skipped"]
 
 NOTHING = Usage()
-
-MAYBE_BILLED = frozenset(
-    {ErrorClass.TIMEOUT, ErrorClass.BAD_RESPONSE, ErrorClass.EMPTY_RESPONSE, ErrorClass.TRUNCATED}
-)
-"""The request reached the model as far as anybody knows: book the input as an estimate."""
-
 
 LONG_CONTEXT = 100_000
 """Input tokens from which a model may have another price (the lowest threshold known is 128,000)."""
@@ -71,7 +66,8 @@ def broken(
     if meter is not None and (first_token is not None or meter.usage is not None):
         return _streamed(flight, attempt, meter, first_token, ended)
     if usage is None:
-        billed = failure.error_class in MAYBE_BILLED
+        # Where the request may have reached the model, its input is booked as an estimate.
+        billed = reaction_to(failure).booked != "nothing"
         usage = flight.core.estimate(flight.call.request, 0) if billed else NOTHING
     return Outcome(
         status="error",

@@ -45,7 +45,7 @@ def send(flight: Flight, attempt: Attempt) -> Steps:
         except Exception as error:  # noqa: BLE001 - whatever a provider's client raises is a failed attempt
             yield from closed(opened)
             return None, (yield from outcomes.broken(flight, attempt, error, opened.meter)), None
-        return (yield from deliver(flight, attempt, request, opened))
+        return (yield from deliver(flight, attempt, opened))
     try:
         response = yield Send(attempt, request)
     except Left as leaving:

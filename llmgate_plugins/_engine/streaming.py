@@ -10,7 +10,7 @@ from llmgate_plugins._engine.effects import END, Close, Emit, Left, Read, Relay
 from llmgate_plugins._engine.failing import interrupted
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.errors import ProviderError
-from llmgate_plugins.types import Attempt, Message, Request, Response
+from llmgate_plugins.types import Attempt, Message, Response
 
 if TYPE_CHECKING:
     from llmgate_plugins._engine.sending import Opened
@@ -26,7 +26,7 @@ class Diverged(ProviderError):
     """Another attempt did not say again what was delivered."""
 
 
-def deliver(flight: Flight, attempt: Attempt, request: Request, opened: Opened) -> Steps:
+def deliver(flight: Flight, attempt: Attempt, opened: Opened) -> Steps:
     """Returns (response or None, outcome, what must be raised when the books are settled).
 
     A stream that breaks after its first content is a failed attempt like any other where

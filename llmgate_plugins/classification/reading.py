@@ -81,7 +81,10 @@ def behind(error: BaseException) -> BaseException | None:
         cause = getattr(error, "original_exception", None)
     if cause is None and is_mapped(error):
         cause = error.__context__
-    return cause if isinstance(cause, BaseException) and cause is not error else None
+    if not isinstance(cause, BaseException) or cause is error:
+        return None
+    # What runs out of time in an event loop is cancelled: that is how, not why.
+    return None if type(cause).__name__ == "CancelledError" else cause
 
 
 def is_mapped(error: BaseException) -> bool:

@@ -100,7 +100,7 @@ WORDS: Final = _by_word(
         (E.BAD_RESPONSE, S.DEPLOYMENT, "bad_response json_validate_failed tool_use_failed"),
         (E.EMPTY_RESPONSE, S.DEPLOYMENT, "empty_response"),
         (E.TRUNCATED, S.DEPLOYMENT, "truncated"),
-        (E.CONNECTION, S.DEPLOYMENT, "connection"),
+        (E.CONNECTION, S.DEPLOYMENT, "connection stale_connection"),
         (E.SERVER, S.DEPLOYMENT, "server modelerrorexception modelstreamerrorexception"),
         (E.LOCAL, S.LOCAL, "local"),
         (E.LOCAL, S.REQUEST, "diverged"),  # another attempt answered in other words: nobody's fault

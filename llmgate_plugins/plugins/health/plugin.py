@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from llmgate_plugins.context import Call
@@ -27,6 +28,8 @@ log = logging.getLogger("llmgate")
 
 MOST_MEMBERS: Final = 65_536
 """Deployments of all groups together that are kept worked out; some hosts bring new tuples at every call."""
+STALE: Final = "stale_connection"
+"""Once, it is a connection that was kept too long; twice in one call, the deployment hangs up."""
 NEAR: Final = 0.05
 """Seconds by which a client may end an attempt before the call's deadline."""
 A_GROUP: Final = 8
@@ -201,7 +204,7 @@ class Health:
                 breakers.succeeded(deployment, attempt, attempt.started, now)
         else:
             now = services.clock.monotonic()
-            found = self._finding(attempt, outcome, now)
+            found = self._finding(attempt, outcome, call, now)
             with self._lock:
                 breakers.wake(now)
                 if found is None:
@@ -243,7 +246,7 @@ class Health:
 
     # ------------------------------------------------------------ inside
 
-    def _finding(self, attempt: Attempt, outcome: Outcome, now: float) -> Finding | None:
+    def _finding(self, attempt: Attempt, outcome: Outcome, call: Call, now: float) -> Finding | None:
         """What the outcome says about health; None if nothing."""
         failure = outcome.failure
         if failure is None or outcome.status != "error":
@@ -253,6 +256,8 @@ class Health:
             at_deadline = attempt.deadline is not None and now >= attempt.deadline - NEAR
             if at_deadline and now - attempt.started < self.numbers.fair_time:
                 return None
+        if failure.code == STALE and _hung_up_before(attempt, call):
+            failure = replace(failure, code=None)  # a fresh connection, and it is gone as well
         return finding(failure, attempt.deployment)
 
     def _is_ejected(self, deployment: Deployment) -> bool:
@@ -291,3 +296,14 @@ class Health:
                 self._on_change(change)
             except Exception:  # an alert that fails must not stop a call
                 log.exception("on_change of Health failed; the call goes on")
+
+
+def _hung_up_before(attempt: Attempt, call: Call) -> bool:
+    """Whether this deployment has hung up on this call before."""
+    return any(
+        earlier.deployment is attempt.deployment
+        and earlier is not attempt
+        and outcome.failure is not None
+        and outcome.failure.code == STALE
+        for earlier, outcome in call.record.attempts
+    )
