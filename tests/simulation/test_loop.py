@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from llmgate_plugins import Deployment, Gateway
-from llmgate_plugins.errors import StreamInterrupted
+from llmgate_plugins import Attempt, Deployment, Gateway, Wait, hookimpl
+from llmgate_plugins.errors import DeadlineExceeded, StreamInterrupted
+from llmgate_plugins.services import Services
 from llmgate_plugins.testing import Hang, ScriptedProvider, Stream
 from llmgate_plugins.testing.simulation import (
     Deadlock,
@@ -139,3 +140,31 @@ def test_a_stream_that_stalls_ends_at_its_deadline_although_no_gap_is_set(pieces
         return loop.time() - before
 
     assert run_virtually(main) == 12.0
+
+
+def test_what_wakes_from_a_wait_after_the_deadline_is_not_sent() -> None:
+    class Turns:
+        @hookimpl
+        def begin_attempt(self, attempt: Attempt, services: Services) -> Wait | None:
+            return Wait(2.0) if services.clock.monotonic() < attempt.started + 2.0 else None
+
+    class Oversleeping(LoopSleeper):
+        async def asleep(self, seconds: float) -> None:
+            await super().asleep(seconds + 0.5)
+
+    async def main(loop: VirtualLoop) -> int:
+        provider = ScriptedProvider()
+        gateway = Gateway(
+            [Deployment(id="a", alias="fast", provider="p", model="m")],
+            plugins=[Turns()],
+            transport=provider,
+            clock=LoopClock(loop),
+            sleeper=Oversleeping(),
+            defaults=False,
+            deadline=2.25,
+        )
+        with pytest.raises(DeadlineExceeded):
+            await gateway.acomplete("fast", "hello")
+        return len(provider.sent)
+
+    assert run_virtually(main) == 0

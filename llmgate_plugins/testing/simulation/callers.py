@@ -18,6 +18,7 @@ from llmgate_plugins.errors import (
     StreamInterrupted,
 )
 from llmgate_plugins.gateway import Gateway
+from llmgate_plugins.plugins.idempotency import Idempotency
 from llmgate_plugins.testing.simulation.audit import Ended, Witness
 from llmgate_plugins.testing.simulation.journal import Journal
 from llmgate_plugins.testing.simulation.provider import SimulatedProviders
@@ -29,7 +30,7 @@ __all__ = ["Callers", "Got"]
 SLACK: Final = 0.25
 """Seconds by which a call may outlive its deadline: timers are late, and books are settled."""
 OF_THE_GATEWAY: Final = (AllDeploymentsUnavailable, DeadlineExceeded, RequestDenied, StreamInterrupted)
-LEAVING: Final = frozenset({"success", "error", "denied", "abandoned"})
+LEAVING: Final = frozenset({"success", "answered", "error", "denied", "abandoned"})
 OF_THE_ENGINE: Final = ("empty_response", "truncated")
 """What the gateway itself finds wrong with an answer that its provider called whole."""
 LONG_TEXT: Final = "word " * SMALL_WINDOW
@@ -77,6 +78,7 @@ class Callers:
         self._providers = providers
         self._witness = witness
         self._journal = journal
+        self._knows_repeats = any(isinstance(plugin, Idempotency) for _, plugin in gateway.plugins)
         self._loop = asyncio.get_running_loop()
         self._begun = self._loop.time()
         self.started = 0
@@ -122,7 +124,10 @@ class Callers:
                 await self._read(got)
             else:
                 response = await self._gateway.acomplete(
-                    _request(plan), context=_context(plan), deadline=plan.deadline, call_id=plan.call_id
+                    _request(plan),
+                    context=_context(plan),
+                    deadline=plan.deadline,
+                    call_id=self._call_id(plan),
                 )
                 got.text = response.text
                 got.tools = [one.id for one in response.message.tool_calls]
@@ -137,7 +142,7 @@ class Callers:
         plan = got.plan
         leaves_after = plan.leaves[1] if plan.leaves is not None else None
         chunks = self._gateway.astream(
-            _request(plan), context=_context(plan), deadline=plan.deadline, call_id=plan.call_id
+            _request(plan), context=_context(plan), deadline=plan.deadline, call_id=self._call_id(plan)
         )
         try:
             async with aclosing(chunks):
@@ -160,6 +165,12 @@ class Callers:
     async def _nothing_follows(self, got: Got, chunks: Any) -> None:
         async for chunk in chunks:
             self._journal.violated("I9", f"call {got.plan.number} gave out {chunk!r} after its end")
+
+    def _call_id(self, plan: Plan) -> str | None:
+        """An id is used again only where somebody knows what to do about it."""
+        if plan.call_id is None or self._knows_repeats:
+            return plan.call_id
+        return f"{plan.call_id}/{plan.number}"
 
     # ------------------------------------------------------------ checks
 
@@ -195,6 +206,10 @@ class Callers:
         # reading leaves a stream.
         same = same or (got.plan.leaves is not None and status in LEAVING)
         journal.check(same, "end", lambda: f"{name} ended with {got.status}, and was told as {status}")
+        if isinstance(error, RequestDenied) and error.code == "call_id_reused":
+            others = [one for one in self.got.values() if one.plan.call_id == got.plan.call_id]
+            other = any(one.plan.asks != got.plan.asks for one in others)
+            journal.check(other, "crash", lambda: f"{name} asked the same, and was told it had not")
         if error is None or isinstance(error, OF_THE_GATEWAY):
             return
         raised = [one.error for one in self._answers(ended)]
@@ -214,12 +229,23 @@ class Callers:
             journal.check(partial == text, "I9", lambda: f"{name} got {text!r}, and was told {partial!r}")
         if got.status == "success" and ended.record.status == "success":
             self._check_whole(got, ended)
-        elif ended.record.status != "answered":
+        elif ended.record.status == "answered":
+            journal.check(
+                text in self._said_under(plan_id := got.plan.call_id or ""),
+                "I9",
+                lambda: f"{name} repeats {plan_id} and got {text!r}, which nobody said",
+            )
+        else:
             journal.check(
                 any(one.text.startswith(text) for one in self._answers(ended)) or not text,
                 "I9",
                 lambda: f"{name} got {text!r}, which nobody began to say",
             )
+
+    def _said_under(self, call_id: str) -> list[str]:
+        """All answers to a call of this id and to its repeats."""
+        known = self._providers.answers.items()
+        return [one.text for (name, _), one in known if name.partition("#")[0] == call_id]
 
     def _check_whole(self, got: Got, ended: Ended) -> None:
         """It is what the attempt that counts has said; or empty, if nobody said anything better."""
@@ -243,7 +269,7 @@ class Callers:
 
 
 def _request(plan: Plan) -> Request:
-    text = f"question {plan.number}" + (LONG_TEXT if plan.nature == "long" else "")
+    text = f"question {plan.asks}" + (LONG_TEXT if plan.nature == "long" else "")
     params: dict[str, Any] = {} if plan.max_tokens is None else {"max_tokens": plan.max_tokens}
     if plan.tools:
         params["tools"] = TOOLS

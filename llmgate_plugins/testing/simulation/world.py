@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from llmgate_plugins.secrets import Secret
@@ -93,6 +93,7 @@ class Plan:
         number: Its place among all calls.
         at: Virtual seconds since the run began; later if the caller is still busy.
         steady: Made when all has healed for long: it must succeed.
+        asks: Number of the question; a repeat has that of the call it repeats.
         call_id: Named by the caller; None for one of the gateway's.
         leaves: None, or ("cancel", seconds) or ("abandon", pieces).
         reads_slowly: Seconds that the reader takes for each piece.
@@ -101,6 +102,7 @@ class Plan:
 
     number: int
     at: float
+    asks: int
     alias: str
     stream: bool
     on_break: OnBreak | None
@@ -277,7 +279,7 @@ def _plans(
     regions |= {one.id: [one.region] for one in deployments}
     # The first alias has all others behind it, as most applications ask for their best model.
     asked = [(at, aliases[0] if dice.random() < 0.7 else dice.choice(aliases)) for at in moments]
-    return [
+    plans = [
         _plan(
             dice,
             options,
@@ -291,6 +293,29 @@ def _plans(
         )
         for number, (at, alias) in enumerate(sorted(asked + direct))
     ]
+    _repeat(dice, plans)
+    return plans
+
+
+def _repeat(dice: random.Random, plans: list[Plan]) -> None:
+    """Half of the named calls are made again, soon or later; now and then with another question."""
+    for plan in [one for one in plans if one.call_id is not None and one.team != STEADY]:
+        later = [one for one in plans[plan.number + 1 :] if one.call_id is None and one.team != STEADY]
+        if not later or dice.random() < 0.5:
+            continue
+        again = later[0] if dice.random() < 0.5 else dice.choice(later)
+        plans[again.number] = replace(
+            plan,
+            number=again.number,
+            at=again.at,
+            asks=plan.asks if dice.random() < 0.8 else again.asks,
+            stream=again.stream,
+            on_break=again.on_break,
+            deadline=again.deadline,
+            priority=again.priority,
+            leaves=again.leaves,
+            reads_slowly=again.reads_slowly,
+        )
 
 
 def _plan(
@@ -318,6 +343,7 @@ def _plan(
     return Plan(
         number=number,
         at=at,
+        asks=number,
         alias=alias,
         stream=stream,
         on_break=dice.choice((None, "raise", "restart", "resume", "resume", "hold")) if stream else None,
