@@ -62,17 +62,18 @@ async def test_a_stream_is_resumed_as_one_whole_answer_exactly_once(sim, kind, f
 @pytest.mark.parametrize("face", FACES)
 async def test_what_breaks_in_mid_stream_is_booked_as_what_it_was(sim, face):
     expected = {
-        "cut": "truncated",
-        "truncated": "truncated",
-        "reset_midstream": "connection",
-        "error_event": "server",
-        "malformed": "bad_response",
+        "cut": ("truncated", "connection"),  # LiteLLM's releases differ in what they keep of it
+        "truncated": ("truncated",),
+        "reset_midstream": ("connection",),
+        "error_event": ("server",),
+        "malformed": ("bad_response",),
     }
     for kind, error_class in expected.items():
         router, registration = registered(broken_then_whole(sim, kind), ByName())
         await read(face, router, [], "resume")
         first, second = rows(registration)
-        assert (first["error_class"], first["estimated"]) == (error_class, True), kind
+        assert first["error_class"] in error_class, kind
+        assert first["estimated"]
         assert first["output_tokens"] > 0
         assert not second["estimated"]
 

@@ -10,6 +10,7 @@ from litellm.exceptions import GuardrailRaisedException
 from support.litellm_routers import FACES, HELLO, ask, ends, entry, registered, rows
 
 from llmgate_plugins import Drop, Gateway, HookFailed, Ranking, RequestDenied, hookimpl
+from llmgate_plugins.plugins import Failover, LedgerAccounting
 from llmgate_plugins.testing import Fault
 
 SERVER_ERROR = Fault("server")
@@ -53,6 +54,7 @@ async def test_a_heavy_deployment_that_is_dead_costs_no_call(sim, face):
     heavy.fail_always(SERVER_ERROR)
     router, registration = registered(
         [entry("fast", "heavy", heavy, weight=9), entry("fast", "light", light, weight=1)],
+        gateway=Gateway(plugins=[Failover(), LedgerAccounting()], defaults=False),
         disable_cooldowns=True,
     )
     answers = [await ask(face, router, "fast") for _ in range(60)]

@@ -35,6 +35,10 @@ TESTS = (
     "test_registration.py",
     "test_transport.py",
     "test_prerouting.py",
+    "test_breaks.py",
+    "test_failures.py",
+    "test_limits.py",
+    "test_call_ids.py",
 )
 A_WEEK = 7 * 86400.0
 

@@ -16,6 +16,8 @@ MADE_UP: Final = 500
 """The status that LiteLLM gives to whatever had none."""
 NO_ANSWER: Final = "Empty or invalid response from LLM endpoint"
 """LiteLLM's words for an HTML page or an empty body."""
+CUT: Final = ("incomplete chunked read", "complete message body")
+"""httpx's words for an answer that ends too early."""
 VAGUE: Final = frozenset({"server_error", "api_error", "internal_error", "internal_server_error", "error"})
 DEPTH: Final = 8
 
@@ -41,6 +43,8 @@ def _code(error: Exception) -> str | None:
     for cause in _behind(error):
         if isinstance(cause, httpx.TimeoutException):
             return "timeout"
+        if isinstance(cause, httpx.RemoteProtocolError) and any(words in str(cause) for words in CUT):
+            return "truncated"
         if isinstance(cause, httpx.HTTPError | openai.APIStatusError | openai.APIConnectionError):
             if type(cause).__module__.startswith(("httpx", "openai")):
                 return None  # says so itself
