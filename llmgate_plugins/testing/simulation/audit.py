@@ -16,7 +16,7 @@ from llmgate_plugins.services import AttemptIntent, Clock, Grant, Lease, Refusal
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing.simulation.door import Door
 from llmgate_plugins.testing.simulation.journal import Journal
-from llmgate_plugins.testing.simulation.world import PLAN
+from llmgate_plugins.testing.simulation.plans import PLAN
 from llmgate_plugins.types import Attempt, Outcome
 
 __all__ = ["AuditedLedger", "AuditedState", "Witness"]

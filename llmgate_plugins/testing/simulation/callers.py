@@ -21,8 +21,9 @@ from llmgate_plugins.gateway import Gateway
 from llmgate_plugins.plugins.idempotency import Idempotency
 from llmgate_plugins.testing.simulation.audit import Ended, Witness
 from llmgate_plugins.testing.simulation.journal import Journal
+from llmgate_plugins.testing.simulation.plans import PLAN, Plan
 from llmgate_plugins.testing.simulation.provider import SimulatedProviders
-from llmgate_plugins.testing.simulation.world import PLAN, SMALL_WINDOW, Plan
+from llmgate_plugins.testing.simulation.world import SMALL_WINDOW
 from llmgate_plugins.types import Message, Request
 
 __all__ = ["Callers", "Got"]

@@ -11,7 +11,7 @@ from llmgate_plugins.plugins.health import Ailment, Health, HealthRow, State
 from llmgate_plugins.plugins.narrowing import Capabilities
 from llmgate_plugins.records import Selection
 from llmgate_plugins.testing.simulation.journal import Journal
-from llmgate_plugins.testing.simulation.world import Plan
+from llmgate_plugins.testing.simulation.plans import Plan
 from llmgate_plugins.types import Attempt, Deployment, Scope
 
 __all__ = ["Door"]

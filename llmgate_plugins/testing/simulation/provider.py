@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from llmgate_plugins.limits import Quota
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.testing.faults import REFUSALS, Fault
+from llmgate_plugins.testing.simulation.answers import Account, Answer, AnswerMeter, going_on
 from llmgate_plugins.testing.simulation.door import Door
 from llmgate_plugins.testing.simulation.journal import Journal
-from llmgate_plugins.testing.simulation.world import PLAN, Character, Plan, Trouble, World
+from llmgate_plugins.testing.simulation.plans import PLAN, Plan
+from llmgate_plugins.testing.simulation.world import Character, Trouble, World
 from llmgate_plugins.testing.steps import counted_usage, error_of
 from llmgate_plugins.types import (
     Attempt,
@@ -25,41 +25,13 @@ from llmgate_plugins.types import (
     Request,
     Response,
     ToolCall,
-    Usage,
 )
 from llmgate_plugins.usage import estimate_usage
 
-__all__ = ["Answer", "SimulatedProviders"]
+__all__ = ["SimulatedProviders"]
 
 UNKNOWN_WINDOW: Final = 128_000
 """Tokens that a deployment reads at once if it does not say."""
-MINUTE: Final = 60.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Answer:
-    """What a provider means to say to one attempt.
-
-    Attributes:
-        given: What the attempt brought as the beginning of the answer (`Attempt.prefill`).
-        pieces: What follows it, piece by piece.
-        tool: Id of a tool call at its end, if the request has tools.
-        sent: When the request came in, monotonic seconds.
-    """
-
-    attempt: Attempt
-    given: str
-    pieces: tuple[str, ...]
-    tool: str | None
-    sent: float
-    error: BaseException | None = None
-    usage: Usage | None = None
-    quota: Quota | None = None
-
-    @property
-    def text(self) -> str:
-        """The whole answer, as the caller should get it."""
-        return self.given + "".join(self.pieces)
 
 
 @dataclass(slots=True)
@@ -74,53 +46,6 @@ class _Spell:
 class _Streams:
     opened: int = 0
     closed: int = 0
-
-
-class _Meter(ChunkMeter):
-    """Reads chunks, and knows what the headers said."""
-
-    __slots__ = ("_answers", "_key")
-
-    def __init__(self, answers: Mapping[tuple[str, int], Answer], attempt: Attempt) -> None:
-        super().__init__()
-        self._answers = answers
-        self._key = (attempt.call_id, attempt.number)
-
-    def feed(self, chunk: Chunk) -> bool:
-        """Take note of a chunk."""
-        if self.quota is None:
-            self.quota = self._answers[self._key].quota
-        return super().feed(chunk)
-
-
-@dataclass(slots=True)
-class _Account:
-    """Requests of the last minute under one key."""
-
-    limit: int
-    moments: deque[float] = field(default_factory=deque)
-
-    def take(self, now: float) -> bool:
-        """Count a request, if there is room for it."""
-        moments = self.moments
-        while moments and moments[0] <= now - MINUTE:
-            moments.popleft()
-        if len(moments) >= self.limit:
-            return False
-        moments.append(now)
-        return True
-
-    def free_in(self, now: float) -> float:
-        """Seconds until there is room for another."""
-        return max(self.moments[0] + MINUTE - now, 0.001)
-
-    def quota(self, now: float) -> Quota:
-        """What the headers say."""
-        reset = self.moments[0] + MINUTE - now if self.moments else 0.0
-        left = self.limit - len(self.moments)
-        return Quota(
-            limits={"requests": self.limit}, remaining={"requests": left}, resets={"requests": reset}
-        )
 
 
 class SimulatedProviders:
@@ -149,7 +74,7 @@ class SimulatedProviders:
         self._loop = asyncio.get_running_loop()
         self.began = self._loop.time()
         self._plans = {plan.number: plan for plans in world.plans for plan in plans}
-        self._accounts = {key: _Account(limit) for key, limit in world.quotas.items()}
+        self._accounts = {key: Account(limit) for key, limit in world.quotas.items()}
         self.answers: dict[tuple[str, int], Answer] = {}
         self.sent = 0
         self.streams = _Streams()
@@ -199,7 +124,7 @@ class SimulatedProviders:
 
     def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:  # noqa: ARG002 - the interface
         """A meter for one stream."""
-        return _Meter(self.answers, attempt)
+        return AnswerMeter(self.answers, attempt)
 
     # ------------------------------------------------------------ what comes in
 
@@ -231,7 +156,7 @@ class SimulatedProviders:
         pieces = tuple([f"{name}.{place} " for place in range(length)])
         given = attempt.prefill or ""
         if given:
-            pieces = _going_on(given, pieces)
+            pieces = going_on(given, pieces)
         tool = f"{name}-tool" if plan.tools else None
         answer = Answer(attempt=attempt, given=given, pieces=pieces, tool=tool, sent=now)
         if character.reports_usage:
@@ -318,14 +243,6 @@ class SimulatedProviders:
             yield Chunk(finish_reason="stop", usage=answer.usage, model=model)
         finally:
             self.streams.closed += 1
-
-
-def _going_on(given: str, pieces: tuple[str, ...]) -> tuple[str, ...]:
-    """What a model says after a given beginning: the rest of its own answer, or other words."""
-    whole = "".join(pieces)
-    if whole.startswith(given):
-        return (whole[len(given) :],)
-    return (f" {pieces[0]}", *pieces[1:])
 
 
 def _fault(trouble: Trouble) -> Fault:
