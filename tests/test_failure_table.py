@@ -382,6 +382,7 @@ ROWS: list[tuple[str, Exception, E, S, str | None, str, bool, float, str]] = [
     ("F37 broken JSON", json_error(), E.BAD_RESPONSE, S.DEPLOYMENT, None, ANYWHERE, True, 1, "unknown"),
     ("F38 short body", httpx.RemoteProtocolError("peer closed connection without sending complete message body (received 5 bytes, expected 9)"), E.TRUNCATED, S.DEPLOYMENT, None, ANYWHERE, True, 1, "estimate"),
     ("F39 html", AttributeError("'str' object has no attribute 'choices'"), E.BAD_RESPONSE, S.DEPLOYMENT, None, ANYWHERE, True, 1, "unknown"),
+    ("F39 html, as langchain raises it", ValueError("Unexpected response type from OpenAI-compatible endpoint. Expected a dict or openai.BaseModel, got str: '<html></html>'"), E.BAD_RESPONSE, S.DEPLOYMENT, None, ANYWHERE, True, 1, "unknown"),
     ("F40 openrouter's error in a 200", provider(200, body={"error": {"code": 429, "message": "Rate limit exceeded"}}), E.RATE_LIMIT, S.MODEL, None, ANYWHERE, True, 0.4, "nothing"),
     ("F40 its money in a 200", provider(200, body={"error": {"code": 402, "message": "Insufficient credits"}}), E.QUOTA, S.CREDENTIAL, None, ACCOUNT, False, 0, "nothing"),
     ("F40 its upstream in a 200", provider(200, body={"error": {"code": 502, "message": "Provider returned error"}}), E.SERVER, S.DEPLOYMENT, None, ANYWHERE, True, 1, "nothing"),

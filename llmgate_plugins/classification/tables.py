@@ -161,6 +161,7 @@ PHRASES: Final[tuple[tuple[E, S, frozenset[int | None], tuple[str, ...]], ...]] 
         (E.OVERLOADED, S.DEPLOYMENT, (None, 200, 400, 429, 500), "overloaded"),
         (E.EMPTY_RESPONSE, S.DEPLOYMENT, (None,), "no generations found in stream|no generation chunks were"),
         (E.BAD_RESPONSE, S.DEPLOYMENT, (None,), "null value for 'choices'|null value for `choices`"),
+        (E.BAD_RESPONSE, S.DEPLOYMENT, (None,), "unexpected response type from"),  # LangChain, of HTML
         (E.TRUNCATED, S.DEPLOYMENT, (None, 500), "incomplete chunked read|incompleteread"),
         (E.TRUNCATED, S.DEPLOYMENT, (None, 500), "complete message body|payload is not completed"),
         (E.TIMEOUT, S.DEPLOYMENT, (500, 503), "request timed out|read timed out|deadline exceeded"),
