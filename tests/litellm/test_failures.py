@@ -145,6 +145,17 @@ async def test_an_answer_with_nothing_in_it_is_tried_elsewhere_and_else_given_ou
     assert {row["error_class"] for row in rows(registration)} == {"empty_response"}
 
 
+@pytest.mark.parametrize("face", WHOLE)
+async def test_a_refusal_is_an_answer_and_not_asked_for_elsewhere(sim, face):
+    one, other = sim.provider("one"), sim.provider("other")
+    one.reply(Reply(refusal="I cannot help with that."))
+    entries = [entry("fast", "one", one), entry("fast", "other", other)]
+    router, registration = registered(entries, gateway=quick(ByName()))
+    await ask(face, router, "fast")
+    assert ends(registration) == [("one", "success")]
+    assert not other.requests
+
+
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize(
     ("model", "header"),
@@ -186,7 +197,9 @@ class Watching:
         self.outcomes.append(outcome)
 
 
-RECOGNISED = {"content_policy": "Rejected by our content management policy (content_policy_violation)."}
+RECOGNISED = {
+    "content_policy": "Your request was rejected as a result of the safety system. content_policy_violation"
+}
 """LiteLLM goes by what the message says, not by the code."""
 
 

@@ -82,6 +82,9 @@ def quota_in(hidden: Any) -> Quota | None:
 
 
 def _says_nothing(message: Any) -> bool:
+    apart = getattr(message, "provider_specific_fields", None)
+    if isinstance(apart, dict) and apart.get("refusal"):
+        return False  # LiteLLM keeps it there; a refusal is an answer, and not to be asked for elsewhere
     return not any(getattr(message, name, None) for name in BESIDE_TEXT)
 
 
