@@ -125,10 +125,15 @@ def proxy(tmp_path_factory):
                 entry("fast", "two", two),
                 entry("strong", "other", other),
                 entry("embed", "embedder", other, model=embed),
+                entry("dying", "dead", sim.provider("dead")),
+                entry("dying", "dead-too", sim.provider("dead-too")),
                 entry("breaking", "broken", sim.provider("broken"), weight=1_000_000),
                 entry("breaking", "whole", sim.provider("whole"), weight=1),
             ],
-            "router_settings": {"fallbacks": [{"fast": ["strong"]}], "disable_cooldowns": True},
+            "router_settings": {
+                "fallbacks": [{"fast": ["strong"]}, {"dying": ["strong"]}],
+                "disable_cooldowns": True,
+            },
             "litellm_settings": {"callbacks": ["litellm_llmgate.proxy.gateway"]},
             "general_settings": {"master_key": MASTER},
         }
@@ -213,10 +218,10 @@ def test_a_dead_provider_costs_no_request(proxy):
 
 
 def test_when_a_group_is_dead_the_proxys_own_fallback_serves(proxy):
-    proxy.sim.provider("one").fail_always(Fault("not_found"))
-    proxy.sim.provider("two").fail_always(Fault("not_found"))
+    proxy.sim.provider("dead").fail_always(Fault("not_found"))
+    proxy.sim.provider("dead-too").fail_always(Fault("not_found"))
     before = proxy.count()
-    assert proxy.client.chat.completions.create(model="fast", messages=HELLO).choices
+    assert proxy.client.chat.completions.create(model="dying", messages=HELLO).choices
     rows = proxy.rows_after(before, 3)
     assert [row["status"] for row in rows] == ["error", "error", "success"]
     assert rows[-1]["deployment"] == "other"

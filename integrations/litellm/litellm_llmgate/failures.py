@@ -45,7 +45,9 @@ def _code(error: Exception) -> str | None:
             return "timeout"
         if isinstance(cause, httpx.RemoteProtocolError) and any(words in str(cause) for words in CUT):
             return "truncated"
-        if isinstance(cause, httpx.HTTPError | openai.APIStatusError | openai.APIConnectionError):
+        if isinstance(cause, openai.APIConnectionError):
+            continue  # newer clients wrap whatever ends a stream in one
+        if isinstance(cause, httpx.HTTPError | openai.APIStatusError):
             if type(cause).__module__.startswith(("httpx", "openai")):
                 return None  # says so itself
         elif isinstance(cause, openai.APIError):
