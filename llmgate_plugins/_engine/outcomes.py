@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from llmgate_plugins._engine.effects import Left
 from llmgate_plugins._engine.failing import classified
 from llmgate_plugins._engine.flight import Flight, Steps
@@ -26,11 +28,17 @@ def _cost(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -> 
     return price.cost(usage) if price is not None else 0
 
 
+def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
+    """Tokens of the request and what was delivered; a model reads no more than its window holds."""
+    usage, window = flight.core.estimate(flight.call.request, characters), attempt.deployment.context_window
+    return usage if window is None or usage.input <= window else replace(usage, input=window)
+
+
 def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
     """A whole answer came back."""
     usage = response.usage
     if usage is None:
-        usage = flight.core.estimate(flight.call.request, len(response.text))
+        usage = _estimate(flight, attempt, len(response.text))
     return Outcome(
         status="success",
         usage=usage,
@@ -68,7 +76,7 @@ def broken(
     if usage is None:
         # Where the request may have reached the model, its input is booked as an estimate.
         billed = reaction_to(failure).booked != "nothing"
-        usage = flight.core.estimate(flight.call.request, 0) if billed else NOTHING
+        usage = _estimate(flight, attempt, 0) if billed else NOTHING
     return Outcome(
         status="error",
         error=error,
@@ -91,7 +99,7 @@ def left(
     ended = Outcome(status=leaving.status)
     if meter is not None:
         return _streamed(flight, attempt, meter, first_token, ended)
-    usage = flight.core.estimate(flight.call.request, 0)
+    usage = _estimate(flight, attempt, 0)
     return Outcome(
         status=leaving.status,
         usage=usage,
@@ -110,7 +118,7 @@ def _streamed(
 ) -> Outcome:
     usage = meter.usage
     if usage is None:
-        usage = flight.core.estimate(flight.call.request, len(meter.text))
+        usage = _estimate(flight, attempt, len(meter.text))
     return Outcome(
         status=ended.status,
         error=ended.error,

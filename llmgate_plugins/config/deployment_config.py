@@ -101,6 +101,11 @@ class DeploymentParams(_Prices):
     )
     rpm: Count | None = Field(None, ge=0, description="Requests per minute it allows.")
     tpm: Count | None = Field(None, ge=0, description="Tokens per minute it allows.")
+    input_tpm: Count | None = Field(None, ge=0, description="Tokens read per minute it allows.")
+    output_tpm: Count | None = Field(None, ge=0, description="Tokens written per minute it allows.")
+    max_parallel_requests: Count | None = Field(
+        None, ge=0, description="Requests at the same time it allows."
+    )
     weight: Annotated[float, _Referable] | None = Field(
         None, ge=0, allow_inf_nan=False, description="Share of traffic among deployments of the same name."
     )

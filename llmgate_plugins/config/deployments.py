@@ -33,7 +33,9 @@ _NOT_PASSED_ON: Final = frozenset(
     {"model", "custom_llm_provider", "api_key", "api_base", "extra_headers", "weight"}
     | {"region_name", "max_retries", "num_retries", "litellm_credential_name", "model_info"}
 )
-_ABOUT_IT: Final = frozenset({"rpm", "tpm", "tags", "tag_regex", "order", "max_parallel_requests"})
+_ABOUT_IT: Final = frozenset(
+    {"rpm", "tpm", "input_tpm", "output_tpm", "max_parallel_requests", "tags", "tag_regex", "order"}
+)
 
 
 class Card(Protocol):

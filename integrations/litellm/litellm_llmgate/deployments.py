@@ -29,6 +29,7 @@ _CAPABILITY: Final = {
     "supports_assistant_prefill": "assistant_prefill",
 }
 _SECRET: Final = re.compile(r"key|token|secret|passw|auth|credential|cookie", re.IGNORECASE)
+_LIMITS: Final = ("rpm", "tpm", "input_tpm", "output_tpm", "max_parallel_requests")
 _NOT_SHOWN: Final = frozenset({"db_model", "created_by", "updated_by"})
 
 
@@ -84,7 +85,8 @@ class DeploymentBook:
             weight=float(params.get("weight") or 1.0),
             endpoint=_endpoint(params),
             info={
-                name: value for name, value in info.items() if name not in _NOT_SHOWN and value is not None
+                **{name: params[name] for name in _LIMITS if params.get(name) is not None},
+                **{n: value for n, value in info.items() if n not in _NOT_SHOWN and value is not None},
             },
         )
 
