@@ -19,6 +19,8 @@ TITLES: Mapping[str, str] = {
     "PolicyConfig": "policies",
     "Requirements": "require",
     "LatencyGoal": "slo",
+    "FailoverConfig": "failover",
+    "TimeLimits": "timeouts",
     "BudgetConfig": "budgets",
     "Degrade": "on_exhausted",
     "PriceOverride": "prices",
