@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from asyncio import current_task
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future
 from typing import Any, NoReturn, cast
@@ -172,17 +173,20 @@ async def adrive(
                     watch = GapWatch(gap, deadline, services.clock)
                 try:
                     if watch is not None:
-                        watch.reading(monotonic())
+                        watch.since, watch.task = monotonic(), current_task()
                     async for chunk in effect.stream:
-                        if watch is not None:
-                            watch.read()
+                        if watch is None:
+                            feed(chunk)
+                            yield chunk
+                            continue
+                        watch.since = None
                         feed(chunk)
                         yield chunk
                         now = monotonic()
                         if deadline is not None and now >= deadline:
                             _stream_out_of_time()
-                        if watch is not None:
-                            watch.reading(now)
+                        # Every chunk may be asked for by another task.
+                        watch.since, watch.task = now, current_task()
                 except asyncio.CancelledError:
                     if watch is None or not watch.claims():
                         raise

@@ -128,45 +128,40 @@ class GapWatch:
     """Ends the wait for a stream's next chunk when it takes too long, or when the call's time is over.
 
     One timer for a whole stream, set anew only when it goes off: a chunk costs a look at
-    the clock. Use: `reading()` before each wait, `read()` after it; `close()` at the end.
-    Of a `CancelledError` in between, `expired` says whether it was this watch's.
+    the clock. Plain attributes, because they are set at every chunk.
+
+    Attributes:
+        since: When the wait for a chunk began, monotonic seconds; None while nobody waits.
+        task: Who waits.
+        expired: Whether it has ended a wait, by cancelling the task.
     """
 
-    __slots__ = ("_clock", "_deadline", "_gap", "_loop", "_since", "_task", "_timer", "expired")
+    __slots__ = ("_clock", "_deadline", "_gap", "_loop", "_timer", "expired", "since", "task")
 
     def __init__(self, gap: float | None, deadline: float | None, clock: Clock) -> None:
         self._gap = math.inf if gap is None else gap
         self._deadline = math.inf if deadline is None else deadline
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._since: float | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self.since: float | None = None
+        self.task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.expired = False
         self._set(min(self._gap, self._deadline - clock.monotonic()))
-
-    def reading(self, now: float) -> None:
-        """The wait for a chunk begins."""
-        self._since = now
-        self._task = asyncio.current_task()
-
-    def read(self) -> None:
-        """A chunk has come."""
-        self._since = None
 
     def _set(self, seconds: float) -> None:
         self._timer = self._loop.call_later(max(seconds, 0.0), self._look) if seconds < math.inf else None
 
     def _look(self) -> None:
-        now, since = self._clock.monotonic(), self._since
+        now, since = self._clock.monotonic(), self.since
         if since is None:  # the reader is busy; it looks at the deadline itself when it comes back
             self._set(self._gap if now >= self._deadline else min(self._gap, self._deadline - now))
             return
         left = min(since + self._gap, self._deadline) - now
-        if left <= 0 and self._task is not None:
+        if left <= 0 and self.task is not None:
             self.expired = True
             self._timer = None
-            self._task.cancel()
+            self.task.cancel()
             return
         self._set(left)
 
@@ -177,7 +172,7 @@ class GapWatch:
 
     def claims(self) -> bool:
         """Whether a cancellation was this watch's alone; then it is taken back."""
-        return self.expired and self._task is not None and self._task.uncancel() == 0
+        return self.expired and self.task is not None and self.task.uncancel() == 0
 
 
 def out_of_time(attempt: Attempt, clock: Clock) -> NoReturn:

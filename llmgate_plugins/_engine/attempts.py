@@ -8,14 +8,14 @@ from typing import Any
 from llmgate_plugins._engine.beginning import begin, new_attempt
 from llmgate_plugins._engine.dispatch import first, tell
 from llmgate_plugins._engine.effects import Emit, Pick, Sleep
-from llmgate_plugins._engine.failing import failure_of
+from llmgate_plugins._engine.failing import annotated, failure_of
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.hedging import send_hedged
 from llmgate_plugins._engine.selection import select
 from llmgate_plugins._engine.sending import send
 from llmgate_plugins._engine.way import Way
 from llmgate_plugins.decisions import GiveUp, NextAlias, NextDeployment, Recovery, Retry
-from llmgate_plugins.errors import UnknownModel
+from llmgate_plugins.errors import StreamInterrupted, UnknownModel
 from llmgate_plugins.types import Attempt, AttemptReason, Deployment, ErrorClass, Outcome
 
 __all__ = ["serve"]
@@ -123,7 +123,7 @@ def _try(flight: Flight, attempt: Attempt, way: Way) -> Steps:
     for attempt, response, outcome, fatal in ended:  # noqa: B007
         yield from settle_attempt(flight, attempt, outcome)
     if fatal is not None:
-        raise fatal
+        raise annotated(fatal, flight.call.record) if isinstance(fatal, StreamInterrupted) else fatal
     return response, outcome, attempt
 
 

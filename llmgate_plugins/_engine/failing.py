@@ -8,7 +8,7 @@ from llmgate_plugins.errors import AllDeploymentsUnavailable, DeadlineExceeded, 
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.types import Attempt, Failure
 
-__all__ = ["classified", "failure_of"]
+__all__ = ["annotated", "classified", "failure_of", "interrupted"]
 
 
 def classified(flight: Flight, attempt: Attempt, error: Exception) -> Steps:
@@ -30,10 +30,9 @@ def failure_of(flight: Flight) -> BaseException:
     """What the caller gets to see: the primary's own error, or that nothing could be tried."""
     record = flight.call.record
     if flight.delivered is not None:
-        return interrupted(flight)
+        return annotated(interrupted(flight), record)
     if flight.primary is not None:
-        _annotate(flight.primary, record)
-        return flight.primary
+        return annotated(flight.primary, record)
     if flight.call.remaining(flight.now()) <= 0:
         return DeadlineExceeded(f"the call's time was over before {record.model!r} could be tried")
     reasons: dict[str, str] = {}
@@ -53,13 +52,11 @@ def interrupted(flight: Flight) -> StreamInterrupted:
         f"the stream broke after {len(partial)} characters: {type(error).__name__}: {error}", partial=partial
     )
     told.__cause__ = error
-    if len(flight.call.record.attempts) > 1:
-        _annotate(told, flight.call.record)
     return told
 
 
-def _annotate(error: BaseException, record: DecisionRecord) -> None:
-    """One note per attempt, so that a log shows all of them and not just the first."""
+def annotated(error: BaseException, record: DecisionRecord) -> BaseException:
+    """The error with one note per attempt, so that a log shows all of them and not just the first."""
     for attempt, outcome in record.attempts:
         failure = outcome.failure
         why = outcome.skipped or (failure.error_class.value if failure else outcome.status)
@@ -68,3 +65,4 @@ def _annotate(error: BaseException, record: DecisionRecord) -> None:
         error.add_note(f"{place}: {why}{status} after {outcome.latency:.2f} s")
     if record.reason:
         error.add_note(f"llmgate gave up: {record.reason}")
+    return error

@@ -65,4 +65,5 @@ def _may_retry(one: Tried) -> bool:
 
 
 def asks_to_be_retried(error: BaseException | None) -> bool:
+    """Whether the provider says `x-should-retry: true`."""
     return error is not None and should_retry(error) is True

@@ -84,6 +84,7 @@ def test_an_answer_in_other_words_is_not_joined(face: str, other: Stream) -> Non
     told, world = told_by(face, {"a": [BROKEN], "b": [other], "c": [WHOLE]}, asked("resume"))
     assert isinstance(told.error, StreamInterrupted)
     assert told.text == told.error.partial == "Once upon a "
+    assert len(told.error.__notes__) == 2
     assert world.sent == ["a", "b"]
     assert told.record.attempts[1][1].failure.error_class is ErrorClass.LOCAL, "nobody's ill health"
 
