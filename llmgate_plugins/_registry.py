@@ -6,7 +6,6 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 import pluggy
@@ -189,11 +188,8 @@ def _asker(function: Callable[..., Any], offered: tuple[str, ...]) -> Callable[.
     wanted = [name for name in inspect.signature(function).parameters if name in offered]
     if wanted == list(offered):
         return function
-    if not wanted:
-        return lambda *_: function()
-    positions = [offered.index(name) for name in wanted]
-    if len(positions) == 1:
-        position = positions[0]
-        return lambda *given: function(given[position])
-    pick = itemgetter(*positions)
-    return lambda *given: function(*pick(given))
+    # Written out, as `namedtuple` does it: twice as fast as picking from *args, at some 25 calls
+    # of plugins per call. Both lists of names come from the specs, never from a plugin's values.
+    source = f"lambda {', '.join(offered)}: function({', '.join(wanted)})"
+    asker: Callable[..., Any] = eval(source, {"function": function})  # noqa: S307 - see above
+    return asker

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from llmgate_plugins._engine import outcomes
-from llmgate_plugins._engine.dispatch import ask, first, settle, tell
+from llmgate_plugins._engine.dispatch import first, settle, tell
 from llmgate_plugins._engine.effects import Left, Sleep
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._registry import Implementation
 from llmgate_plugins.decisions import Skip
-from llmgate_plugins.errors import HookFailed, RequestDenied
+from llmgate_plugins.errors import HookFailed
 from llmgate_plugins.limits import UNLIMITED
 from llmgate_plugins.types import Attempt, AttemptReason, Deployment, Outcome
 
@@ -70,16 +70,22 @@ def begin(flight: Flight, attempt: Attempt) -> Steps:
     given = (attempt, call.request, call.context, call, core.services)
     for one in core.hooks.begin_attempt:
         try:
-            skip = yield from _begin_one(flight, one, given)
+            answer = one.ask(*given)
+            if answer is not None:
+                answer = yield from _insisted(flight, one, answer, given)
         except Left as leaving:
             outcome = outcomes.skipped(leaving.status)
             call.record.attempts.append((attempt, outcome))
             yield from _end_begun(flight, attempt, outcome, begun)
             raise
-        if skip is not None:
-            outcome = outcomes.skipped(skip.reason)
-            if skip.until is not None:
-                flight.free_at = {**flight.free_at, attempt.deployment.id: skip.until}
+        except Exception as error:  # noqa: BLE001 - accounting is isolated, whatever it raises
+            cause = error.__cause__ if isinstance(error, HookFailed) else None
+            flight.report(one.plugin, one.hook, cause or error)
+            answer = None
+        if answer is not None:
+            outcome = outcomes.skipped(answer.reason)
+            if answer.until is not None:
+                flight.free_at = {**flight.free_at, attempt.deployment.id: answer.until}
             yield from _end_begun(flight, attempt, outcome, begun)
             call.record.attempts.append((attempt, outcome))
             return outcome
@@ -87,19 +93,11 @@ def begin(flight: Flight, attempt: Attempt) -> Steps:
     return None
 
 
-def _begin_one(flight: Flight, one: Implementation, given: tuple[Any, ...]) -> Steps:
-    """One plugin's word, asked again after each `Wait`. Returns why to skip, or None."""
-    while True:
-        try:
-            answer = ask(one, given)
-            if answer is not None:
-                answer = yield from settle(one, answer)
-        except (HookFailed, RequestDenied) as error:
-            flight.report(one.plugin, one.hook, error.__cause__ or error)
-            return None
-        if answer is None:
-            return None
-        if isinstance(answer, Skip):
+def _insisted(flight: Flight, one: Implementation, answer: Any, given: tuple[Any, ...]) -> Steps:
+    """A plugin has said something: it is asked again after each `Wait`. Returns why to skip, or None."""
+    while answer is not None:
+        answer = yield from settle(one, answer)
+        if answer is None or isinstance(answer, Skip):
             return answer
         if answer.seconds >= flight.call.remaining(flight.now()):
             return Skip("wait_past_deadline")
@@ -108,6 +106,8 @@ def _begin_one(flight: Flight, one: Implementation, given: tuple[Any, ...]) -> S
         object.__setattr__(given[0], "started", flight.now())
         if flight.call.remaining(flight.now()) <= 0:  # a sleep may last a little longer than asked
             return Skip("wait_past_deadline")
+        answer = one.ask(*given)
+    return None
 
 
 def _end_begun(flight: Flight, attempt: Attempt, outcome: Outcome, begun: Sequence[str]) -> Steps:

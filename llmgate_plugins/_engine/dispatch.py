@@ -12,7 +12,7 @@ from llmgate_plugins.errors import HookFailed, RequestDenied
 from llmgate_plugins.hookspecs import RULES
 from llmgate_plugins.redaction import redact_error
 
-__all__ = ["ask", "first", "settle", "tell"]
+__all__ = ["ask", "blame", "first", "settle", "tell"]
 
 
 def ask(one: Implementation, given: tuple[Any, ...]) -> Any:
@@ -27,7 +27,7 @@ def ask(one: Implementation, given: tuple[Any, ...]) -> Any:
     try:
         return one.ask(*given)
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-        _blame(one, error)
+        blame(one, error)
 
 
 def settle(one: Implementation, answer: Any) -> Steps:
@@ -42,12 +42,17 @@ def settle(one: Implementation, answer: Any) -> Steps:
     try:
         answer = yield from _arrived(one, answer)
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-        _blame(one, error)
+        blame(one, error)
     return answer
 
 
-def _blame(one: Implementation, error: Exception) -> NoReturn:
-    """Raise it again under the plugin's name."""
+def blame(one: Implementation, error: Exception) -> NoReturn:
+    """Raise it again under the plugin's name.
+
+    Raises:
+        HookFailed: It raised. Carries the plugin's name.
+        RequestDenied: It denied.
+    """
     if isinstance(error, RequestDenied):
         error.plugin = error.plugin or one.plugin
         raise error

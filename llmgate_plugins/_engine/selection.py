@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmgate_plugins._engine.dispatch import ask, settle
+from llmgate_plugins._engine.dispatch import ask, blame, settle
 from llmgate_plugins._engine.effects import Candidates
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.narrowing import Deployments
@@ -30,9 +30,13 @@ def select(flight: Flight, alias: str) -> Steps:
     selection = Selection(alias=alias, considered=ids, order=ids)
     call.record.selections.append(selection)
     for one in core.hooks.narrow_deployments:
-        drop = ask(one, (request, left, call.context, call, core.services))
-        if drop is not None:
-            drop = yield from settle(one, drop)
+        try:
+            drop = one.ask(request, left, call.context, call, core.services)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+            blame(one, error)
+        if drop is None:
+            continue
+        drop = yield from settle(one, drop)
         if drop is not None and drop.reasons:
             left = _narrowed(flight, left, drop, one.plugin, selection)
     ranked = False
