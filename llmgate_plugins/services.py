@@ -30,6 +30,7 @@ __all__ = [
     "State",
     "SystemClock",
     "SystemSleeper",
+    "is_pending",
 ]
 
 T = TypeVar("T")
@@ -38,6 +39,11 @@ MaybePending = Union[T, Awaitable[T], Future[T]]  # noqa: UP007 - a generic alia
 """An answer, or one that is on its way. A driver waits for it in its own manner: a
 `Future` of a thread works on every face; a coroutine does too, in a sync call on a
 private event loop."""
+
+
+def is_pending(answer: object) -> bool:
+    """Whether an answer has to be waited for."""
+    return hasattr(answer, "__await__") or hasattr(answer, "add_done_callback")
 
 
 class Clock(Protocol):

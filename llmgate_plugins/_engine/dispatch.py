@@ -11,6 +11,7 @@ from llmgate_plugins._registry import Implementation
 from llmgate_plugins.errors import HookFailed, RequestDenied
 from llmgate_plugins.hookspecs import RULES
 from llmgate_plugins.redaction import redact_error
+from llmgate_plugins.services import is_pending
 
 __all__ = ["ask", "blame", "first", "settle", "tell"]
 
@@ -62,7 +63,7 @@ def blame(one: Implementation, error: Exception) -> NoReturn:
 
 def _arrived(one: Implementation, answer: Any) -> Steps:
     """An answer that is not one by type: it may be on its way."""
-    if hasattr(answer, "__await__") or hasattr(answer, "add_done_callback"):
+    if is_pending(answer):
         answer = yield Await(answer)
     allowed = _answers[one.hook]
     if answer is None or isinstance(answer, allowed):

@@ -12,9 +12,9 @@ from llmgate_plugins.errors import RequestDenied, StorageError
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import positive, whole
 from llmgate_plugins.plugins.estimates import worst_cost
-from llmgate_plugins.plugins.pending import is_pending, then
+from llmgate_plugins.plugins.pending import then
 from llmgate_plugins.plugins.preferences import Cheapest
-from llmgate_plugins.services import Grant, Lease, Reservation, Services
+from llmgate_plugins.services import Grant, Lease, Reservation, Services, is_pending
 from llmgate_plugins.types import NANO, Attempt, Deployment, Outcome, Request
 
 __all__ = ["Budget", "BudgetScope"]

@@ -7,17 +7,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TypeVar, cast
 
-from llmgate_plugins.services import MaybePending
+from llmgate_plugins.services import MaybePending, is_pending
 
-__all__ = ["is_pending", "then"]
+__all__ = ["then"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def is_pending(answer: object) -> bool:
-    """Whether it has to be waited for."""
-    return hasattr(answer, "__await__") or isinstance(answer, Future)
 
 
 def then(answer: MaybePending[T], go_on: Callable[[T], R]) -> R | Awaitable[R]:

@@ -17,9 +17,8 @@ from llmgate_plugins.plugins.arguments import positive, whole
 from llmgate_plugins.plugins.idempotency.fingerprints import fingerprint_of, key_of
 from llmgate_plugins.plugins.idempotency.results import from_bytes, to_bytes
 from llmgate_plugins.plugins.idempotency.turns import GO_AHEAD, Turn, Turns, Waiting
-from llmgate_plugins.plugins.pending import is_pending
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import MaybePending, Services
+from llmgate_plugins.services import MaybePending, Services, is_pending
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.types import Request, Response
 
