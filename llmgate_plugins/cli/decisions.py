@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmgate_plugins.cli.output import count, seconds, tokens, usd, wrapped
+from llmgate_plugins.cli.output import clock_time, count, seconds, tokens, usd, wrapped
 from llmgate_plugins.records import DecisionRecord, Selection
 from llmgate_plugins.types import Attempt, Outcome
 
@@ -38,11 +38,15 @@ def explanation(record: DecisionRecord) -> list[str]:
             lines.append(f"  {label}: " + ", ".join(f"{name}={value}" for name, value in facts.items()))
     if record.denied_by:
         lines.append(f"  {record.denied_by}: {record.reason or record.status}")
+    elif record.reason:
+        lines.append(f"  gave up: {record.reason}")
     for selection in record.selections:
         lines += _selection(selection)
     if record.attempts:
         lines.append("  attempts:")
-        lines += [f"    {_attempt(attempt, outcome)}" for attempt, outcome in record.attempts]
+        for attempt, outcome in record.attempts:
+            lines.append(f"    {_attempt(attempt, outcome)}")
+            lines += [f"      {change}" for change in attempt.adapted]
     lines += [f"  {plugin} failed in {hook}: {error}" for plugin, hook, error in record.problems]
     lines.append(f"  {summary(record)}")
     return [wrapped(line, " " * (len(line) - len(line.lstrip()) + 4)) for line in lines]
@@ -51,7 +55,9 @@ def explanation(record: DecisionRecord) -> list[str]:
 def _selection(selection: Selection) -> Iterator[str]:
     yield f"  {selection.alias}: considered {', '.join(selection.considered) or 'nothing'}"
     for name, (reason, plugin) in selection.dropped.items():
-        yield f"    without {name}: {reason} ({plugin})"
+        back = selection.until.get(name)
+        until = f", until {clock_time(back)}" if back is not None else ""
+        yield f"    without {name}: {reason} ({plugin}){until}"
     if selection.order:
         why = f" by {selection.ranked_by}" if selection.ranked_by else " as configured"
         reason = f": {selection.reason}" if selection.reason else ""

@@ -6,6 +6,7 @@ import json
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import click
@@ -13,6 +14,7 @@ import click
 from llmgate_plugins.types import NANO, Usage
 
 __all__ = [
+    "clock_time",
     "count",
     "heading",
     "pairs",
@@ -101,6 +103,11 @@ def _places(dollars: float) -> int:
     while places < 9 and dollars * 10**places < 10:
         places += 1
     return places
+
+
+def clock_time(at: float) -> str:
+    """A moment of Unix time as the local clock shows it: "14:05:09"."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
 
 
 def seconds(value: float | None) -> str:

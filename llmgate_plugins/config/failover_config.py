@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from llmgate_plugins.config.litellm_settings import FallbackList
-from llmgate_plugins.config.quantities import Duration
+from llmgate_plugins.config.quantities import Duration, Share
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.types import OnBreak
 
@@ -52,17 +52,13 @@ class FailoverConfig(Section):
     )
     on_break: OnBreak = Field("raise", description=ON_BREAK)
     timeouts: TimeLimits = Field(default_factory=TimeLimits, description="How long things may take.")
-    hedge: float = Field(
+    hedge: Share = Field(
         0.0,
-        ge=0,
-        le=1,
         description="Share of calls that may be sent to a second deployment while the first keeps silent: "
-        "0.05 is one in twenty. 0: none.",
+        "5% is one in twenty. 0: none.",
     )
-    retry_share: float = Field(
+    retry_share: Share = Field(
         0.2,
-        ge=0,
-        le=1,
         description="Failing further attempts at a provider, as a share of the calls to it.",
     )
     context_window: FallbackList = Field(

@@ -17,6 +17,7 @@ __all__ = [
     "WINDOWS",
     "Duration",
     "Limit",
+    "Share",
     "SpendingLimit",
     "UsdPerMillion",
     "UsdPerToken",
@@ -150,3 +151,16 @@ Limit = Annotated[
     ),
 ]
 """A `SpendingLimit`; written "50 USD/day"."""
+
+
+def _share(value: Any) -> Any:
+    """0.05 as it is; "5%" as the share it is."""
+    if isinstance(value, str) and (found := _PERCENT.fullmatch(value.strip())):
+        return float(found[1]) / 100
+    return value
+
+
+_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%")
+
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_share, json_schema_input_type=float | str)]
+"""A part of a whole, 0 to 1, also as a percentage."""

@@ -46,7 +46,7 @@ def test_times_and_numbers_are_as_written() -> None:
     section = {
         "max_attempts": 5,
         "patience": "2s",
-        "hedge": 0.05,
+        "hedge": "5%",
         "timeouts": {"connect": "1s", "first_token": "9s", "gap": 7, "longest": "1m", "whole": "50s"},
     }
     made = gateway(failover=section)
