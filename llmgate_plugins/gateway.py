@@ -64,8 +64,8 @@ class Gateway:
         deadline: Seconds a call may take; None for no limit.
         on_break: What happens when a stream breaks after its first content, for calls that do
             not say: "raise", "restart", "resume" or "hold" (see `Request`).
-        defaults: Append the built-in plugins (`llmgate_plugins.plugins.default_plugins`), save
-            those that `plugins` has one of.
+        defaults: Append the built-in plugins (`llmgate_plugins.plugins.default_plugins`). One of
+            their kind in `plugins`, set up differently, takes that one's place among them.
         catalog: Prices and capabilities by model; default: the installed sources.
         clock, random, sleeper, state, ledger: What touches the world. Defaults: the
             machine's clock, an own generator, real sleep, memory, memory.
@@ -103,10 +103,7 @@ class Gateway:
         )
         self._catalog = catalog
         self.routes: Final = AliasTable(map(self._priced, deployments), aliases=aliases, fallbacks=fallbacks)
-        plugins = tuple(plugins)
-        kinds = {type(plugin) for plugin in plugins}
-        missing = [plugin for plugin in default_plugins() if type(plugin) not in kinds] if defaults else []
-        self.registry: Final = Registry((*plugins, *missing))
+        self.registry: Final = Registry(_with_defaults(tuple(plugins)) if defaults else plugins)
         self._decisions: deque[DecisionRecord] = deque(maxlen=KEPT_DECISIONS)
         core = Core(
             hooks=self.registry.hooks,
@@ -419,6 +416,15 @@ def _judge(error: BaseException) -> Failure:
     failure = classify(error)
     redact_error(error)
     return failure
+
+
+def _with_defaults(plugins: tuple[object, ...]) -> list[object]:
+    """The application's plugins, then the built-in ones, in whose order much depends on each other."""
+    defaults = default_plugins()
+    kinds = {type(plugin) for plugin in defaults}
+    given = {type(plugin): plugin for plugin in plugins if type(plugin) in kinds}
+    own = [plugin for plugin in plugins if given.get(type(plugin)) is not plugin]
+    return [*own, *(given.get(type(plugin), plugin) for plugin in defaults)]
 
 
 def _checked(on_break: OnBreak) -> OnBreak:

@@ -26,6 +26,7 @@ from llmgate_plugins import (
     hookimpl,
 )
 from llmgate_plugins._registry import Registry
+from llmgate_plugins.plugins import Failover, default_plugins
 
 
 class NoHooks:
@@ -241,3 +242,16 @@ def test_registries_do_not_share_anything() -> None:
     assert one.hooks.end_call
     assert not two.hooks.end_call
     assert not asyncio.iscoroutinefunction(one.hooks.end_call[0].ask)
+
+
+def test_a_built_in_plugin_set_up_differently_takes_the_place_of_the_default_one() -> None:
+    mine, tuned = Witness(), Failover(max_attempts=9)
+    names = [name for name, _ in Gateway(plugins=[tuned, mine]).plugins]
+    assert names == ["Witness", *(type(one).__name__ for one in default_plugins())]
+    assert dict(Gateway(plugins=[tuned, mine]).plugins)["Failover"] is tuned
+    assert [name for name, _ in Gateway(plugins=[tuned, mine], defaults=False).plugins] == [
+        "Failover",
+        "Witness",
+    ]
+    with pytest.raises(PluginRefused, match="same name"):
+        Gateway(plugins=[tuned, Failover()])
