@@ -16,6 +16,7 @@ from llmgate_plugins import (
     Context,
     Deployment,
     Drop,
+    Gateway,
     GiveUp,
     Outcome,
     PluginRefused,
