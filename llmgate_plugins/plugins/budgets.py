@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Sequence
-from typing import Any, Final, Literal, get_args
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.decisions import Ranking, Skip
@@ -18,6 +18,8 @@ from llmgate_plugins.services import Grant, Lease, Reservation, Services, is_pen
 from llmgate_plugins.types import NANO, Attempt, Deployment, Outcome, Request
 
 __all__ = ["Budget", "BudgetScope"]
+
+T = TypeVar("T")
 
 BudgetScope = Literal["global", "tenant", "team", "project", "user", "feature", "cohort", "environment"]
 
@@ -92,7 +94,9 @@ class Budget:
                     retry_at=retry_at,
                 )
 
-        return then(services.state.spent(self.key(context), window=self.window), admit)
+        return self._if_known(
+            lambda: then(services.state.spent(self.key(context), window=self.window), admit)
+        )
 
     @hookimpl
     def rank_deployments(
@@ -107,7 +111,9 @@ class Budget:
             worst = (worst_cost(one, request, assume_output=self.assume_output) for one in deployments)
             return self._cheapest.rank_deployments(deployments) if left < max(worst, default=0) else None
 
-        return then(services.state.spent(self.key(context), window=self.window), prefer)
+        return self._if_known(
+            lambda: then(services.state.spent(self.key(context), window=self.window), prefer)
+        )
 
     @hookimpl
     def begin_attempt(
@@ -155,6 +161,16 @@ class Budget:
             settled = services.state.settle(lease, {self.key(context): outcome.cost})
         return settled if is_pending(settled) else None
 
+    def _if_known(self, ask: Callable[[], T | Awaitable[T]]) -> T | Awaitable[T | None] | None:
+        """The answer; of a soft budget None if the state cannot be asked. A hard one then stops the call."""
+        if self.hard:
+            return ask()
+        try:
+            answer = ask()
+        except StorageError:
+            return None
+        return _unless_unknown(answer) if isinstance(answer, Awaitable) else answer
+
     async def _or_unknown(self, answer: Awaitable[Skip | None]) -> Skip | None:
         try:
             return await answer
@@ -164,3 +180,10 @@ class Budget:
     def _unknown(self) -> Skip | None:
         """The state cannot be asked. A hard budget then sends nothing; a soft one does not mind."""
         return Skip("budget_unavailable") if self.hard else None
+
+
+async def _unless_unknown(answer: Awaitable[T]) -> T | None:
+    try:
+        return await answer
+    except StorageError:
+        return None

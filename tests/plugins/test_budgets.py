@@ -172,6 +172,41 @@ async def test_a_hard_budget_sends_nothing_when_the_state_cannot_be_asked() -> N
             assert (await answer if hasattr(answer, "__await__") else answer) == expected
 
 
+class Silent:
+    """A state that cannot be asked what was spent, at once or later."""
+
+    def __init__(self, later: bool) -> None:
+        self.later = later
+
+    def spent(self, key: str, *, window: float | None = None) -> Any:
+        return self._gone() if self.later else _raise_gone()
+
+    async def _gone(self) -> Any:
+        _raise_gone()
+
+
+def _raise_gone() -> Any:
+    raise StorageError("gone")
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("hook", ["admit_request", "rank_deployments"])
+async def test_a_soft_budget_lets_calls_go_on_when_the_state_cannot_be_asked(hook: str, later: bool) -> None:
+    services = replace(some_services(), state=Silent(later))  # type: ignore[arg-type]
+
+    async def asked(budget: Budget) -> Any:
+        if hook == "admit_request":
+            answer: Any = budget.admit_request(TEAM, services)
+        else:
+            answer = budget.rank_deployments(SHORT, (A, CHEAP), TEAM, services)
+        return await answer if hasattr(answer, "__await__") else answer
+
+    assert await asked(Budget("team", NANO, DAY, hard=False)) is None
+    assert await asked(Budget("team", NANO, DAY, hard=False, on_exhausted="cheapest")) is None
+    with pytest.raises(StorageError):
+        await asked(Budget("team", NANO, DAY, on_exhausted="cheapest"))
+
+
 class Slow:
     """A state whose answers are on their way: futures of threads, or coroutines."""
 
