@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 from collections import deque
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
+from weakref import WeakSet
 
 from llmgate_plugins._departure import Departures, Messages
 from llmgate_plugins._drivers import adrive, drive
@@ -119,6 +121,9 @@ class Gateway:
             on_break=_checked(on_break),
         )
         self._departures: Final = Departures(core, transport, deadline)
+        # Registered after this gateway's ledger was opened, it runs before that is closed.
+        atexit.unregister(_leave_streams)
+        atexit.register(_leave_streams)
 
     @classmethod
     def from_config(
@@ -229,7 +234,9 @@ class Gateway:
         started = self._departures.start(
             model, messages, params, True, context, tags, transport, deadline, call_id
         )
-        return drive(*started, self.services)
+        chunks = drive(*started, self.services)
+        _open_streams.add(chunks)
+        return chunks
 
     def astream(
         self,
@@ -416,6 +423,16 @@ def _judge(error: BaseException) -> Failure:
     failure = classify(error)
     redact_error(error)
     return failure
+
+
+_open_streams: Final[WeakSet[Generator[Any, Any, None]]] = WeakSet()
+
+
+def _leave_streams() -> None:
+    """The program ends: what readers have left open is settled while there are books to settle it in."""
+    for stream in list(_open_streams):
+        with suppress(Exception):  # one that is being read in another thread cannot be closed
+            stream.close()
 
 
 def _with_defaults(plugins: tuple[object, ...]) -> list[object]:
