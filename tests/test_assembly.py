@@ -26,6 +26,7 @@ from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import load_config
 from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.plugins import BUILTINS
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing import Fault, ProviderSimulator, VirtualClock, VirtualSleeper
 from llmgate_plugins.types import NANO
@@ -163,9 +164,7 @@ def test_plugins_run_in_the_documented_order(monkeypatch: pytest.MonkeyPatch) ->
         "Budget:team:86400s",
         "GeneralFallbacks",
         "Policies",
-        "ContextConstraints",
-        "Failover",
-        "LedgerAccounting",
+        *(kind.__name__ for kind in BUILTINS),
     ]
     (one,) = allowed
     assert (one.name, one.dist, one.version, dict(one.options)) == (

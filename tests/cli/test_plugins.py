@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.hookspecs import LIFE, RULES
+from llmgate_plugins.plugins import BUILTINS
 
 SOURCE = """
 from llmgate_plugins import hookimpl
@@ -67,14 +68,12 @@ def test_what_a_configuration_allows_is_loaded_and_shown_in_run_order(site: Path
     first = told["plugins"][0]
     assert (first["name"], first["from"]) == ("Limit", "llmgate-limit 1.2")
     assert first["hooks"] == ["admit_request", "end_call"]
-    assert [one["name"] for one in told["plugins"][1:]] == [
-        "ContextConstraints",
-        "Failover",
-        "LedgerAccounting",
-    ]
+    assert [one["name"] for one in told["plugins"][1:]] == [kind.__name__ for kind in BUILTINS]
     assert {one["from"] for one in told["plugins"][1:]} == {"built in"}
     ending = next(hook for hook in told["hooks"] if hook["name"] == "end_call")
-    assert ending["implemented_by"] == ["Limit", "LedgerAccounting"]
+    hooked = [kind.__name__ for kind in BUILTINS if hasattr(kind, "end_call")]
+    assert ending["implemented_by"] == ["Limit", *hooked]
+    assert hooked[-1] == "LedgerAccounting"
 
 
 def test_every_hook_is_told_with_its_five_facts_in_the_order_of_a_calls_life() -> None:

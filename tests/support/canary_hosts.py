@@ -64,11 +64,13 @@ class Host:
     """One way to call a provider, and what an application holds in its hands there.
 
     Attributes:
+        clock: The gateway's.
         ask: (face, prompt) -> what was said; awaitable on the asynchronous faces.
         things: What can be shown, copied and written.
     """
 
     gateway: Gateway
+    clock: VirtualClock
     provider: SimulatedProvider
     everything: Everything
     spans: InMemorySpanExporter
@@ -94,14 +96,15 @@ def made(kind: str, provider: SimulatedProvider, key: str, ledger: str, *, dead:
     exporting = TracerProvider()
     exporting.add_span_processor(SimpleSpanProcessor(spans))
     plugins = [everything, Tracing(exporting)]
-    services = {"sleeper": VirtualSleeper(VirtualClock()), "ledger": open_ledger(ledger)}
+    clock = VirtualClock()
+    services = {"clock": clock, "sleeper": VirtualSleeper(clock), "ledger": open_ledger(ledger)}
     if family == "litellm":
         gateway = Gateway(plugins=plugins, **services)
     elif not name.endswith("models"):
         gateway = Gateway.from_config({"model_list": [entry]}, plugins=plugins, **services)
     else:
         gateway = Gateway(**services)
-    host = Host(gateway, provider, everything, spans)
+    host = Host(gateway, clock, provider, everything, spans)
     if family == "plain":
         _plain(host)
     elif family == "litellm":

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from llmgate_plugins.cli.demo.running import Performance
@@ -84,13 +85,13 @@ def _quantile(times: Sequence[float], share: float) -> float | None:
 
 def _failovers(attempts: Sequence[Row]) -> list[dict[str, Any]]:
     """Failed attempts by what happened, and where the same call went next."""
-    following = {(row["call_id"], row["number"]): row for row in attempts}
+    in_order = sorted(attempts, key=lambda row: (row["call_id"], row["number"]))
     found: Counter[tuple[str, str, int | None, str]] = Counter()
-    for row in attempts:
+    for row, after in zip_longest(in_order, in_order[1:]):
         if row["status"] == "success":
             continue
-        after = following.get((row["call_id"], row["number"] + 1))
-        to = NOWHERE if after is None else after["deployment"]
+        # Numbers in between were skipped: such an attempt was not sent and is not booked.
+        to = after["deployment"] if after and after["call_id"] == row["call_id"] else NOWHERE
         found[row["deployment"], row["error_class"] or row["status"], row["http_status"], to] += 1
     return [
         {"deployment": deployment, "why": why, "http_status": status, "went_to": to, "count": number}
