@@ -31,6 +31,7 @@ from llmgate_plugins.plugins import (
     Policy,
     Weighted,
     default_plugins,
+    with_places,
 )
 from llmgate_plugins.services import SystemClock
 from llmgate_plugins.transports import default_transport
@@ -54,7 +55,8 @@ def assemble(
     """Keyword arguments for `Gateway`.
 
     Plugins run in this order: those given here, those the file names, budgets, general
-    fallbacks, policies, LiteLLM's routing strategy, the built-in ones.
+    fallbacks, policies, LiteLLM's routing strategy, the built-in ones. A built-in one among
+    those given keeps its place among the built-in ones.
 
     Args:
         source: A file, a mapping of the same shape, or what `load_config` returned.
@@ -74,10 +76,11 @@ def assemble(
     deployments = [
         _with_defaults(one, config) for one in build_deployments(config, catalog, secrets=check_secrets)
     ]
-    built_in = default_plugins() if given.pop("defaults", True) else ()
+    tuned = _tuned(config, default_plugins() if given.pop("defaults", True) else ())
+    own, built_in = with_places([*plugins, *_from_file(config)], tuned)
     made: dict[str, Any] = {
         "deployments": deployments,
-        "plugins": [*plugins, *_from_file(config), *_built_in(config, built_in)],
+        "plugins": [*own, *_sections(config), *built_in],
         "aliases": config.alias_map(),
         "fallbacks": {alias: to for alias, to in config.named_fallbacks().items() if alias != "*"},
         "deadline": max([DEADLINE, *(one.deadline for one in config.policies.values() if one.deadline)]),
@@ -126,8 +129,8 @@ class GeneralFallbacks:
         return request.replace(fallbacks=targets) if targets else None
 
 
-def _built_in(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[object]:
-    """The plugins that the sections of the file stand for, and those that are always there."""
+def _sections(config: GatewayConfig) -> Iterator[object]:
+    """The plugins that the sections of the file stand for."""
     yield from _budgets(config)
     fallbacks = _general_fallbacks(config)
     if fallbacks is not None:
@@ -138,6 +141,10 @@ def _built_in(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[obj
         yield Policies({name: _policy(one) for name, one in {**config.policies, **default}.items()})
     elif preference is not None:
         yield _PREFERENCES[preference]()
+
+
+def _tuned(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[object]:
+    """The plugins that are always there, as the file wants them."""
     for plugin in defaults:
         if isinstance(plugin, Failover):
             yield _failover(config)

@@ -24,7 +24,7 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.foreign import fit_request
 from llmgate_plugins.ledger import MemoryLedger
-from llmgate_plugins.plugins import default_plugins
+from llmgate_plugins.plugins import default_plugins, with_places
 from llmgate_plugins.records import CallStatus, DecisionRecord
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.routes import AliasTable
@@ -105,7 +105,8 @@ class Gateway:
         )
         self._catalog = catalog
         self.routes: Final = AliasTable(map(self._priced, deployments), aliases=aliases, fallbacks=fallbacks)
-        self.registry: Final = Registry(_with_defaults(tuple(plugins)) if defaults else plugins)
+        own, built_in = with_places(plugins, default_plugins() if defaults else ())
+        self.registry: Final = Registry((*own, *built_in))
         self._decisions: deque[DecisionRecord] = deque(maxlen=KEPT_DECISIONS)
         core = Core(
             hooks=self.registry.hooks,
@@ -433,15 +434,6 @@ def _leave_streams() -> None:
     for stream in list(_open_streams):
         with suppress(Exception):  # one that is being read in another thread cannot be closed
             stream.close()
-
-
-def _with_defaults(plugins: tuple[object, ...]) -> list[object]:
-    """The application's plugins, then the built-in ones, in whose order much depends on each other."""
-    defaults = default_plugins()
-    kinds = {type(plugin) for plugin in defaults}
-    given = {type(plugin): plugin for plugin in plugins if type(plugin) in kinds}
-    own = [plugin for plugin in plugins if given.get(type(plugin)) is not plugin]
-    return [*own, *(given.get(type(plugin), plugin) for plugin in defaults)]
 
 
 def _checked(on_break: OnBreak) -> OnBreak:

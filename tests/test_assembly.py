@@ -26,7 +26,7 @@ from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import load_config
 from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.meters import ChunkMeter
-from llmgate_plugins.plugins import BUILTINS
+from llmgate_plugins.plugins import BUILTINS, Health
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing import Fault, ProviderSimulator, VirtualClock, VirtualSleeper
 from llmgate_plugins.types import NANO
@@ -406,3 +406,11 @@ def test_a_version_inside_the_range_is_pinned_to_the_installed_one(monkeypatch: 
     monkeypatch.setattr(assembly_module, "load_allowed", lambda allowed: seen.extend(allowed) or [])
     assemble({"model_list": [entry("a")], "plugins": [{"name": "limit", "version": ">=1.4,<2"}]})
     assert seen[0].version == "1.4.2"
+
+
+def test_a_built_in_plugin_set_up_differently_keeps_its_place() -> None:
+    health = Health(consecutive=9)
+    built = Gateway(**assemble({"model_list": [entry("a")]}, plugins=[health]))
+    names = [name for name, _ in built.plugins]
+    assert names == [name for name, _ in Gateway(**assemble({"model_list": [entry("a")]})).plugins]
+    assert dict(built.plugins)["Health"] is health

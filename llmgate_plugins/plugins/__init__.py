@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from llmgate_plugins.plugins.accounting import LedgerAccounting
 from llmgate_plugins.plugins.budgets import Budget
 from llmgate_plugins.plugins.context_fit import ContextFit
@@ -38,6 +40,7 @@ __all__ = [
     "Tracing",
     "Weighted",
     "default_plugins",
+    "with_places",
 ]
 
 BUILTINS: tuple[type, ...] = (
@@ -62,3 +65,20 @@ refuse leaves no trace of an attempt.
 def default_plugins() -> tuple[object, ...]:
     """One new instance of each of `BUILTINS`, in run order."""
     return tuple(kind() for kind in BUILTINS)
+
+
+def with_places(plugins: Iterable[object], defaults: Iterable[object]) -> tuple[list[object], list[object]]:
+    """(the application's own plugins, the built-in ones), each in run order.
+
+    A built-in plugin that the application set up differently takes the place of the default
+    one: much depends on the order among them.
+
+    Args:
+        plugins: The application's, in its order.
+        defaults: The built-in ones as they would be.
+    """
+    plugins, defaults = tuple(plugins), tuple(defaults)
+    kinds = {type(plugin) for plugin in defaults}
+    given = {type(plugin): plugin for plugin in plugins if type(plugin) in kinds}
+    own = [plugin for plugin in plugins if given.get(type(plugin)) is not plugin]
+    return own, [given.get(type(plugin), plugin) for plugin in defaults]
