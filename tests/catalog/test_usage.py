@@ -163,9 +163,12 @@ class Explosive:
     def prompt_tokens(self):
         raise RuntimeError("boom")
 
+    def __repr__(self):
+        return "Explosive()"
+
 
 @pytest.mark.parametrize(
-    "report", [None, {}, [], "usage", 7, {"model": "x"}, object(), Explosive()], ids=repr
+    "report", [None, {}, [], "usage", 7, {"model": "x"}, Ellipsis, Explosive()], ids=repr
 )
 @pytest.mark.parametrize("read", READERS)
 def test_no_report_is_none_and_not_zero(read, report):

@@ -214,7 +214,9 @@ def test_a_fault_is_an_error_that_is_classified_as_what_it_is(
 
 
 @pytest.mark.parametrize(
-    "step", [Fault("cut"), Slow(1, Fault("html")), Stream("x", then=Fault("malformed"))], ids=repr
+    "step",
+    [Fault("cut"), Slow(1, Fault("html")), Stream("x", then=Fault("malformed"))],
+    ids=lambda step: type(step).__name__,
 )
 def test_a_fault_of_the_wire_is_refused_when_the_script_is_written(step: Any) -> None:
     with pytest.raises(ValueError, match=r"needs a wire: use ProviderSimulator, or Stream"):
