@@ -30,6 +30,7 @@ class Expect:
         finish: Why the last answer ended, where that is told.
         served: The model that served, where it is not the one asked for.
         paid: The model whose price is paid then.
+        calls: Terminal rows in the ledger.
         most: Nano-dollars that no attempt of these short calls can cost.
     """
 
@@ -42,6 +43,7 @@ class Expect:
     finish: str = ""
     served: str = ""
     paid: str = ""
+    calls: int = 1
     most: int = 1_000_000
 
 
@@ -78,7 +80,6 @@ class Row:
         note: What follows, in words, where the columns do not say it.
         play: Runs a cell of this row, where it is not a provider's failure.
         problems: "plugin hook" of each failure of a plugin that is noted in the decision record.
-        calls: Terminal rows in the ledger.
     """
 
     id: str
@@ -97,7 +98,6 @@ class Row:
     note: str = ""
     play: Callable[[Row, str, str], Any] | None = None
     problems: tuple[str, ...] = ()
-    calls: int = 1
 
     def expected(self, mode: str, surface: str) -> Expect:
         """What must be seen in this cell."""
