@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from llmgate_plugins import Gateway, hookimpl
+from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.plugins import Tracing
 from llmgate_plugins.testing import SimulatedProvider, VirtualClock, VirtualSleeper
@@ -97,7 +98,12 @@ def made(kind: str, provider: SimulatedProvider, key: str, ledger: str, *, dead:
     exporting.add_span_processor(SimpleSpanProcessor(spans))
     plugins = [everything, Tracing(exporting)]
     clock = VirtualClock()
-    services = {"clock": clock, "sleeper": VirtualSleeper(clock), "ledger": open_ledger(ledger)}
+    services: dict[str, Any] = {
+        "clock": clock,
+        "sleeper": VirtualSleeper(clock),
+        "ledger": open_ledger(ledger),
+    }
+    services["catalog"] = Catalog(sources=())  # tables of prices hold no key, and take long to write down
     if family == "litellm":
         gateway = Gateway(plugins=plugins, **services)
     elif not name.endswith("models"):
