@@ -174,9 +174,10 @@ def _play(row: Row, mode: str, surface: str) -> Seen:
         seen = watch.told_by(lambda _, pieces: ask(watch.door, mode, pieces))
     seen.rows = [one for one in seen.rows if not one["call_id"].startswith(FILLING)]
     seen.calls = [one for one in seen.calls if not one["call_id"].startswith(FILLING)]
-    # Of what could not be written there is no row: every request is in the decision record.
-    booked = row.expect.tries
-    seen.sent = {"a": len(provider.requests)} if booked else {}
+    if row.expect.tries:
+        seen.sent = {"a": len(provider.requests)}
+    elif len(provider.requests) != (1 if seen.error is None else 0):  # one of which there is no row
+        seen.misses.append(f"{len(provider.requests)} requests were sent")
     return seen
 
 
