@@ -49,7 +49,7 @@ def die_on(surface: str, url: str, directory: Path) -> None:
 
 
 def file_of(directory: Path, way: str, mode: str) -> Path:
-    """Where the ledger of one process is."""
+    """Where the ledger of one process is, or what it was answered."""
     return directory / f"{way}-{mode}.db"
 
 
@@ -77,8 +77,10 @@ def _main(surface: str, url: str, directory: Path) -> None:
             if before is not None:
                 parents.append((before, mode))
     for before, mode in parents:
-        ask(before, mode, [])
+        pieces: list[str] = []
+        ask(before, mode, pieces)
         before.gateway.services.ledger.close()
+        file_of(directory, "parent", mode).write_text("".join(pieces))
     for child in children:
         os.waitpid(child, 0)
 
@@ -102,6 +104,7 @@ def _child(way: str, mode: str, given: Any) -> None:
         pieces: list[str] = []
         ask(given, mode, pieces)
         given.gateway.services.ledger.flush()
+        file_of(Path(sys.argv[3]), "child", mode).write_text("".join(pieces))
         return
     surface, url, directory = given
     provider = "hanging" if mode in STREAMS else "silent"

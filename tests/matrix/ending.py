@@ -46,7 +46,10 @@ def _play(row: Row, mode: str, surface: str) -> Seen:
     seen = Seen(rows=ledger.attempts(), calls=ledger.calls(), left=way != "fork")
     ledger.close()
     if way == "fork":
-        seen.text = ANSWERS["a"]
+        of_child, of_parent = (file_of(directory, who, mode).read_text() for who in ("child", "parent"))
+        seen.text = of_child
+        if of_parent != of_child:
+            seen.misses.append(f"the parent got {of_parent!r}")
     return seen
 
 
@@ -59,6 +62,7 @@ ENDING = (
         streams={"tries": "a:abandoned", "books": "E"},
         alone=True,
         play=_play,
+        note="the books alone are looked at",
     ),
     Row(
         id="F73",
@@ -67,7 +71,7 @@ ENDING = (
         expect=Expect(told="nothing", tries="a:unknown", books="U", calls=0),
         alone=True,
         play=_play,
-        note="recovery books the intent at its estimate",
+        note="recovery books the intent at its estimate; the books alone are looked at",
     ),
 )
 FORKING = (
@@ -78,6 +82,6 @@ FORKING = (
         expect=Expect(told="a", tries="a a a", books="A A A", calls=3),
         alone=True,
         play=_play,
-        note="parent and child both go on, with books and connections of their own",
+        note="parent and child both go on; answers and books are looked at",
     ),
 )
