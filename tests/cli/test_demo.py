@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from llmgate_plugins import Message, Request
 from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.cli.demo import hosts, running, stage
-from llmgate_plugins.cli.demo.findings import findings
+from llmgate_plugins.cli.demo.findings import NOWHERE, findings
 from llmgate_plugins.cli.demo.hosts import Host, Job, NotInstalled
 from llmgate_plugins.cli.demo.mask_emails import MaskEmails
 from llmgate_plugins.cli.demo.running import perform
@@ -144,6 +144,19 @@ def test_books_that_do_not_balance_are_noticed(set_stage: Stage, monkeypatch: py
     assert failing(set_stage, [done]) == {"booked", "balanced"}
     monkeypatch.setattr(ledger, "attempts", lambda: [{**rows[0], "status": "intent"}, *rows[1:]])
     assert failing(set_stage, [done]) == {"booked"}
+
+
+def test_where_a_call_went_is_found_beyond_deployments_that_it_skipped(
+    set_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (done,) = perform(set_stage, 24, quiet=True)
+    told = findings(set_stage, [done])["failovers"]
+    assert told
+    assert all(one["went_to"] != NOWHERE for one in told)
+    ledger = set_stage.gateway.services.ledger
+    apart = [{**row, "number": 2 * row["number"]} for row in ledger.attempts()]
+    monkeypatch.setattr(ledger, "attempts", lambda: apart)
+    assert findings(set_stage, [done])["failovers"] == told
 
 
 def test_an_address_that_reached_a_provider_is_noticed(set_stage: Stage) -> None:

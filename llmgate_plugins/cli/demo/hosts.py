@@ -8,11 +8,13 @@ import itertools
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from llmgate_plugins.cli.demo.stage import Stage, all_speak_anthropic, is_there
+from llmgate_plugins.errors import ConfigurationError
 
 Do = Callable[[str, str], list[str]]
 """Asks about a topic for a feature of the application; returns the answers."""
@@ -72,6 +74,9 @@ def langchain_jobs(stage: Stage) -> Iterator[Job]:
     if not any(map(is_there, ("langchain_openai", "langchain_litellm"))):
         raise NotInstalled("it has no client: pip install langchain-openai langchain-anthropic")
     model = adapter.ChatLLMGate(model="fast", gateway=stage.gateway)
+    for deployment in stage.gateway.deployments.values():
+        with suppress(ConfigurationError):  # a call says it better
+            model.fleet.leaf(deployment)
     prompt = prompts.ChatPromptTemplate.from_messages(
         [("system", "Be brief."), ("user", "Tell me about {topic}")]
     )
