@@ -40,7 +40,8 @@ def print_findings(found: Mapping[str, Any]) -> None:
         ["deployment", "attempts", "ok", "failed", "p50", "p95", "cost"],
         right=range(1, 7),
     )
-    click.echo("LiteLLM loads a client in the first call that needs it; p95 may be such a call.")
+    if any(host["host"] == "litellm" and host["answers"] for host in found["hosts"]):
+        click.echo("LiteLLM loads a client in the first call that needs it; p95 may be such a call.")
     heading("What failed over")
     print_table(
         [(one["count"], one["deployment"], one["went_to"], _why(one)) for one in found["failovers"]],
