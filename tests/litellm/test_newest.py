@@ -104,7 +104,16 @@ def test_the_router_tests_pass_on_the_newest_litellm_without_a_deprecation_warni
     assert re.match(r"1\.109\.", version), version
     tests = [str(ROOT / "tests" / "litellm" / name) for name in TESTS]
     output = run(
-        *(str(newest), "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        *(
+            str(newest),
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            "addopts=--import-mode=importlib",
+        ),
         *("-W", "error::DeprecationWarning:litellm", "-W", "error::DeprecationWarning:litellm_llmgate"),
         *tests,
         environment=environment,
