@@ -117,7 +117,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("plugin", "what", "remedy"), REFUSALS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("plugin", "what", "remedy"), REFUSALS)
 def test_what_does_not_fit_is_refused_with_plugin_hook_and_remedy(
     plugin: object, what: str, remedy: str
 ) -> None:
