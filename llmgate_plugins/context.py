@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from llmgate_plugins.types import EMPTY, Request, Response
+from llmgate_plugins.types import EMPTY, Deployment, Request, Response
 
 if TYPE_CHECKING:
     from llmgate_plugins.records import DecisionRecord
@@ -121,10 +121,12 @@ class Call:
         record: Everything decided so far. Read it; the engine writes it.
         named: Whether the application gave the id itself.
         fallbacks: Aliases that may come after the one at hand, in order.
+        untried: Deployments of the alias at hand that may still be tried, best first.
     """
 
     __slots__ = (
         "_stash", "answer", "context", "deadline", "fallbacks", "id", "named", "record", "request", "started",
+        "untried",
     )  # fmt: skip
 
     def __init__(
@@ -141,6 +143,7 @@ class Call:
         self.id = id
         self.named = named
         self.fallbacks: Sequence[str] = ()
+        self.untried: Iterable[Deployment] = ()
         self.request = request
         self.answer: Response | None = None
         self.context = context

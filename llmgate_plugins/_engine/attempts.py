@@ -67,6 +67,7 @@ def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: A
     left, ranked = yield from select(flight, alias)
     way = Way(left, in_order=ranked or not flight.host_selects)
     failed: tuple[Attempt, Outcome] | None = None
+    flight.call.untried = way
     while way:
         deployment = yield from _chosen(flight, way)
         reason = way.reason or reason

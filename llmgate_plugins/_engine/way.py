@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from llmgate_plugins.types import AttemptReason, Deployment
 
@@ -32,6 +33,10 @@ class Way:
 
     def __bool__(self) -> bool:
         return self._again is not None or self._place < len(self._left)
+
+    def __iter__(self) -> Iterator[Deployment]:
+        """Those that have not been tried, without copying them: there may be thousands."""
+        return islice(self._left, self._place, None)
 
     def __len__(self) -> int:
         """How many have not been tried."""

@@ -31,7 +31,7 @@ from llmgate_plugins.limits import Quota
 from llmgate_plugins.plugins import Failover
 from llmgate_plugins.plugins.smoothing import RateLimit, RateLimitInForce, RateLimits
 from llmgate_plugins.state import MemoryState
-from llmgate_plugins.testing import VirtualClock, ask
+from llmgate_plugins.testing import Fault, VirtualClock, ask
 from llmgate_plugins.types import Message
 
 MINUTE = 60.0
@@ -324,6 +324,18 @@ def test_a_pause_without_a_retry_after_doubles_until_the_provider_answers() -> N
         pauses.append(round(in_force(plugin, "concurrency").paused))
     assert pauses == [1, 2, 4]
     assert ask("sync", here.gateway).text == "ok"
+
+
+@pytest.mark.parametrize("kind", ["authentication", "quota", "server", "rate_limit"])
+def test_after_any_failure_a_call_goes_where_it_need_not_wait(kind: Any) -> None:
+    plugin = RateLimits({"b": RateLimit(requests=1)})
+    group = [deployment(id, provider=f"provider-{id}") for id in "abc"]
+    here = scene({"a": ["a", Fault(kind)], "b": ["b"], "c": ["c"]}, plugin, deployments=group)
+    here.gateway.complete("b", "its one request")
+    assert ask("sync", here.gateway).text == "a"
+    told = ask("sync", here.gateway)
+    assert (told.text, told.tried) == ("c", ["a", "b", "c"])
+    assert here.sleeper.slept == []
 
 
 def test_an_overload_without_a_time_is_no_reason_to_pause() -> None:

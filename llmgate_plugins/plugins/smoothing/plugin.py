@@ -18,7 +18,7 @@ from llmgate_plugins.plugins.smoothing.limits import RateLimit, RateLimitInForce
 from llmgate_plugins.plugins.smoothing.pool import Pool
 from llmgate_plugins.plugins.smoothing.ticket import Keep, Ticket
 from llmgate_plugins.services import Clock, Services
-from llmgate_plugins.types import EMPTY, Attempt, Deployment, ErrorClass, Outcome, Request
+from llmgate_plugins.types import EMPTY, Attempt, Deployment, Outcome, Request
 from llmgate_plugins.usage import estimate_usage
 
 __all__ = ["RateLimits"]
@@ -27,12 +27,6 @@ LOOKED_AT: Final = 8
 """So many of the deployments that would be tried next are compared when one is busy."""
 MOST_SWITCHES: Final = 16
 """After so many deployments that were left as busy, a call waits where it is."""
-ANYWHERE: Final = frozenset(
-    {ErrorClass.RATE_LIMIT, ErrorClass.OVERLOADED, ErrorClass.SERVER, ErrorClass.TIMEOUT}
-    | {ErrorClass.CONNECTION, ErrorClass.BAD_RESPONSE, ErrorClass.EMPTY_RESPONSE, ErrorClass.TRUNCATED}
-)
-"""After a failure of another class (a dead key, a text too long) failover may have left out some of those
-that come next, so that nobody knows whether there is anywhere else to go."""
 MOST_KNOWN: Final = 65_536
 """Deployments that are remembered; a host may make new ones for ever."""
 SHOWN: Final = 8
@@ -158,29 +152,19 @@ class RateLimits:
             return "busy"  # the first one is under way; a second that has to wait saves no time
         if turn <= self._switch_after:
             return None
-        return "busy" if self._sooner_elsewhere(attempt, ticket, call, turn, now) else None
+        return "busy" if self._sooner_elsewhere(ticket, call, turn, now) else None
 
-    def _sooner_elsewhere(self, attempt: Attempt, ticket: Ticket, call: Call, turn: int, now: int) -> bool:
+    def _sooner_elsewhere(self, ticket: Ticket, call: Call, turn: int, now: int) -> bool:
         """Whether one of the next untried deployments is free sooner.
 
         A deployment that is skipped is not asked again by this call. So it is left only for
         one that is sooner, and where none is, the call waits: whoever is soonest is never left.
         """
-        selections = call.record.selections
-        if not selections:
-            return False
-        tried = {attempt.deployment.id}
-        switches = 0
-        for earlier, outcome in call.record.attempts:
-            tried.add(earlier.deployment.id)
-            switches += outcome.skipped == "busy"
-            if outcome.failure is not None and outcome.failure.error_class not in ANYWHERE:
-                return False
+        switches = sum(outcome.skipped == "busy" for _, outcome in call.record.attempts)
         if switches >= MOST_SWITCHES:
             return False
-        ahead = islice(selections[-1].order, len(tried) + LOOKED_AT)
-        for name in islice((name for name in ahead if name not in tried), LOOKED_AT):
-            known = self._known.get(name)
+        for one in islice(call.untried, LOOKED_AT):
+            known = self._known.get(one.id)
             if known is None:
                 return True  # never used, as far as we know: nothing is in its way
             other = known[1]
