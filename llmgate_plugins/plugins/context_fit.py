@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from llmgate_plugins.context import Call
 from llmgate_plugins.decisions import Drop
 from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.plugins.estimates import USUAL_OUTPUT, longest_answer
 from llmgate_plugins.types import Deployment, ErrorClass, Request
 from llmgate_plugins.usage import estimate_usage
 
 __all__ = ["ContextFit", "fits", "fitting", "overflow_floor"]
-
-RESERVE: Final = 256
-"""Output tokens set aside for an answer whose length nobody bounds."""
 
 LONGEST_MESSAGE: Final = 2_000
 """Characters of an error that are looked at."""
@@ -70,7 +68,7 @@ def fitting(deployments: Iterable[Deployment], request: Request, at_least: int =
         one.id
         for one in deployments
         if one.context_window is None
-        or one.context_window >= max(read + _output(request.params, one.params), at_least)
+        or one.context_window >= max(read + (longest_answer(one, request) or USUAL_OUTPUT), at_least)
     )
 
 
@@ -96,12 +94,3 @@ def _named(error: BaseException | None) -> int:
     windows = [int(number) + 1 for number in _WINDOW.findall(text)]
     asked = [int(number) for found in _ASKED.findall(text) for number in found if number]
     return max(windows + asked, default=0)
-
-
-def _output(*params: Mapping[str, Any]) -> int:
-    """Tokens asked for the answer; what the request says comes before what is configured."""
-    for words in params:
-        asked = words.get("max_completion_tokens") or words.get("max_tokens")
-        if isinstance(asked, int) and asked > 0:
-            return asked
-    return RESERVE

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from llmgate_plugins.types import Deployment, LazyMessages, Request
 
-__all__ = ["probable_cost", "worst_cost"]
+__all__ = ["USUAL_OUTPUT", "longest_answer", "probable_cost", "worst_cost"]
 
 USUAL_OUTPUT: Final = 256
 """Output tokens of an answer whose length nobody bounds."""
@@ -56,13 +56,21 @@ def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) 
     return -(-picos // 1_000_000)
 
 
-def _bound(deployment: Deployment, request: Request, otherwise: int) -> int:
-    """The most output tokens that this request allows this deployment to write."""
+def longest_answer(deployment: Deployment, request: Request) -> int | None:
+    """Output tokens that the request, or else the deployment's configuration, allows; None if neither says."""
     for params in (request.params, deployment.params):
         if params:
             value: Any = params.get("max_completion_tokens") or params.get("max_tokens")
             if isinstance(value, int) and value > 0:
                 return value
+    return None
+
+
+def _bound(deployment: Deployment, request: Request, otherwise: int) -> int:
+    """The most output tokens that this request allows this deployment to write."""
+    asked = longest_answer(deployment, request)
+    if asked is not None:
+        return asked
     most = deployment.max_output
     return otherwise if most is None or otherwise < most else most
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+from llmgate_plugins.plugins.estimates import USUAL_OUTPUT, longest_answer
 from llmgate_plugins.types import Deployment, ErrorClass, Outcome, Request, Usage
 
 __all__ = ["ONE_REQUEST", "Amounts", "Expectation", "Lengths", "taken"]
@@ -16,8 +17,6 @@ ONE_REQUEST: Final[Amounts] = {"requests": 1}
 """All that counts where no limit of tokens is known; the messages are not read then."""
 NEVER_ARRIVED: Final = frozenset({ErrorClass.CONNECTION, ErrorClass.LOCAL})
 """The provider has not counted it. Other refusals count against requests per minute."""
-USUAL_OUTPUT: Final = 256
-"""Output tokens of an answer whose length nobody bounds, before one was seen."""
 AS_ESTIMATED: Final = 1000
 """Thousandths: the model makes just as many tokens of a text as were estimated."""
 MOST_OFF: Final = 8 * AS_ESTIMATED
@@ -73,7 +72,9 @@ class Lengths:
     def expected(self, deployment: Deployment, request: Request, estimate: int) -> Amounts:
         """What to reserve: the input, and the output that the request allows, else the usual."""
         read = -(-estimate * self.reading.high // AS_ESTIMATED)
-        written = 0 if request.operation == "embedding" else _allowed(deployment, request) or self.output.high
+        written = (
+            0 if request.operation == "embedding" else longest_answer(deployment, request) or self.output.high
+        )
         answers = request.params.get("n")
         if isinstance(answers, int) and answers > 1:
             written *= answers
@@ -100,11 +101,3 @@ def _used(usage: Usage) -> Amounts:
         "input_tokens": usage.input + usage.cache_write,
         "output_tokens": usage.output + usage.reasoning,
     }
-
-
-def _allowed(deployment: Deployment, request: Request) -> int | None:
-    for params in (request.params, deployment.params):
-        value: Any = params.get("max_completion_tokens") or params.get("max_tokens")
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
