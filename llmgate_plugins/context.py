@@ -26,6 +26,7 @@ class Context:
 
     Attributes:
         tenant, team, project, user, feature, cohort, environment: Who and what for.
+        key: Id of the key that the caller showed to the application; never the key itself.
         region: Where the call may be served; a deployment that does not declare this
             region is not eligible. None leaves it open.
         data_class: Such as "public" or "pii".
@@ -41,6 +42,7 @@ class Context:
     feature: str | None = None
     cohort: str | None = None
     environment: str | None = None
+    key: str | None = None
     region: str | None = None
     data_class: str | None = None
     priority: int = 1
@@ -151,6 +153,10 @@ class Call:
         self.deadline = deadline
         self.record = record
         self._stash: Stash | None = None
+
+    def apply_policy(self, name: str, version: str | None = None) -> None:
+        """Note which policy this call is under, for its record and the books."""
+        self.record.policy, self.record.policy_version = name, version
 
     @property
     def stash(self) -> Stash:

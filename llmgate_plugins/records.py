@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llmgate_plugins.context import NOBODY, Context
-from llmgate_plugins.types import EMPTY, NANO, Attempt, Outcome, Usage
+from llmgate_plugins.types import BUCKETS, EMPTY, NANO, Attempt, Outcome, Usage
 
 __all__ = ["CallStatus", "DecisionRecord", "Selection"]
 
@@ -56,6 +56,10 @@ class DecisionRecord:
         reason: Why it was denied, or why failover gave up ("retry_budget").
         problems: What went wrong in plugins without stopping the call: (plugin, hook, error).
         tags: The caller's labels, untrusted.
+        policy, policy_version: The policy that was applied; None where none was.
+        trace_id: Of the OpenTelemetry trace this call is part of, 32 hex digits; None without one.
+        notes: What plugins have to say of this call, by plugin and topic, as plain values:
+            limits in shadow mode that would have refused it, say.
     """
 
     call_id: str
@@ -74,6 +78,10 @@ class DecisionRecord:
     reason: str = ""
     error: str | None = None
     problems: list[tuple[str, str, str]] = field(default_factory=list)
+    policy: str | None = None
+    policy_version: str | None = None
+    trace_id: str | None = None
+    notes: Mapping[str, Any] = EMPTY
 
     @property
     def cost(self) -> int:
@@ -84,13 +92,11 @@ class DecisionRecord:
     def usage(self) -> Usage:
         """Tokens of all attempts, bucket by bucket."""
         outcomes = [outcome.usage for _, outcome in self.attempts]
+        if len(outcomes) == 1:
+            return outcomes[0]
         return Usage(
-            input=sum(u.input for u in outcomes),
-            cached_input=sum(u.cached_input for u in outcomes),
-            cache_write=sum(u.cache_write for u in outcomes),
-            output=sum(u.output for u in outcomes),
-            reasoning=sum(u.reasoning for u in outcomes),
-            estimated=any(u.estimated for u in outcomes),
+            **{bucket: sum(getattr(one, bucket) for one in outcomes) for bucket in BUCKETS},
+            estimated=any(one.estimated for one in outcomes),
         )
 
     @property
@@ -125,6 +131,10 @@ class DecisionRecord:
             "denied_by": self.denied_by,
             "reason": self.reason,
             "error": self.error,
+            "policy": self.policy,
+            "policy_version": self.policy_version,
+            "trace_id": self.trace_id,
+            "notes": dict(self.notes),
             "selections": [_selection(selection) for selection in self.selections],
             "attempts": [_attempt(attempt, outcome) for attempt, outcome in self.attempts],
             "problems": [

@@ -9,7 +9,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
 
+from llmgate_plugins.alerts import NO_ALERTS, Alerts
 from llmgate_plugins.types import EMPTY, Deployment, Usage
+from llmgate_plugins.windows import Window
 
 if TYPE_CHECKING:
     from llmgate_plugins.records import DecisionRecord
@@ -20,16 +22,21 @@ __all__ = [
     "Grant",
     "Lease",
     "Ledger",
+    "Level",
     "MaybePending",
+    "OpenIntent",
     "Random",
     "Refusal",
     "Reservation",
+    "Seed",
     "Services",
     "Settlement",
     "Sleeper",
+    "Standing",
     "State",
     "SystemClock",
     "SystemSleeper",
+    "Unseeded",
     "is_pending",
 ]
 
@@ -111,30 +118,67 @@ class Reservation:
         key: What is limited: "budget:team:search", "tpm:openai-us". Free text.
         amount: How much to hold, an integer >= 0 (nano-dollars, tokens, slots).
         limit: The most that held and spent may add up to.
-        window: Seconds of a fixed window, aligned to the Unix epoch; None for a
-            limit that never resets (concurrency: held only, nothing is spent).
+        window: In what it is counted; a number stands for `Fixed` of so many seconds, None
+            for a limit that never resets (concurrency: held only, nothing is spent).
+        estimate: What counts as spent if nobody settles the lease before it expires: what
+            the attempt of a process that died has probably cost.
+        enforced: False to book and report only: it never refuses (soft limits, shadow mode).
+        seed: Ask for the books' word (`Unseeded`) if the window began before this state
+            knew anything of it.
     """
 
     key: str
     amount: int
     limit: int
-    window: float | None = None
+    window: Window | float | None = None
+    estimate: int = 0
+    enforced: bool = True
+    seed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """What a grant holds; give it back with `settle` or `release`."""
+    """What a grant holds; give it back with `settle` or `release`.
+
+    Attributes:
+        id: As given to `reserve`, else made up; unique among processes.
+    """
 
     id: str
     reservations: tuple[Reservation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How one limit stands after a grant, what was granted included.
+
+    Attributes:
+        spent: In the window.
+        held: For calls under way.
+        resets_at: Unix time at which the window ends (of a rolling one: at which its oldest
+            part leaves it); None if it never resets.
+    """
+
+    key: str
+    spent: int
+    held: int
+    limit: int
+    resets_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """All of it is held, until `expires` (Unix time) at the latest."""
+    """All of it is held, until `expires` (Unix time) at the latest.
+
+    Attributes:
+        levels: How each limit stands now, in the order of the reservations.
+        exceeded: The limits that are not enforced and would have refused.
+    """
 
     lease: Lease
     expires: float
+    levels: tuple[Level, ...] = ()
+    exceeded: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +188,8 @@ class Refusal:
     Attributes:
         key: The first limit that does not allow it.
         available: What is left of it now.
-        retry_at: Unix time at which its window ends; None if it never resets.
+        retry_at: Unix time at which its window ends, or at which enough of a rolling one will
+            have left it; None if it never resets.
     """
 
     key: str
@@ -152,25 +197,70 @@ class Refusal:
     retry_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseeded:
+    """None of it is held: of these windows the state does not know what was spent before.
+
+    Tell it with `seed`, then ask again.
+
+    Attributes:
+        windows: (reservation, start, end) of each, Unix time, as the state has them.
+        since: Unix time since when the state knows what happens; nothing may be concluded
+            from books that were read within a second of it, since a call that was admitted
+            just before may not stand in them yet.
+    """
+
+    windows: tuple[tuple[Reservation, float, float], ...]
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """What the books say of one limit's window.
+
+    Attributes:
+        start: Of the window, as `Unseeded` told it.
+        spent: Settled in it: (Unix time, amount) each; of a window that does not roll only
+            the sum counts.
+        open: Lease id -> (amount held, estimate, Unix time at which it expires), for attempts
+            under way.
+    """
+
+    key: str
+    window: Window | float | None
+    start: float
+    spent: tuple[tuple[float, int], ...] = ()
+    open: Mapping[str, tuple[int, int, float]] = EMPTY
+
+
 class State(Protocol):
     """What a call's admission needs to know of other calls. Shared by threads, and by
     processes where the implementation says so. Every method is atomic."""
 
-    def reserve(self, reservations: Sequence[Reservation], *, ttl: float) -> MaybePending[Grant | Refusal]:
-        """Hold all of these or none, for at most `ttl` seconds. One round trip."""
+    def reserve(
+        self, reservations: Sequence[Reservation], *, ttl: float, id: str | None = None
+    ) -> MaybePending[Grant | Refusal | Unseeded]:
+        """Hold all of these or none, for at most `ttl` seconds. One round trip.
+
+        `id` names the lease. Asking again with the id of a lease that is held grants it as
+        it stands and holds nothing more, so that a lost answer can be asked for again."""
 
     def settle(self, lease: Lease, actual: Mapping[str, int]) -> MaybePending[bool]:
         """Turn a hold into what was really spent, by key (missing: nothing was spent).
 
         Returns False, and changes nothing, if the lease was settled before. A lease
         that has expired in between still books what was spent, in the window of its
-        reserve."""
+        reserve, in place of its estimate."""
 
     def release(self, lease: Lease) -> MaybePending[bool]:
         """Give the hold back; nothing was spent. False if it was settled before."""
 
-    def spent(self, key: str, *, window: float | None = None) -> MaybePending[tuple[int, int]]:
+    def spent(self, key: str, *, window: Window | float | None = None) -> MaybePending[tuple[int, int]]:
         """(spent in the current window, held now)."""
+
+    def seed(self, seeds: Sequence[Seed]) -> MaybePending[None]:
+        """What the books say of windows that were `Unseeded`. Somebody else may have been
+        faster; then it changes nothing."""
 
     def get(self, key: str) -> MaybePending[bytes | None]:
         """A value, or None."""
@@ -197,6 +287,11 @@ class AttemptIntent:
         at: Unix time.
         estimate: Nano-dollars this attempt will probably cost; what recovery books
             if the process dies.
+        reserve, reserve_tokens: Nano-dollars and tokens that limits hold for it: the worst
+            case.
+        expires: Unix time at which what limits hold ends; None where nothing is held.
+        call: The record of its call as it stands, for what else is known of it: policy,
+            trace, tags.
     """
 
     call_id: str
@@ -206,7 +301,11 @@ class AttemptIntent:
     alias: str
     reason: str
     estimate: int = 0
+    reserve: int = 0
+    reserve_tokens: int = 0
+    expires: float | None = None
     labels: Mapping[str, str] = EMPTY
+    call: DecisionRecord | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -224,11 +323,45 @@ class Settlement:
     finish_reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIntent:
+    """An attempt under way, as the books have it: what limits hold for it."""
+
+    call_id: str
+    number: int
+    at: float
+    estimate: int
+    reserve: int
+    reserve_tokens: int
+    expires: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the books say was used in a span of time.
+
+    Attributes:
+        used: (Unix time, requests, tokens, nano-dollars) of what is settled, summed up over
+            parts of the span as `standing` was asked to.
+        open: Attempts under way.
+    """
+
+    used: tuple[tuple[float, int, int, int], ...] = ()
+    open: tuple[OpenIntent, ...] = ()
+
+
 class Ledger(Protocol):
     """The books: one row per attempt keyed (call_id, number), one terminal row per call.
 
     Thread-safe. An answer may be pending (see `MaybePending`); when it is there, the
-    row is as safe as the ledger's documentation says."""
+    row is as safe as the ledger's documentation says.
+
+    Attributes:
+        durable: Whether the rows outlive the process, and are those of all processes that
+            were given the same ledger.
+    """
+
+    durable: bool
 
     def open_attempt(self, intent: AttemptIntent) -> MaybePending[None]:
         """Write the intent. Once per (call_id, number); a repeat changes nothing."""
@@ -242,6 +375,17 @@ class Ledger(Protocol):
     def recover(self, *, older_than: float, now: float) -> int:
         """Turn intents opened more than `older_than` seconds before `now` (Unix time)
         into status "unknown" at their estimate; how many."""
+
+    def standing(
+        self, where: Mapping[str, str | None], *, since: float, until: float, part: float | None = None
+    ) -> MaybePending[Standing]:
+        """What attempts opened in [since, until) have used, of all processes.
+
+        Args:
+            where: Column -> value it must have (None: must be empty); {} for all.
+            part: Seconds; sum up separately for each such part, counted from the Unix
+                epoch. None: one sum.
+        """
 
     def flush(self) -> None:
         """Return when everything handed over so far is written."""
@@ -265,6 +409,7 @@ class Services:
     sleeper: Sleeper
     state: State
     ledger: Ledger
+    alerts: Alerts = NO_ALERTS
 
 
 def default_random(seed: int | None = None) -> Random:

@@ -15,6 +15,7 @@ from llmgate_plugins.limits import UNLIMITED, Limits, Quota
 from llmgate_plugins.secrets import Secret
 
 __all__ = [
+    "BUCKETS",
     "NANO",
     "Attempt",
     "AttemptReason",
@@ -38,6 +39,10 @@ __all__ = [
 
 NANO = 1_000_000_000
 """Nano-dollars in one US dollar."""
+
+
+BUCKETS = ("input", "cached_input", "cache_write", "output", "reasoning")
+"""The fields of a `Usage` and of a `Price` that count tokens, disjoint."""
 
 
 class _Empty(dict[str, Any]):

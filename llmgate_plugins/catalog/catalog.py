@@ -12,9 +12,8 @@ from llmgate_plugins.catalog.from_genai_prices import genai_table
 from llmgate_plugins.catalog.from_litellm import litellm_table
 from llmgate_plugins.catalog.names import canonical_provider, same_family
 from llmgate_plugins.catalog.overrides import Overrides
-from llmgate_plugins.catalog.prices import BUCKETS
 from llmgate_plugins.catalog.source import Source, SourceStatus
-from llmgate_plugins.types import Deployment, Price
+from llmgate_plugins.types import BUCKETS, Deployment, Price
 
 __all__ = ["Catalog", "Comparison"]
 

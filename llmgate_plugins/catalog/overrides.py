@@ -8,8 +8,9 @@ from typing import Any
 
 from llmgate_plugins.catalog.card import CAPABILITIES, ModelCard
 from llmgate_plugins.catalog.names import NameIndex, canonical_provider
-from llmgate_plugins.catalog.prices import BUCKETS, PER_TOKEN, price_from_config
+from llmgate_plugins.catalog.prices import PER_TOKEN, price_from_config
 from llmgate_plugins.errors import ConfigurationError, Problem
+from llmgate_plugins.types import BUCKETS
 
 __all__ = ["Overrides"]
 

@@ -8,12 +8,9 @@ from typing import Any
 
 from llmgate_plugins.catalog.card import PriceTier
 from llmgate_plugins.errors import ConfigurationError, Problem
-from llmgate_plugins.types import Price
+from llmgate_plugins.types import BUCKETS, Price
 
-__all__ = ["BUCKETS", "PER_TOKEN", "Rates", "assemble", "nanos", "price_from_config"]
-
-BUCKETS = ("input", "cached_input", "cache_write", "output", "reasoning")
-"""The fields of a price and of a usage."""
+__all__ = ["PER_TOKEN", "Rates", "assemble", "nanos", "price_from_config"]
 
 PER_TOKEN = {
     "input_cost_per_token": "input",

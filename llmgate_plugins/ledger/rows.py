@@ -10,7 +10,7 @@ from typing import Any
 from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Settlement
-from llmgate_plugins.types import EMPTY, Usage
+from llmgate_plugins.types import BUCKETS, EMPTY, Usage
 
 __all__ = [
     "ATTEMPT_JSON",
@@ -164,14 +164,9 @@ def call_row(record: DecisionRecord) -> dict[str, Any]:
 
 
 def _usage_columns(usage: Usage) -> dict[str, Any]:
-    return {
-        "input_tokens": usage.input,
-        "cached_input_tokens": usage.cached_input,
-        "cache_write_tokens": usage.cache_write,
-        "output_tokens": usage.output,
-        "reasoning_tokens": usage.reasoning,
-        "estimated": usage.estimated,
-    }
+    columns: dict[str, Any] = {f"{bucket}_tokens": getattr(usage, bucket) for bucket in BUCKETS}
+    columns["estimated"] = usage.estimated
+    return columns
 
 
 def plain_text(text: Any) -> Any:

@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS
+from llmgate_plugins.types import BUCKETS
 
 __all__ = ["SCHEMA_VERSION", "attempts", "calls", "metadata", "schema"]
 
@@ -38,9 +39,8 @@ def _amount(name: str) -> Column[int]:
 
 
 def _usage() -> list[Column[int] | Column[bool]]:
-    buckets = ("input", "cached_input", "cache_write", "output", "reasoning")
     return [
-        *(_amount(f"{bucket}_tokens") for bucket in buckets),
+        *(_amount(f"{bucket}_tokens") for bucket in BUCKETS),
         Column("estimated", Boolean, nullable=False),
     ]
 

@@ -57,7 +57,7 @@ def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) 
 
 
 def longest_answer(deployment: Deployment, request: Request) -> int | None:
-    """Output tokens that the request, or else the deployment's configuration, allows; None if neither says."""
+    """Output tokens that the request or else the configuration allows; None if neither says."""
     for params in (request.params, deployment.params):
         if params:
             value: Any = params.get("max_completion_tokens") or params.get("max_tokens")
