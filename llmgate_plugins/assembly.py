@@ -176,6 +176,7 @@ def _policy(policy: PolicyConfig) -> Policy:
         p95=goal.p95,
         p99=goal.p99,
         on_break=policy.on_break,
+        version=policy.state,
     )
 
 

@@ -165,6 +165,10 @@ class Call:
             self._stash = Stash()
         return self._stash
 
+    def stashed(self, key: StashKey[T]) -> T | None:
+        """What a plugin keeps under this key, None if nothing; cheaper than by way of `stash`."""
+        return None if self._stash is None else self._stash.get(key)
+
     def remaining(self, now: float) -> float:
         """Seconds left at `now` (monotonic); infinity without a deadline."""
         return float("inf") if self.deadline is None else self.deadline - now

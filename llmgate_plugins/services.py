@@ -292,6 +292,7 @@ class AttemptIntent:
         expires: Unix time at which what limits hold ends; None where nothing is held.
         call: The record of its call as it stands, for what else is known of it: policy,
             trace, tags.
+        selection: Which of the selections in that record chose it, counted from 1; 0 if none.
     """
 
     call_id: str
@@ -306,19 +307,30 @@ class AttemptIntent:
     expires: float | None = None
     labels: Mapping[str, str] = EMPTY
     call: DecisionRecord | None = None
+    selection: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class Settlement:
-    """How that row ends, and as little changed afterwards. `status`: success, error, cancelled, abandoned."""
+    """How that row ends, and as little changed afterwards.
+
+    Attributes:
+        status: success, error, cancelled, abandoned; skipped: it was never sent.
+        at: Unix time.
+        scope: Who is to blame for a failure.
+        code: The provider's own error code.
+    """
 
     status: str
+    at: float | None = None
     usage: Usage = field(default_factory=Usage)
     cost: int = 0
     latency: float = 0.0
     first_token: float | None = None
     model: str | None = None
     error_class: str | None = None
+    scope: str | None = None
+    code: str | None = None
     http_status: int | None = None
     finish_reason: str | None = None
 
@@ -341,8 +353,9 @@ class Standing:
     """What the books say was used in a span of time.
 
     Attributes:
-        used: (Unix time, requests, tokens, nano-dollars) of what is settled, summed up over
-            parts of the span as `standing` was asked to.
+        used: (Unix time, requests, tokens, nano-dollars) of what is settled or booked by
+            recovery, summed up over parts of the span as `standing` was asked to, in order of
+            time: when a part begins, or the span. What was skipped is no request.
         open: Attempts under way.
     """
 
@@ -367,7 +380,8 @@ class Ledger(Protocol):
         """Write the intent. Once per (call_id, number); a repeat changes nothing."""
 
     def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> MaybePending[bool]:
-        """Compare-and-set from intent to settled. False, and no change, on a repeat."""
+        """Compare-and-set from intent to settled, or from what recovery booked to what it
+        really was. False, and no change, on a repeat."""
 
     def close_call(self, record: DecisionRecord) -> MaybePending[None]:
         """Write the call's terminal row. Once per call_id; a repeat changes nothing."""
@@ -382,9 +396,12 @@ class Ledger(Protocol):
         """What attempts opened in [since, until) have used, of all processes.
 
         Args:
-            where: Column -> value it must have (None: must be empty); {} for all.
+            where: Column of the attempts -> value it must have (None: must be empty); {} for all.
             part: Seconds; sum up separately for each such part, counted from the Unix
                 epoch. None: one sum.
+
+        Raises:
+            ValueError: No such column.
         """
 
     def flush(self) -> None:

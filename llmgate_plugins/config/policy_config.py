@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -77,6 +78,17 @@ class PolicyConfig(Section):
         None,
         description="As `failover: on_break`, for the calls of this policy: raise, restart, resume or hold.",
     )
+    version: str | None = Field(
+        None,
+        min_length=1,
+        description="Names this state of the policy in the books. Left out: digits that change with its "
+        "content.",
+    )
+
+    @property
+    def state(self) -> str:
+        """The version, or eight hex digits that change with the content."""
+        return self.version or hashlib.sha256(repr(self).encode()).hexdigest()[:8]
 
 
 class Degrade(Section):

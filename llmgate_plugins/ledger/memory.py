@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 from llmgate_plugins.ledger.rows import (
     ATTEMPT_JSON,
     CALL_JSON,
     ENDS,
+    TOKEN_COLUMNS,
     attempt_row,
     call_row,
+    check_columns,
     dump_json,
     not_an_end,
+    open_intent,
+    plain_text,
     settled_columns,
     unknown_columns,
 )
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, Settlement
+from llmgate_plugins.services import AttemptIntent, Settlement, Standing
 
 __all__ = ["MemoryLedger"]
 
 
-_UNKNOWN = Settlement(status="unknown")
-"""Stands for what recovery writes."""
-
 _Attempt = list[Any]
-"""[intent, settlement or None]: an attempt's row before anyone reads it. A list, since
-one is made per attempt."""
+"""[intent, settlement or None, when recovery booked it or None]: an attempt's row before
+anyone reads it. A list, since one is made per attempt."""
 
 
 class _Call:
@@ -60,6 +63,8 @@ class MemoryLedger:
         limit: The most rows to keep, attempts and calls together.
     """
 
+    durable = False
+
     def __init__(self, limit: int = 100_000) -> None:
         if limit < 1:
             raise ValueError(f"a ledger needs room for at least one row, not {limit}")
@@ -76,13 +81,14 @@ class MemoryLedger:
             if call is None:
                 call = self._calls[call_id] = _Call()
             if intent.number not in call.attempts:
-                call.attempts[intent.number] = [intent, None]
+                call.attempts[intent.number] = [intent, None, None]
                 self._rows += 1
                 if self._rows > self.limit:
                     self._drop_oldest()
 
     def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> bool:
-        """From intent to settled. False, and no change, on a repeat.
+        """From intent to settled, or from what recovery booked to what it really was. False,
+        and no change, on a repeat.
 
         Raises:
             ValueError: The status is not an end.
@@ -123,10 +129,40 @@ class MemoryLedger:
         with self._lock:
             for call in self._calls.values():
                 for attempt in call.attempts.values():
-                    if attempt[1] is None and attempt[0].at < before:
-                        attempt[1] = _UNKNOWN
+                    if attempt[1] is attempt[2] is None and attempt[0].at < before:
+                        attempt[2] = now
                         count += 1
         return count
+
+    def standing(
+        self, where: Mapping[str, str | None], *, since: float, until: float, part: float | None = None
+    ) -> Standing:
+        """What the attempts opened in [since, until) have used; see `Ledger.standing`."""
+        check_columns(where)
+        with self._lock:
+            found = [
+                tuple(one)
+                for call in self._calls.values()
+                for one in call.attempts.values()
+                if since <= one[0].at < until
+            ]
+        wanted = {column: plain_text(value) for column, value in where.items()}
+        rows = [
+            row
+            for row in (_attempt_row(*one) for one in found)
+            if all(row[column] == value for column, value in wanted.items())
+        ]
+        used: dict[float, tuple[int, int, int]] = {}
+        for row in rows:
+            if row["status"] not in ("intent", "skipped"):
+                begin = since if part is None else math.floor(row["at"] / part) * part
+                requests, tokens, cost = used.get(begin, (0, 0, 0))
+                spent = sum(row[column] for column in TOKEN_COLUMNS)
+                used[begin] = (requests + 1, tokens + spent, cost + row["cost_nano_usd"])
+        return Standing(
+            used=tuple((begin, *sums) for begin, sums in sorted(used.items())),
+            open=tuple(map(open_intent, (row for row in rows if row["status"] == "intent"))),
+        )
 
     def flush(self) -> None:
         """Nothing is ever on its way."""
@@ -138,7 +174,7 @@ class MemoryLedger:
         """Attempt rows as plain values, oldest first."""
         with self._lock:
             found = [tuple(one) for call in self._found(call_id) for one in call.attempts.values()]
-        rows = [_attempt_row(intent, settlement) for intent, settlement in found]
+        rows = [_attempt_row(*one) for one in found]
         rows.sort(key=lambda row: (row["at"], row["call_id"], row["number"]))
         return rows
 
@@ -162,12 +198,14 @@ class MemoryLedger:
             self._rows -= len(oldest.attempts) + (oldest.closing is not None)
 
 
-def _attempt_row(intent: AttemptIntent, settlement: Settlement | None) -> dict[str, Any]:
+def _attempt_row(
+    intent: AttemptIntent, settlement: Settlement | None, recovered: float | None
+) -> dict[str, Any]:
     row = attempt_row(intent)
-    if settlement is _UNKNOWN:
-        row |= unknown_columns(intent)
-    elif settlement is not None:
-        row |= settled_columns(settlement)
+    if settlement is not None:
+        row |= settled_columns(settlement) | {"late": recovered is not None}
+    elif recovered is not None:
+        row |= unknown_columns(intent, recovered)
     return _with_json(row, ATTEMPT_JSON)
 
 

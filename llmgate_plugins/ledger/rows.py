@@ -9,7 +9,7 @@ from typing import Any
 
 from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, Settlement
+from llmgate_plugins.services import AttemptIntent, OpenIntent, Settlement
 from llmgate_plugins.types import BUCKETS, EMPTY, Usage
 
 __all__ = [
@@ -17,11 +17,14 @@ __all__ = [
     "CALL_JSON",
     "CONTEXT_COLUMNS",
     "ENDS",
+    "TOKEN_COLUMNS",
     "attempt_row",
     "call_row",
+    "check_columns",
     "dump_json",
     "labels_of",
     "not_an_end",
+    "open_intent",
     "plain_text",
     "settled_columns",
     "unknown_columns",
@@ -35,17 +38,26 @@ CONTEXT_COLUMNS: Mapping[str, str] = {
     "feature": "feature",
     "cohort": "cohort",
     "environment": "environment",
+    "key": "key_id",
     "region": "required_region",  # `region` is where the deployment runs
     "data_class": "data_class",
     "policy": "policy",
 }
 """Field of `Context` -> column, in both tables."""
 
-ENDS = frozenset({"success", "error", "cancelled", "abandoned"})
+ENDS = frozenset({"success", "error", "cancelled", "abandoned", "skipped"})
 """The statuses of a settlement."""
+
+TOKEN_COLUMNS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
 
 ATTEMPT_JSON = ("tags", "extra")
 CALL_JSON = ("tags", "extra", "problems", "decision")
+
+_COMPARED = (
+    *CONTEXT_COLUMNS.values(),
+    *("requested_model", "alias", "deployment", "provider", "model", "region", "credential", "operation"),
+)
+"""Columns of attempts that say who or what it was, as text."""
 
 _TAG = "tag:"
 _EXTRA = "extra:"
@@ -72,10 +84,14 @@ def attempt_row(intent: AttemptIntent) -> dict[str, Any]:
     deployment = intent.deployment
     price = deployment.price
     labels = intent.labels
+    call = intent.call
+    call_id = plain_text(intent.call_id)
     row: dict[str, Any] = {
-        "call_id": plain_text(intent.call_id),
+        "call_id": call_id,
         "number": intent.number,
         "at": intent.at,
+        "settled_at": None,
+        "requested_model": plain_text(call.model) if call else None,
         "alias": plain_text(intent.alias),
         "deployment": plain_text(deployment.id),
         "provider": plain_text(deployment.provider),
@@ -83,15 +99,26 @@ def attempt_row(intent: AttemptIntent) -> dict[str, Any]:
         "served_model": None,
         "region": plain_text(deployment.region),
         "credential": plain_text(deployment.credential),
+        "operation": plain_text(call.operation) if call else None,
+        "stream": call.stream if call else None,
         "reason": plain_text(intent.reason),
+        "decision_id": f"{call_id}.{intent.selection}" if intent.selection else None,
+        "trace_id": plain_text(call.trace_id) if call else None,
         "status": "intent",
+        "late": False,
         "error_class": None,
+        "scope": None,
+        "code": None,
         "http_status": None,
         "finish_reason": None,
+        "service_tier": None,
     }
     row |= _usage_columns(Usage())
     row |= {
         "estimate_nano_usd": intent.estimate,
+        "reserve_nano_usd": intent.reserve,
+        "reserve_tokens": intent.reserve_tokens,
+        "expires": intent.expires,
         "cost_nano_usd": 0,
         "price_source": plain_text(price.source) if price else None,
         "price_as_of": plain_text(price.as_of) if price else None,
@@ -100,9 +127,35 @@ def attempt_row(intent: AttemptIntent) -> dict[str, Any]:
     }
     for name, column in CONTEXT_COLUMNS.items():
         row[column] = plain_text(labels.get(name))
+    if call is not None and call.policy is not None:
+        row["policy"] = plain_text(call.policy)
+    row["policy_version"] = plain_text(call.policy_version) if call else None
+    row["priority"] = call.context.priority if call else None
     row["tags"] = {name[len(_TAG) :]: value for name, value in labels.items() if name.startswith(_TAG)}
     row["extra"] = {name[len(_EXTRA) :]: value for name, value in labels.items() if name.startswith(_EXTRA)}
     return row
+
+
+def check_columns(where: Mapping[str, str | None]) -> None:
+    """Raises `ValueError` for what is no column of an attempt's row that can be compared."""
+    for column in where:
+        if column not in _COMPARED:
+            raise ValueError(
+                f"attempts cannot be told apart by {column!r}; there are: {', '.join(_COMPARED)}"
+            )
+
+
+def open_intent(row: Mapping[Any, Any]) -> OpenIntent:
+    """An attempt under way, from its row."""
+    return OpenIntent(
+        call_id=row["call_id"],
+        number=row["number"],
+        at=row["at"],
+        estimate=row["estimate_nano_usd"],
+        reserve=row["reserve_nano_usd"],
+        reserve_tokens=row["reserve_tokens"],
+        expires=row["expires"],
+    )
 
 
 def not_an_end(settlement: Settlement) -> str:
@@ -113,11 +166,15 @@ def not_an_end(settlement: Settlement) -> str:
 def settled_columns(settlement: Settlement) -> dict[str, Any]:
     """What a settlement changes in the row of its attempt."""
     return {
+        "settled_at": settlement.at,
         "served_model": plain_text(settlement.model),
         "status": settlement.status,
         "error_class": plain_text(settlement.error_class),
+        "scope": plain_text(settlement.scope),
+        "code": plain_text(settlement.code),
         "http_status": settlement.http_status,
         "finish_reason": plain_text(settlement.finish_reason),
+        "service_tier": plain_text(getattr(settlement.usage, "tier", None)),
         **_usage_columns(settlement.usage),
         "cost_nano_usd": settlement.cost,
         "latency_s": settlement.latency,
@@ -125,9 +182,9 @@ def settled_columns(settlement: Settlement) -> dict[str, Any]:
     }
 
 
-def unknown_columns(intent: AttemptIntent) -> dict[str, Any]:
+def unknown_columns(intent: AttemptIntent, at: float) -> dict[str, Any]:
     """What recovery changes in the row of an attempt that nobody settled."""
-    return {"status": "unknown", "cost_nano_usd": intent.estimate, "estimated": True}
+    return {"settled_at": at, "status": "unknown", "cost_nano_usd": intent.estimate, "estimated": True}
 
 
 def call_row(record: DecisionRecord) -> dict[str, Any]:
@@ -141,6 +198,7 @@ def call_row(record: DecisionRecord) -> dict[str, Any]:
         "stream": record.stream,
         "status": record.status,
         "served_by": plain_text(record.served_by),
+        **_serving_columns(record),
         "attempts": sum(outcome.status != "skipped" for _, outcome in record.attempts),
     }
     row |= _usage_columns(record.usage)
@@ -151,9 +209,16 @@ def call_row(record: DecisionRecord) -> dict[str, Any]:
         "denied_by": plain_text(record.denied_by),
         "reason": plain_text(record.reason),
         "error": plain_text(record.error),
+        "error_class": next(
+            (out.failure.error_class.value for _, out in reversed(record.attempts) if out.failure), None
+        ),
+        "trace_id": plain_text(record.trace_id),
     }
     for name, column in CONTEXT_COLUMNS.items():
         row[column] = plain_text(getattr(context, name))
+    if record.policy is not None:
+        row["policy"] = plain_text(record.policy)
+    row["policy_version"] = plain_text(record.policy_version)
     decision = record.to_dict()
     row["priority"] = context.priority
     row["tags"] = decision["tags"]
@@ -161,6 +226,19 @@ def call_row(record: DecisionRecord) -> dict[str, Any]:
     row["problems"] = decision["problems"]
     row["decision"] = decision
     return row
+
+
+def _serving_columns(record: DecisionRecord) -> dict[str, Any]:
+    sent = [attempt for attempt, outcome in record.attempts if outcome.status != "skipped"]
+    served: dict[str, Any] = dict.fromkeys(("served_provider", "served_model", "served_alias"))
+    if record.served_by is not None:
+        attempt, outcome = record.attempts[-1]
+        served = {
+            "served_provider": plain_text(attempt.deployment.provider),
+            "served_model": plain_text(outcome.model or attempt.deployment.model),
+            "served_alias": plain_text(attempt.alias),
+        }
+    return {**served, "first_deployment": plain_text(sent[0].deployment.id) if sent else None}
 
 
 def _usage_columns(usage: Usage) -> dict[str, Any]:

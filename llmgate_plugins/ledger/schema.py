@@ -13,6 +13,8 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
+    text,
 )
 
 from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS
@@ -20,7 +22,7 @@ from llmgate_plugins.types import BUCKETS
 
 __all__ = ["SCHEMA_VERSION", "attempts", "calls", "metadata", "schema"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it with every change of these tables, and give the change a migration."""
 
 metadata = MetaData()
@@ -35,7 +37,7 @@ schema = Table(
 
 
 def _amount(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False)
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
 
 
 def _usage() -> list[Column[int] | Column[bool]]:
@@ -45,8 +47,12 @@ def _usage() -> list[Column[int] | Column[bool]]:
     ]
 
 
-def _context() -> list[Column[str]]:
-    return [Column(column, Text) for column in CONTEXT_COLUMNS.values()]
+def _context() -> list[Column[str] | Column[int]]:
+    return [
+        *(Column(column, Text) for column in CONTEXT_COLUMNS.values()),
+        Column("policy_version", Text),
+        Column("priority", Integer),
+    ]
 
 
 attempts = Table(
@@ -55,6 +61,8 @@ attempts = Table(
     Column("call_id", Text, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("at", Double, nullable=False),
+    Column("settled_at", Double),
+    Column("requested_model", Text),
     Column("alias", Text, nullable=False),
     Column("deployment", Text, nullable=False),
     Column("provider", Text, nullable=False),
@@ -62,13 +70,24 @@ attempts = Table(
     Column("served_model", Text),
     Column("region", Text),
     Column("credential", Text),
+    Column("operation", Text),
+    Column("stream", Boolean),
     Column("reason", Text, nullable=False),
+    Column("decision_id", Text),
+    Column("trace_id", Text),
     Column("status", Text, nullable=False),
+    Column("late", Boolean, nullable=False, server_default=false()),
     Column("error_class", Text),
+    Column("scope", Text),
+    Column("code", Text),
     Column("http_status", Integer),
     Column("finish_reason", Text),
+    Column("service_tier", Text),
     *_usage(),
     _amount("estimate_nano_usd"),
+    _amount("reserve_nano_usd"),
+    _amount("reserve_tokens"),
+    Column("expires", Double),
     _amount("cost_nano_usd"),
     Column("price_source", Text),
     Column("price_as_of", Text),
@@ -98,6 +117,10 @@ calls = Table(
     Column("stream", Boolean, nullable=False),
     Column("status", Text, nullable=False),
     Column("served_by", Text),
+    Column("served_provider", Text),
+    Column("served_model", Text),
+    Column("served_alias", Text),
+    Column("first_deployment", Text),
     Column("attempts", Integer, nullable=False),
     *_usage(),
     _amount("cost_nano_usd"),
@@ -106,8 +129,9 @@ calls = Table(
     Column("denied_by", Text),
     Column("reason", Text, nullable=False),
     Column("error", Text),
+    Column("error_class", Text),
+    Column("trace_id", Text),
     *_context(),
-    Column("priority", Integer, nullable=False),
     Column("tags", JSON, nullable=False),
     Column("extra", JSON, nullable=False),
     Column("problems", JSON, nullable=False),

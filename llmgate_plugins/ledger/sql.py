@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
 from llmgate_plugins.errors import ConfigurationError
-from llmgate_plugins.ledger.rows import ENDS, not_an_end
+from llmgate_plugins.ledger.rows import ENDS, check_columns, not_an_end
 from llmgate_plugins.ledger.schema import attempts, calls
 from llmgate_plugins.ledger.sqlite import address_of, connect
 from llmgate_plugins.ledger.tables import Tables
 from llmgate_plugins.ledger.writer import Entry, Writer
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, Settlement
+from llmgate_plugins.services import AttemptIntent, Settlement, Standing
 
 __all__ = ["SqlLedger"]
 
@@ -53,6 +55,8 @@ class SqlLedger:
         StorageError: Not a database, or one with tables of another version.
     """
 
+    durable = True
+
     def __init__(
         self,
         url: str,
@@ -83,7 +87,8 @@ class SqlLedger:
         return self._writer.put(Entry("open", label, intent))
 
     def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> Future[bool]:
-        """From intent to settled. False, and no change, on a repeat.
+        """From intent to settled, or from what recovery booked to what it really was. False,
+        and no change, on a repeat.
 
         Raises:
             ValueError: The status is not an end.
@@ -102,8 +107,27 @@ class SqlLedger:
         into status "unknown" at their estimate; how many.
 
         May run in many processes at once: each intent is counted by one of them."""
-        count: int = self._writer.put(Entry("recover", "recover intents", now - older_than)).result()
+        span = (now - older_than, now)
+        count: int = self._writer.put(Entry("recover", "recover intents", span)).result()
         return count
+
+    def standing(
+        self, where: Mapping[str, str | None], *, since: float, until: float, part: float | None = None
+    ) -> Future[Standing]:
+        """What the attempts opened in [since, until) have used, of all processes; see
+        `Ledger.standing`. Read in a thread of its own."""
+        check_columns(where)
+        pending: Future[Standing] = Future()
+
+        def read() -> None:
+            try:
+                self.flush()
+                pending.set_result(self._tables.standing(where, since, until, part))
+            except Exception as error:  # noqa: BLE001 - whoever waits is told
+                pending.set_exception(error)
+
+        threading.Thread(target=read, name="llmgate-ledger-standing", daemon=True).start()
+        return pending
 
     def flush(self) -> None:
         """Return when everything handed over so far is written, or its future has the error."""

@@ -7,30 +7,59 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, bindparam, inspect, select, true, update
+from sqlalchemy import (
+    Connection,
+    Double,
+    Engine,
+    Table,
+    bindparam,
+    func,
+    inspect,
+    literal,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
-from llmgate_plugins.ledger.rows import attempt_row, call_row, plain_text, settled_columns
+from llmgate_plugins.ledger.rows import (
+    TOKEN_COLUMNS,
+    attempt_row,
+    call_row,
+    open_intent,
+    plain_text,
+    settled_columns,
+)
 from llmgate_plugins.ledger.schema import SCHEMA_VERSION, attempts, calls, metadata, schema
 from llmgate_plugins.ledger.sqlite import WRITING, insert_once
 from llmgate_plugins.ledger.writer import Entry
-from llmgate_plugins.services import Settlement
+from llmgate_plugins.services import Settlement, Standing
 
 __all__ = ["Tables"]
 
 _OPEN = insert_once(attempts)
 _CLOSE = insert_once(calls)
-_SETTLE = update(attempts).where(
-    attempts.c.call_id == bindparam("key_call_id"),
-    attempts.c.number == bindparam("key_number"),
-    attempts.c.status == "intent",
+_SETTLE = (
+    update(attempts)
+    .where(
+        attempts.c.call_id == bindparam("key_call_id"),
+        attempts.c.number == bindparam("key_number"),
+        attempts.c.status.in_(("intent", "unknown")),
+    )
+    .values(late=attempts.c.status == "unknown")
 )
 _RECOVER = (
     update(attempts)
     .where(attempts.c.status == "intent", attempts.c.at < bindparam("before"))
-    .values(status="unknown", cost_nano_usd=attempts.c.estimate_nano_usd, estimated=true())
+    .values(
+        status="unknown",
+        settled_at=bindparam("now"),
+        cost_nano_usd=attempts.c.estimate_nano_usd,
+        estimated=true(),
+    )
 )
+_TOKENS = sum((attempts.c[column] for column in TOKEN_COLUMNS), literal(0))
 
 
 def _settle_values(subject: tuple[str, int, Settlement]) -> dict[str, Any]:
@@ -42,7 +71,7 @@ _VALUES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "open": attempt_row,
     "settle": _settle_values,
     "close": call_row,
-    "recover": lambda before: {"before": before},
+    "recover": lambda span: {"before": span[0], "now": span[1]},
     "flush": lambda _: {},
 }
 _STATEMENTS: Mapping[str, Any] = {"open": _OPEN, "settle": _SETTLE, "close": _CLOSE}
@@ -191,6 +220,34 @@ class Tables:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except DBAPIError as error:
             raise StorageError(f"the ledger {self._path} could not be read: {error.orig}") from error
+
+    def standing(
+        self, where: Mapping[str, str | None], since: float, until: float, part: float | None
+    ) -> Standing:
+        """What the attempts opened in [since, until) have used."""
+        those = [attempts.c.at >= since, attempts.c.at < until]
+        those += [attempts.c[column] == plain_text(value) for column, value in where.items()]
+        begin = literal(since, Double) if part is None else func.floor(attempts.c.at / literal(part, Double))
+        used = (
+            select(begin, func.count(), func.sum(_TOKENS), func.sum(attempts.c.cost_nano_usd))
+            .where(*those, attempts.c.status.not_in(("intent", "skipped")))
+            .group_by(begin)
+            .order_by(begin)
+        )
+        under_way = select(attempts).where(*those, attempts.c.status == "intent").order_by(attempts.c.at)
+        try:
+            with self._reading, self._connection() as connection:
+                sums = connection.execute(used).all()
+                intents = connection.execute(under_way).mappings().all()
+        except DBAPIError as error:
+            raise StorageError(f"the ledger {self._path} could not be read: {error.orig}") from error
+        return Standing(
+            used=tuple(
+                (at if part is None else at * part, count, int(tokens), int(cost))
+                for at, count, tokens, cost in sums
+            ),
+            open=tuple(open_intent(row) for row in intents),
+        )
 
     # ------------------------------------------------------------ connections
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 
-from llmgate_plugins.context import Context
+from opentelemetry import trace
+
+from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Skip, Wait
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.ledger import labels_of
 from llmgate_plugins.plugins.estimates import probable_cost
+from llmgate_plugins.plugins.holds import HOLDS, Hold
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Services, Settlement
 from llmgate_plugins.types import EMPTY, Attempt, Outcome, Request
 
 __all__ = ["LedgerAccounting"]
+
+_NOTHING: Final = Hold()
+_LEFT: Final = ("cancelled", "abandoned")
 
 Begun = Wait | Skip | Awaitable[None] | Future[None] | None
 
@@ -24,8 +30,9 @@ class LedgerAccounting:
     """Writes every attempt and every call to the gateway's ledger.
 
     The intent is written before anything is sent, with what the attempt will probably
-    cost, so that a crash leaves a row to recover. It is settled exactly once. One that
-    another plugin skipped after its intent was written is settled as cancelled, at no cost.
+    cost and what limits hold for it, so that a crash leaves a row to recover. It is settled
+    exactly once. One that was never sent after its intent was written, because a later plugin
+    skipped it or the caller left, is settled as skipped, at no cost.
 
     Labels of a row: facts of the context under their own names, further facts under
     "extra:NAME", the caller's tags under "tag:NAME", so that no tag can pass for a fact.
@@ -38,10 +45,15 @@ class LedgerAccounting:
 
     @hookimpl
     def begin_attempt(
-        self, attempt: Attempt, request: Request, context: Context, services: Services
+        self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
     ) -> Begun:
         """Write the intent, and wait until it is as safe as the ledger promises."""
         deployment = attempt.deployment
+        record = call.record
+        if record.trace_id is None:
+            record.trace_id = _trace_id()
+        holds = call.stashed(HOLDS)
+        held = _NOTHING if holds is None else holds.get(attempt.number, _NOTHING)
         return services.ledger.open_attempt(
             AttemptIntent(
                 call_id=attempt.call_id,
@@ -51,7 +63,12 @@ class LedgerAccounting:
                 alias=attempt.alias,
                 reason=attempt.reason,
                 estimate=probable_cost(deployment, request) if deployment.price is not None else 0,
+                reserve=held.nano_usd,
+                reserve_tokens=held.tokens,
+                expires=held.expires,
                 labels=self._labels(context, request.tags),
+                call=record,
+                selection=len(record.selections),
             )
         )
 
@@ -63,13 +80,16 @@ class LedgerAccounting:
             attempt.call_id,
             attempt.number,
             Settlement(
-                status="cancelled" if outcome.status == "skipped" else outcome.status,
+                status=outcome.status,
+                at=services.clock.time(),
                 usage=outcome.usage,
                 cost=outcome.cost,
                 latency=outcome.latency,
                 first_token=outcome.first_token,
                 model=outcome.model,
                 error_class=failure.error_class.value if failure is not None else None,
+                scope=failure.scope.value if failure is not None else None,
+                code=failure.code if failure is not None else None,
                 http_status=failure.status if failure is not None else None,
                 finish_reason=outcome.finish_reason,
             ),
@@ -79,6 +99,11 @@ class LedgerAccounting:
     @hookimpl
     def end_call(self, record: DecisionRecord, services: Services) -> Any:
         """Write the call's terminal row."""
+        for attempt, outcome in record.attempts:
+            if outcome.skipped in _LEFT:  # the caller left while this waited for its intent
+                services.ledger.settle_attempt(
+                    attempt.call_id, attempt.number, Settlement(status="skipped", at=services.clock.time())
+                )
         return services.ledger.close_call(record)
 
     def _labels(self, context: Context, tags: Mapping[str, str]) -> Mapping[str, str]:
@@ -89,3 +114,9 @@ class LedgerAccounting:
         if not tags:
             return labels
         return {**labels, **{f"tag:{name}": value for name, value in tags.items()}}
+
+
+def _trace_id() -> str | None:
+    """Of the trace that the application is in, if it is in one."""
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else None

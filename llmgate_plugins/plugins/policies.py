@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, get_args
@@ -44,6 +45,8 @@ class Policy:
         p50, p95, p99: Goals in seconds for `prefer="fastest"`.
         on_break: What happens when a stream breaks after its first content, where the call
             itself does not say: "raise", "restart", "resume" or "hold" (see `Request`).
+        version: Names this state of the policy in the books; None for eight hex digits that
+            change with its content.
     """
 
     prefer: Preference | None = None
@@ -60,6 +63,7 @@ class Policy:
     p95: float | None = None
     p99: float | None = None
     on_break: OnBreak | None = None
+    version: str | None = None
 
     def __post_init__(self) -> None:
         if self.prefer is not None and self.prefer not in get_args(Preference):
@@ -79,6 +83,9 @@ class Policy:
             whole("max_attempts", self.max_attempts)
         if self.on_break is not None and self.on_break not in get_args(OnBreak):
             raise ValueError(f"on_break must be one of {', '.join(get_args(OnBreak))}, not {self.on_break!r}")
+        if self.version is None:
+            content = repr([(field.name, getattr(self, field.name)) for field in fields(self)])
+            object.__setattr__(self, "version", hashlib.sha256(content.encode()).hexdigest()[:8])
 
     def objection(self, deployment: Deployment) -> str | None:
         """Why this deployment may not serve, as a reason code; None if it may."""
@@ -113,9 +120,10 @@ class Policy:
 class _Applied:
     """A policy at work: its ranking plugin, and what it said of deployments it has seen."""
 
-    __slots__ = ("narrows", "policy", "ranks", "seen")
+    __slots__ = ("name", "narrows", "policy", "ranks", "seen")
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, name: str, policy: Policy) -> None:
+        self.name = name
         self.policy = policy
         self.ranks = policy.preference()
         self.narrows = any(
@@ -151,7 +159,7 @@ class Policies:
     """
 
     def __init__(self, policies: Mapping[str, Policy | Mapping[str, Any]]) -> None:
-        self._policies = {name: _Applied(_as_policy(name, given)) for name, given in policies.items()}
+        self._policies = {name: _Applied(name, _as_policy(name, given)) for name, given in policies.items()}
         self._learning = tuple(one.ranks for one in self._policies.values() if isinstance(one.ranks, Fastest))
 
     @hookimpl
@@ -161,6 +169,7 @@ class Policies:
         if applied is None:
             return None
         policy = applied.policy
+        call.apply_policy(applied.name, policy.version)
         if policy.data_class and context.data_class not in policy.data_class:
             raise RequestDenied(
                 f"data of class {context.data_class or 'undeclared'} is not allowed here", code="data_class"

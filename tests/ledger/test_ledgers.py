@@ -64,7 +64,7 @@ def test_an_attempt_that_was_never_opened_cannot_be_settled(ledger: Ledger) -> N
     assert ledger.attempts()[0]["status"] == "intent"
 
 
-@pytest.mark.parametrize("status", ["intent", "unknown", "skipped", ""])
+@pytest.mark.parametrize("status", ["intent", "unknown", "open", ""])
 def test_only_an_end_settles_an_attempt(ledger: Ledger, status: str) -> None:
     answer(ledger.open_attempt(intent()))
     with pytest.raises(ValueError, match="cannot be settled"):
@@ -146,7 +146,20 @@ def test_recovery_books_old_intents_at_their_estimate(ledger: Ledger) -> None:
         ("unknown", 21, True),
         ("intent", 0, False),
     ]
-    assert answer(ledger.settle_attempt("c1", 2, settlement())) is False
+
+
+def test_a_late_settlement_replaces_what_recovery_booked_once_and_says_so(ledger: Ledger) -> None:
+    answer(ledger.open_attempt(intent(at=100.0, estimate=70)))
+    assert ledger.recover(older_than=10, now=200.0) == 1
+    assert [(row["status"], row["late"], row["settled_at"]) for row in ledger.attempts()] == [
+        ("unknown", False, 200.0)
+    ]
+    assert answer(ledger.settle_attempt("c1", 1, settlement("success", 50, at=300.0))) is True
+    assert answer(ledger.settle_attempt("c1", 1, settlement("error", 10, at=400.0))) is False
+    assert ledger.recover(older_than=10, now=500.0) == 0
+    (row,) = ledger.attempts()
+    assert (row["status"], row["cost_nano_usd"], row["estimated"]) == ("success", 50, False)
+    assert (row["late"], row["settled_at"]) == (True, 300.0)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+from opentelemetry import trace
 from support.values import DEAR, a_call, a_deployment, a_request, an_attempt, an_error, some_services
 
-from llmgate_plugins.context import Context
-from llmgate_plugins.plugins import LedgerAccounting
+from llmgate_plugins.context import Call, Context
+from llmgate_plugins.plugins import LedgerAccounting, Policies, Policy
+from llmgate_plugins.plugins.holds import HOLDS, Hold
+from llmgate_plugins.records import Selection
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import ErrorClass, LazyMessages, Message, Outcome, Request, Usage
 
@@ -17,11 +20,15 @@ A = a_deployment("a", price=DEAR)
 
 
 def book(
-    outcome: Outcome | None, request: Request | None = None, context: Context | None = None
+    outcome: Outcome | None,
+    request: Request | None = None,
+    context: Context | None = None,
+    call: Call | None = None,
 ) -> dict[str, Any]:
     """One attempt, and its row."""
     services, plugin, attempt = some_services(), LedgerAccounting(), an_attempt(A)
-    assert plugin.begin_attempt(attempt, request or a_request(), context or Context(), services) is None
+    given = (attempt, request or a_request(), context or Context(), call or a_call(), services)
+    assert plugin.begin_attempt(*given) is None
     if outcome is not None:
         assert plugin.end_attempt(attempt, outcome, services) is None
     (row,) = services.ledger.attempts("call")
@@ -42,19 +49,60 @@ def test_an_attempt_is_settled_with_what_it_used() -> None:
     assert (row["finish_reason"], row["served_model"]) == ("stop", "m")
 
 
-def test_a_failure_is_booked_with_its_class_and_status() -> None:
+def test_a_failure_is_booked_with_its_class_and_status_and_who_is_to_blame() -> None:
     row = book(an_error(ErrorClass.OVERLOADED, status=529))
     assert (row["status"], row["error_class"], row["http_status"]) == ("error", "overloaded", 529)
+    assert row["scope"] == "deployment"
+
+
+def test_what_limits_hold_for_an_attempt_stands_in_its_row() -> None:
+    call = a_call()
+    call.stash[HOLDS] = {1: Hold(nano_usd=900, tokens=40, expires=1_234.5), 2: Hold(nano_usd=1)}
+    row = book(None, call=call)
+    assert (row["reserve_nano_usd"], row["reserve_tokens"], row["expires"]) == (900, 40, 1_234.5)
+    row = book(None)
+    assert (row["reserve_nano_usd"], row["reserve_tokens"], row["expires"]) == (0, 0, None)
+
+
+def test_a_row_names_the_selection_that_chose_it_and_what_was_asked_for() -> None:
+    call = a_call()
+    call.record.selections += [Selection(alias="fast", considered=("a",))] * 2
+    row = book(None, call=call)
+    assert row["decision_id"] == "call.2"
+    assert (row["requested_model"], row["operation"], row["stream"]) == ("fast", "chat", False)
+
+
+def test_the_policy_of_a_row_is_the_one_that_was_applied() -> None:
+    named, plugin = Context(policy="eu", key="key-7"), Policies({"eu": Policy(version="v3"), "default": {}})
+    call = a_call()
+    plugin.admit_request(a_request(), named, call)
+    row = book(None, context=named, call=call)
+    assert (row["policy"], row["policy_version"], row["key_id"]) == ("eu", "v3", "key-7")
+    plugin.admit_request(a_request(), Context(), call)
+    row = book(None, call=call)
+    assert row["policy"] == "default"
+    assert len(row["policy_version"]) == 8
+    assert book(None, context=named)["policy"] == "eu"
+
+
+def test_the_trace_of_a_row_is_the_one_the_application_is_in() -> None:
+    trace_id = 0x0AF7651916CD43DD8448EB211C80319C
+    with trace.use_span(trace.NonRecordingSpan(trace.SpanContext(trace_id, 1, is_remote=True))):
+        assert book(None)["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert book(None)["trace_id"] is None
+    call = a_call()
+    call.record.trace_id = "f" * 32
+    assert book(None, call=call)["trace_id"] == "f" * 32
 
 
 def test_an_attempt_that_another_plugin_skipped_cost_nothing() -> None:
     row = book(Outcome(status="skipped", skipped="rpm"))
-    assert (row["status"], row["cost_nano_usd"]) == ("cancelled", 0)
+    assert (row["status"], row["cost_nano_usd"]) == ("skipped", 0)
 
 
 def test_an_attempt_is_settled_once() -> None:
     services, plugin, attempt = some_services(), LedgerAccounting(), an_attempt(A)
-    plugin.begin_attempt(attempt, a_request(), Context(), services)
+    plugin.begin_attempt(attempt, a_request(), Context(), a_call(), services)
     plugin.end_attempt(attempt, Outcome(status="success", cost=7), services)
     plugin.end_attempt(attempt, Outcome(status="error", cost=9), services)
     (row,) = services.ledger.attempts("call")
@@ -73,7 +121,7 @@ def test_labels_are_facts_and_tags_and_no_tag_passes_for_a_fact() -> None:
 def test_labels_follow_the_context_from_call_to_call() -> None:
     services, plugin = some_services(), LedgerAccounting()
     for number, team in enumerate(("a", "b", "b", None), 1):
-        plugin.begin_attempt(an_attempt(A, number), a_request(), Context(team=team), services)
+        plugin.begin_attempt(an_attempt(A, number), a_request(), Context(team=team), a_call(), services)
     assert [row["team"] for row in services.ledger.attempts("call")] == ["a", "b", "b", None]
 
 
@@ -87,7 +135,7 @@ def test_lazy_messages_are_not_read_for_an_estimate() -> None:
 
 def test_an_unpriced_deployment_is_estimated_at_nothing() -> None:
     services = some_services()
-    LedgerAccounting().begin_attempt(an_attempt(a_deployment()), a_request(), Context(), services)
+    LedgerAccounting().begin_attempt(an_attempt(a_deployment()), a_request(), Context(), a_call(), services)
     assert services.ledger.attempts("call")[0]["estimate_nano_usd"] == 0
 
 
@@ -108,7 +156,7 @@ def test_an_answer_of_the_ledger_that_is_on_its_way_is_handed_on() -> None:
     ledger = Slow()
     services: Services = replace(some_services(), ledger=ledger)  # type: ignore[arg-type]
     plugin, attempt = LedgerAccounting(), an_attempt(A)
-    assert plugin.begin_attempt(attempt, a_request(), Context(), services) is ledger.answer
+    assert plugin.begin_attempt(attempt, a_request(), Context(), a_call(), services) is ledger.answer
     assert plugin.end_attempt(attempt, Outcome(status="success"), services) is ledger.answer
     assert plugin.end_call(a_call().record, services) is ledger.answer
 
