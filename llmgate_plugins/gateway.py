@@ -47,6 +47,7 @@ from llmgate_plugins.usage import estimate_usage
 if TYPE_CHECKING:
     from llmgate_plugins.catalog import Catalog
     from llmgate_plugins.config import GatewayConfig
+    from llmgate_plugins.insight import LiveBy, LiveRow
 
 __all__ = ["Gateway", "Open", "Send"]
 
@@ -377,6 +378,20 @@ class Gateway:
     def decision(self, call_id: str) -> DecisionRecord | None:
         """The decision record of one of the last 1,000 calls."""
         return next((record for record in reversed(self._decisions) if record.call_id == call_id), None)
+
+    def live(self, seconds: float = 300.0, *, by: LiveBy = "deployment") -> tuple[LiveRow, ...]:
+        """How the last seconds of this process were, if it has the plugin `LiveStatistics`.
+
+        Args:
+            seconds: Up to six hours.
+            by: "deployment", "model", "provider", "region", "alias" or "route".
+
+        Raises:
+            ConfigurationError: It has not.
+        """
+        from llmgate_plugins.insight import live_of
+
+        return live_of(self.plugins).window(seconds, by)
 
     def close(self) -> None:
         """Flush the ledger, and let go of it and of the transport's connections. Idempotent."""
