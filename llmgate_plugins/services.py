@@ -110,7 +110,9 @@ class Random(Protocol):
 # ---------------------------------------------------------------- state
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# What is made for every attempt is not frozen, as the nouns are: frozen costs three times as
+# much. Nobody changes one once it is handed over.
+@dataclass(slots=True, kw_only=True)
 class Reservation:
     """An amount to hold against one limit.
 
@@ -119,12 +121,14 @@ class Reservation:
         amount: How much to hold, an integer >= 0 (nano-dollars, tokens, slots).
         limit: The most that held and spent may add up to.
         window: In what it is counted; a number stands for `Fixed` of so many seconds, None
-            for a limit that never resets (concurrency: held only, nothing is spent).
-        estimate: What counts as spent if nobody settles the lease before it expires: what
-            the attempt of a process that died has probably cost.
+            for a limit that never resets (concurrency: held only, nothing is spent). A window
+            object that is kept and given again is found faster than one made anew.
+        estimate: What counts as spent if nobody settles the lease before it expires, an
+            integer >= 0: what the attempt of a process that died has probably cost.
         enforced: False to book and report only: it never refuses (soft limits, shadow mode).
         seed: Ask for the books' word (`Unseeded`) if the window began before this state
-            knew anything of it.
+            knew anything of it. Without a window: if a lease of a time before may still be
+            open, which is for two hours. Reservations of one limit should agree in it.
     """
 
     key: str
@@ -136,7 +140,7 @@ class Reservation:
     seed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Lease:
     """What a grant holds; give it back with `settle` or `release`.
 
@@ -148,7 +152,7 @@ class Lease:
     reservations: tuple[Reservation, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Level:
     """How one limit stands after a grant, what was granted included.
 
@@ -166,7 +170,7 @@ class Level:
     resets_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Grant:
     """All of it is held, until `expires` (Unix time) at the latest.
 
@@ -189,7 +193,7 @@ class Refusal:
         key: The first limit that does not allow it.
         available: What is left of it now.
         retry_at: Unix time at which its window ends, or at which enough of a rolling one will
-            have left it; None if it never resets.
+            have left it (all of it, if the amount is above the limit); None if it never resets.
     """
 
     key: str
@@ -204,7 +208,8 @@ class Unseeded:
     Tell it with `seed`, then ask again.
 
     Attributes:
-        windows: (reservation, start, end) of each, Unix time, as the state has them.
+        windows: (reservation, start, end) of each, Unix time, as the state has them; the end
+            of a limit without a window is `math.inf`.
         since: Unix time since when the state knows what happens; nothing may be concluded
             from books that were read within a second of it, since a call that was admitted
             just before may not stand in them yet.
@@ -242,15 +247,26 @@ class State(Protocol):
     ) -> MaybePending[Grant | Refusal | Unseeded]:
         """Hold all of these or none, for at most `ttl` seconds. One round trip.
 
+        They are looked at in order: the first that refuses is the answer, unless one before
+        it is unseeded; then all that are unseeded are.
+
         `id` names the lease. Asking again with the id of a lease that is held grants it as
-        it stands and holds nothing more, so that a lost answer can be asked for again."""
+        it stands and holds nothing more, so that a lost answer can be asked for again.
+
+        Raises:
+            ValueError: A negative amount, or a window or `ttl` that is not above 0.
+            StorageError: The state cannot be asked."""
 
     def settle(self, lease: Lease, actual: Mapping[str, int]) -> MaybePending[bool]:
         """Turn a hold into what was really spent, by key (missing: nothing was spent).
 
         Returns False, and changes nothing, if the lease was settled before. A lease
         that has expired in between still books what was spent, in the window of its
-        reserve, in place of its estimate."""
+        reserve, in place of its estimate. A lease of the same id is as good as the one that
+        was granted: another process may settle it.
+
+        Raises:
+            ValueError: A negative amount; nothing has changed."""
 
     def release(self, lease: Lease) -> MaybePending[bool]:
         """Give the hold back; nothing was spent. False if it was settled before."""
@@ -260,7 +276,11 @@ class State(Protocol):
 
     def seed(self, seeds: Sequence[Seed]) -> MaybePending[None]:
         """What the books say of windows that were `Unseeded`. Somebody else may have been
-        faster; then it changes nothing."""
+        faster, or the window may be over; then it changes nothing.
+
+        What the books say takes the place of what was spent in the window so far. Their
+        open leases are held under their own ids until somebody settles them; those whose
+        time is over count at their estimate."""
 
     def get(self, key: str) -> MaybePending[bytes | None]:
         """A value, or None."""

@@ -8,34 +8,45 @@ import random as _random
 import threading
 from collections.abc import Mapping, Sequence
 
-from llmgate_plugins.services import Clock, Grant, Lease, Random, Refusal, Reservation, SystemClock
+from llmgate_plugins.services import (
+    Clock,
+    Grant,
+    Lease,
+    Level,
+    Random,
+    Refusal,
+    Reservation,
+    Seed,
+    SystemClock,
+    Unseeded,
+)
+from llmgate_plugins.state.checks import check_actual, check_reservations
 from llmgate_plugins.state.expiring import Expiring
+from llmgate_plugins.state.meters import LONGEST_LEASE, Meter, Part, RollingMeter, bounds_of, meter_of
+from llmgate_plugins.windows import Window, window_of
 
 __all__ = ["MemoryState"]
 
 
-class _Meter:
-    """What one limit has spent and holds, in one window.
-
-    A new window gets a new meter. A lease points at the meter of its reserve, so that
-    a late settlement is booked there and can never touch a later window."""
-
-    __slots__ = ("ends", "held", "name", "spent")
-
-    def __init__(self, name: tuple[str, float | None], ends: float) -> None:
-        self.name = name
-        self.ends = ends
-        self.spent = 0
-        self.held = 0
-
-
 class _Hold:
-    """The inside of a lease. `expired` gave back the hold; `done` was settled or released."""
+    """The inside of a lease: by part, (amount, estimate, key).
 
-    __slots__ = ("done", "expired", "meters")
+    Attributes:
+        until: Monotonic time at which it expires.
+        expires: The same as Unix time.
+        expired: The estimates stand in place of the amounts.
+        done: It was settled or released.
+    """
 
-    def __init__(self, meters: dict[_Meter, int]) -> None:
-        self.meters = meters
+    __slots__ = ("done", "expired", "expires", "id", "parts", "until")
+
+    def __init__(
+        self, id: str, parts: dict[Part, tuple[int, int, str]], until: float, expires: float
+    ) -> None:
+        self.id = id
+        self.parts = parts
+        self.until = until
+        self.expires = expires
         self.expired = False
         self.done = False
 
@@ -50,21 +61,19 @@ class _MemoryLease(Lease):
     hold: _Hold
 
 
-_set = object.__setattr__
-
-
 class MemoryState:
     """State of one process, shared by its threads. Answers are never pending.
 
     Guarantees:
         - Every method is atomic; `reserve` holds all of its reservations or none.
-        - spent + held of a limit never exceeds it by a `reserve`. Only `settle` can, by
-          what a call spent beyond what it had reserved, which is booked in full.
-        - A lease settles or is released once. When it expires its hold is given back;
-          settling it later still books what was spent, in the window of its reserve.
-        - Windows are half-open, aligned to the Unix epoch. While a wall clock
-          that was set back catches up, time stands still here, so that no window is
-          granted twice. Leases and `ttl` follow the monotonic clock.
+        - spent + held of an enforced limit never exceeds it by a `reserve`. Only `settle`
+          can, by what a call spent beyond what it had reserved, which is booked in full.
+        - A lease settles or is released once. When it expires its estimate counts as spent;
+          settling it later books what was spent instead, in the window of its reserve.
+        - Windows are half-open. While a wall clock that was set back catches up, time
+          stands still here, so that no window is granted twice. Leases and `ttl` follow
+          the monotonic clock.
+        - All is known from the moment it was made: windows that began before are unseeded.
         - Memory follows the limits of current windows, the open leases and the live
           values, not the number of calls.
 
@@ -85,50 +94,39 @@ class MemoryState:
         self._issued = 0
         self._lock = threading.Lock()
         self._latest = -math.inf
-        self._meters: dict[tuple[str, float | None], _Meter] = {}
-        self._windows: list[tuple[float, int, _Meter]] = []
+        self._started = self._time()
+        self._meters: dict[str, list[Meter]] = {}
+        self._windows: list[tuple[float, int, Meter]] = []
         self._opened = 0
         self._leases: list[tuple[float, int, _Hold]] = []
-        self._live = 0
+        self._holds: dict[str, _Hold] = {}
         self._values: Expiring[bytes] = Expiring()
         self._counters: Expiring[int] = Expiring()
 
     # ------------------------------------------------------------ limits
 
-    def reserve(self, reservations: Sequence[Reservation], *, ttl: float) -> Grant | Refusal:
+    def reserve(
+        self, reservations: Sequence[Reservation], *, ttl: float, id: str | None = None
+    ) -> Grant | Refusal | Unseeded:
         """Hold all of these or none, for at most `ttl` seconds.
 
         Raises:
             ValueError: A negative amount, or a window or `ttl` that is not positive.
         """
-        if not ttl > 0:
-            raise ValueError(f"a lease needs a ttl above 0, not {ttl!r}")
         reservations = tuple(reservations)
+        check_reservations(reservations, ttl)
         wall, now = self._time(), self._monotonic()
-        held: dict[_Meter, int] = {}
         with self._lock:
             if wall < self._latest:
                 wall = self._latest
             self._latest = wall
             if self._leases and self._leases[0][0] <= now:
                 self._expire(now)
-            for wanted in reservations:
-                amount = wanted.amount
-                if amount < 0:
-                    self._give_back(held)
-                    raise ValueError(f"cannot reserve {amount} of {wanted.key!r}: amounts are 0 or more")
-                meter = self._meters.get((wanted.key, wanted.window))
-                if meter is None or meter.ends <= wall:
-                    try:
-                        meter = self._open_window(wanted.key, wanted.window, wall)
-                    except ValueError:
-                        self._give_back(held)
-                        raise
-                if meter.spent + meter.held + amount > wanted.limit:
-                    return self._refuse(wanted, meter, held)
-                meter.held += amount
-                held[meter] = held.get(meter, 0) + amount
-            return Grant(lease=self._lease(reservations, held, now + ttl), expires=wall + ttl)
+            held = self._holds.get(id) if id is not None else None
+            if held is not None:
+                meters = [self._meter(wanted.key, wanted.window, wall) for wanted in reservations]
+                return _grant(held, reservations, meters)
+            return self._hold(reservations, wall, now, ttl, id)
 
     def settle(self, lease: Lease, actual: Mapping[str, int]) -> bool:
         """Turn a hold into what was really spent, by key. False if it was settled before.
@@ -136,108 +134,201 @@ class MemoryState:
         Raises:
             ValueError: A negative amount; nothing has changed.
         """
-        for key, amount in actual.items():
-            if amount < 0:
-                raise ValueError(f"cannot settle {key!r} at {amount}: what was spent is 0 or more")
+        check_actual(actual)
         return self._finish(lease, actual)
 
     def release(self, lease: Lease) -> bool:
         """Give the hold back; nothing was spent. False if it was settled before."""
         return self._finish(lease, {})
 
-    def spent(self, key: str, *, window: float | None = None) -> tuple[int, int]:
+    def spent(self, key: str, *, window: Window | float | None = None) -> tuple[int, int]:
         """(spent in the current window, held in it now)."""
         wall, now = self._time(), self._monotonic()
+        window = window_of(window)
         with self._lock:
             self._expire(now)
-            meter = self._meters.get((key, window))
-            if meter is None or meter.ends <= max(wall, self._latest):
-                return 0, 0
-            return meter.spent, meter.held
+            wall = max(wall, self._latest)
+            for meter in self._meters.get(key, ()):
+                if meter.window == window:
+                    if meter.ends <= wall:
+                        if not isinstance(meter, RollingMeter):
+                            break
+                        meter.roll(wall, self._started)
+                    return meter.spent, meter.held
+        return 0, 0
 
-    def _refuse(self, wanted: Reservation, meter: _Meter, held: dict[_Meter, int]) -> Refusal:
-        available = max(0, wanted.limit - meter.spent - meter.held + held.get(meter, 0))
-        self._give_back(held)
-        self._forget_idle(meter)
-        retry_at = None if wanted.window is None else meter.ends
-        return Refusal(key=wanted.key, available=available, retry_at=retry_at)
+    def seed(self, seeds: Sequence[Seed]) -> None:
+        """What the books say of windows that were `Unseeded`; changes nothing in those that are not."""
+        wall, now = self._time(), self._monotonic()
+        with self._lock:
+            wall = self._latest = max(wall, self._latest)
+            for seed in seeds:
+                meter = self._meter(seed.key, seed.window, wall)
+                if not meter.begin_with(seed.start, seed.spent):
+                    continue
+                if meter.window is None:  # remembered as seeded until it need not be
+                    self._watch(meter, self._started + LONGEST_LEASE)
+                for lease, (amount, estimate, expires) in seed.open.items():
+                    self._take_over(meter, lease, amount, estimate, wall, now, expires)
 
-    def _lease(self, reservations: tuple[Reservation, ...], held: dict[_Meter, int], until: float) -> Lease:
-        hold = _Hold(held)
+    def _hold(
+        self, reservations: tuple[Reservation, ...], wall: float, now: float, ttl: float, id: str | None
+    ) -> Grant | Refusal | Unseeded:
+        meters: list[Meter] = []
+        parts: dict[Part, tuple[int, int, str]] = {}
+        unseeded: list[tuple[Reservation, float, float]] | None = None
+        for wanted in reservations:
+            key, window, amount = wanted.key, wanted.window, wanted.amount
+            for meter in self._meters.get(key, ()):
+                if meter.given is window and meter.ends > wall:
+                    break
+            else:
+                meter = self._meter(key, window, wall)
+            if wanted.seed and not meter.known:
+                unseeded = unseeded or []
+                unseeded.append((wanted, *bounds_of(meter.window, wall)))
+                continue
+            part = meter.newest or meter
+            if wanted.enforced and meter.spent + meter.held + amount > wanted.limit:
+                if unseeded is not None:
+                    continue
+                before = parts[part][0] if part in parts else 0
+                refusal = _refusal(wanted, meter, before)
+                self._give_back(parts)
+                self._forget_idle(meter)
+                return refusal
+            meter.held += amount
+            if part is not meter:
+                part.held += amount
+            estimate = wanted.estimate
+            if part in parts:  # one limit named twice
+                amount, estimate = amount + parts[part][0], estimate + parts[part][1]
+            parts[part] = (amount, estimate, key)
+            meters.append(meter)
+        if unseeded is not None:
+            self._give_back(parts)
+            return Unseeded(windows=tuple(unseeded), since=self._started)
         self._issued += 1
-        lease = object.__new__(_MemoryLease)
-        _set(lease, "id", self._prefix + str(self._issued))
-        _set(lease, "reservations", reservations)
-        _set(lease, "hold", hold)
-        self._live += 1
+        hold = _Hold(id if id is not None else self._prefix + str(self._issued), parts, now + ttl, wall + ttl)
+        self._keep(hold)
+        return _grant(hold, reservations, meters)
+
+    def _keep(self, hold: _Hold) -> None:
+        self._holds[hold.id] = hold
         leases = self._leases
-        heapq.heappush(leases, (until, self._issued, hold))
-        if len(leases) > 2 * self._live + 64:
+        self._opened += 1
+        heapq.heappush(leases, (hold.until, self._opened, hold))
+        if len(leases) > 2 * len(self._holds) + 64:
             leases[:] = [entry for entry in leases if not entry[2].done]
             heapq.heapify(leases)
-        return lease
 
     def _finish(self, lease: Lease, actual: Mapping[str, int]) -> bool:
-        hold: _Hold | None = getattr(lease, "hold", None)
-        if hold is None:
-            return False
         now = self._monotonic()
         with self._lock:
-            if hold.done:
+            hold = lease.hold if isinstance(lease, _MemoryLease) else self._holds.get(lease.id)
+            if hold is None or hold.done:
                 return False
             if self._leases and self._leases[0][0] <= now:
                 self._expire(now)
             hold.done = True
             if not hold.expired:
-                self._live -= 1
-                self._give_back(hold.meters)
-            if actual:
-                for meter in hold.meters:
-                    if meter.name[1] is not None:
-                        meter.spent += actual.get(meter.name[0], 0)
+                del self._holds[hold.id]
+            for part, (amount, estimate, key) in hold.parts.items():
+                spent = actual.get(key, 0)
+                if hold.expired:
+                    part.add(spent - estimate, 0)
+                else:
+                    part.add(spent, -amount)
+                    if not part.counts:
+                        self._forget_idle(part)
             return True
-
-    def _give_back(self, held: Mapping[_Meter, int]) -> None:
-        for meter, amount in held.items():
-            meter.held -= amount
-            if meter.name[1] is None:
-                self._forget_idle(meter)
-
-    def _forget_idle(self, meter: _Meter) -> None:
-        """A limit without a window has nothing to remember once it holds nothing."""
-        if meter.name[1] is None and not meter.held and self._meters.get(meter.name) is meter:
-            del self._meters[meter.name]
 
     def _expire(self, now: float) -> None:
         leases = self._leases
         while leases and leases[0][0] <= now:
             hold = heapq.heappop(leases)[2]
-            if not hold.done:
+            if not hold.done and not hold.expired:
                 hold.expired = True
-                self._live -= 1
-                self._give_back(hold.meters)
+                del self._holds[hold.id]
+                for part, (amount, estimate, _) in hold.parts.items():
+                    part.add(estimate, -amount)
+                    if not part.counts:
+                        self._forget_idle(part)
 
-    def _open_window(self, key: str, window: float | None, wall: float) -> _Meter:
-        """A fresh meter for the window of now; forgets the windows that are over."""
-        name = (key, window)
-        if window is None:
-            meter = self._meters[name] = _Meter(name, math.inf)
-            return meter
-        if not window > 0:
-            raise ValueError(f"the window of {key!r} must be above 0 seconds, not {window!r}")
+    def _take_over(
+        self, meter: Meter, id: str, amount: int, estimate: int, wall: float, now: float, expires: float
+    ) -> None:
+        """A lease of a time that this state does not know, as the books have it."""
+        part = meter.newest or meter
+        if expires <= wall:
+            part.add(estimate, 0)
+            return
+        hold = self._holds.get(id)
+        if hold is None:
+            hold = _Hold(id, {}, now + expires - wall, expires)
+            self._keep(hold)
+        if part not in hold.parts:
+            hold.parts[part] = (amount, estimate, meter.key)
+            part.add(0, amount)
+
+    def _give_back(self, parts: Mapping[Part, tuple[int, int, str]]) -> None:
+        for part, (amount, _, _) in parts.items():
+            part.add(0, -amount)
+            if not part.counts:
+                self._forget_idle(part)
+
+    # ------------------------------------------------------------ windows
+
+    def _meter(self, key: str, window: Window | float | None, wall: float) -> Meter:
+        """The meter of this moment, made if need be."""
+        wanted = window_of(window)
+        for meter in self._meters.get(key, ()):
+            if meter.window == wanted:
+                if meter.ends <= wall:
+                    if not isinstance(meter, RollingMeter):
+                        break  # it is over, and forgotten when its successor is made
+                    meter.roll(wall, self._started)
+                meter.given = window
+                return meter
+        made = self._made(key, wanted, wall)
+        made.given = window
+        self._meters.setdefault(key, []).append(made)
+        return made
+
+    def _made(self, key: str, window: Window | None, wall: float) -> Meter:
+        """A fresh meter; forgets those of windows that are over."""
         windows = self._windows
         while windows and windows[0][0] <= wall:
             over = heapq.heappop(windows)[2]
-            if self._meters.get(over.name) is over:
-                del self._meters[over.name]
-        index = math.floor(wall / window)
-        ends = (index + 1) * window
-        if ends <= wall:  # the division was rounded down
-            ends = (index + 2) * window
-        meter = self._meters[name] = _Meter(name, ends)
-        self._opened += 1
-        heapq.heappush(windows, (ends, self._opened, meter))
+            until = over.over_at
+            if until <= wall:
+                self._forget(over)
+            elif until < math.inf:
+                self._watch(over, until)
+            else:
+                self._forget_idle(over)
+        meter = meter_of(key, window, wall, self._started)
+        if window is not None:
+            self._watch(meter, meter.ends)
         return meter
+
+    def _watch(self, meter: Meter, until: float) -> None:
+        self._opened += 1
+        heapq.heappush(self._windows, (until, self._opened, meter))
+
+    def _forget_idle(self, meter: Part) -> None:
+        """A limit without a window has nothing to remember once it holds nothing."""
+        if meter.counts or meter.held or not isinstance(meter, Meter):
+            return
+        if not meter.known or self._latest >= self._started + LONGEST_LEASE:
+            self._forget(meter)
+
+    def _forget(self, meter: Meter) -> None:
+        meters = self._meters.get(meter.key)
+        if meters is not None and meter in meters:
+            meters.remove(meter)
+            if not meters:
+                del self._meters[meter.key]
 
     # ------------------------------------------------------------ values and counters
 
@@ -269,3 +360,23 @@ class MemoryState:
             total = entry[0] + amount
             self._counters.replace(key, total)
             return total
+
+
+def _grant(hold: _Hold, reservations: tuple[Reservation, ...], meters: Sequence[Meter]) -> Grant:
+    lease = _MemoryLease(hold.id, reservations)
+    lease.hold = hold
+    levels: list[Level] = []
+    exceeded: list[Refusal] | None = None
+    for wanted, meter in zip(reservations, meters, strict=True):
+        limit = wanted.limit
+        levels.append(Level(meter.key, meter.spent, meter.held, limit, meter.resets_at))
+        if not wanted.enforced and meter.spent + meter.held > limit:
+            exceeded = exceeded or []
+            exceeded.append(_refusal(wanted, meter, hold.parts.get(meter.newest or meter, (0,))[0]))
+    return Grant(lease, hold.expires, tuple(levels), tuple(exceeded) if exceeded else ())
+
+
+def _refusal(wanted: Reservation, meter: Meter, already: int) -> Refusal:
+    """Why this does not fit, on top of what others have; `already` is this lease's own."""
+    left = wanted.limit - meter.spent - meter.held + already
+    return Refusal(key=wanted.key, available=max(0, left), retry_at=meter.enough_at(wanted.amount - left))

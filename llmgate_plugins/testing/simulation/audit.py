@@ -12,12 +12,22 @@ from llmgate_plugins.decisions import Ranking, Recovery
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, Clock, Grant, Lease, Refusal, Reservation, Settlement
+from llmgate_plugins.services import (
+    AttemptIntent,
+    Clock,
+    Grant,
+    Lease,
+    Refusal,
+    Reservation,
+    Settlement,
+    Unseeded,
+)
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing.simulation.door import Door
 from llmgate_plugins.testing.simulation.journal import Journal
 from llmgate_plugins.testing.simulation.plans import PLAN
 from llmgate_plugins.types import Attempt, Outcome
+from llmgate_plugins.windows import Window
 
 __all__ = ["AuditedLedger", "AuditedState", "Witness"]
 
@@ -71,17 +81,20 @@ class AuditedState(MemoryState):
         super().__init__(clock=clock)
         self._journal = journal
         self.open: dict[str, Lease] = {}
-        self.windows: dict[str, float] = {}
+        self.windows: dict[str, Window | float] = {}
 
-    def reserve(self, reservations: Sequence[Reservation], *, ttl: float) -> Grant | Refusal:
+    def reserve(
+        self, reservations: Sequence[Reservation], *, ttl: float, id: str | None = None
+    ) -> Grant | Refusal | Unseeded:
         """Hold all of these or none."""
-        answer = super().reserve(reservations, ttl=ttl)
+        answer = super().reserve(reservations, ttl=ttl, id=id)
         if isinstance(answer, Grant):
             self.open[answer.lease.id] = answer.lease
             for one in reservations:
                 if one.window is not None:
                     self.windows[one.key] = one.window
-                self.look(one)
+                if one.enforced:
+                    self.look(one)
         return answer
 
     def look(self, one: Reservation) -> None:
@@ -98,7 +111,9 @@ class AuditedState(MemoryState):
         settled = super().settle(lease, actual)
         self._ended(lease, settled)
         for one in lease.reservations:
-            if one.key.startswith("budget:"):  # a rate limit may learn that a call took more than thought
+            if one.enforced and one.key.startswith(
+                "budget:"
+            ):  # a rate limit may learn that a call took more than thought
                 self.look(one)
         return settled
 

@@ -1,0 +1,175 @@
+"""What one limit has spent and holds, in one window: counted where it was reserved."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from llmgate_plugins.windows import ROLLING_PARTS, Rolling, Window
+
+__all__ = ["LONGEST_LEASE", "Meter", "Part", "RollingMeter", "bounds_of", "meter_of"]
+
+LONGEST_LEASE: Final = 7_200.0
+"""Seconds after which a limit without a window can hold nothing any more that the state does
+not know of: the longest lease that limits ask for is one of 3,660."""
+
+
+class Part:
+    """Where a lease counts: a meter, or one part of a rolling one.
+
+    A lease points at the part of its reserve, so that a late settlement is booked there
+    and can never touch a later window.
+
+    Attributes:
+        counts: Whether what is spent is counted at all.
+        whole: The rolling meter this is a part of, as long as it has not left it.
+    """
+
+    __slots__ = ("counts", "held", "spent", "whole")
+
+    def __init__(self, *, counts: bool = True, whole: RollingMeter | None = None) -> None:
+        self.counts = counts
+        self.held = 0
+        self.spent = 0
+        self.whole = whole
+
+    def add(self, spent: int, held: int) -> None:
+        """Count so much more, here and in the whole."""
+        self.held += held
+        whole = self.whole
+        if self.counts:
+            self.spent += spent
+        if whole is not None:
+            whole.held += held
+            whole.spent += spent
+
+
+class Meter(Part):
+    """A limit in a fixed or calendar window, or in none. A new window gets a new meter.
+
+    Attributes:
+        start, ends: Of the window, Unix time.
+        given: The window as it was asked for last: found again by identity.
+        known: Whether all that counts in the window is known here.
+        newest: The part that counts now; None where the meter itself is it.
+    """
+
+    __slots__ = ("ends", "given", "key", "known", "newest", "start", "window")
+
+    def __init__(self, key: str, window: Window | None, bounds: tuple[float, float], known: bool) -> None:
+        super().__init__(counts=window is not None)
+        self.key = key
+        self.window = window
+        self.given: Window | float | None = window
+        self.start, self.ends = bounds
+        self.known = known
+        self.newest: Part | None = None
+
+    @property
+    def resets_at(self) -> float | None:
+        """Unix time at which the window ends, if it does."""
+        return None if self.window is None else self.ends
+
+    @property
+    def over_at(self) -> float:
+        """Unix time from which on nothing of it counts any more."""
+        return self.ends
+
+    def enough_at(self, over: int, /) -> float | None:  # noqa: ARG002 - a window ends as a whole
+        """Unix time at which so much less will count."""
+        return self.resets_at
+
+    def begin_with(self, start: float, spent: Iterable[tuple[float, int]]) -> bool:
+        """Take over what the books say; whether they speak of this window."""
+        if self.known or (self.window is not None and start != self.start):
+            return False
+        self.known = True
+        if self.counts:
+            self.spent = sum(amount for _, amount in spent)
+        return True
+
+
+class RollingMeter(Meter):
+    """A limit in a rolling window. Costs O(1) per call, amortised: a part is made and left once."""
+
+    __slots__ = ("_parts",)
+    window: Rolling
+
+    def __init__(self, key: str, window: Rolling, wall: float, knows_since: float) -> None:
+        super().__init__(key, window, (0.0, 0.0), known=False)
+        self._parts: deque[tuple[int, Part]] = deque()
+        self.roll(wall, knows_since)
+
+    def roll(self, wall: float, knows_since: float) -> None:
+        """Go on to the part of this moment."""
+        self.start, self.ends = self.window.bounds(wall)
+        self.known = self.known or self.start >= knows_since
+        newest = self._number(wall)
+        parts = self._parts
+        while parts and parts[0][0] < newest - ROLLING_PARTS:
+            left = parts.popleft()[1]
+            left.whole = None
+            self.spent -= left.spent
+            self.held -= left.held
+        self.newest = self._part(newest)
+
+    @property
+    def over_at(self) -> float:
+        """Unix time at which the last part that counts for anything leaves."""
+        last = max((number for number, part in self._parts if part.spent or part.held), default=None)
+        return self.ends if last is None else self._leaves(last)
+
+    def enough_at(self, over: int, /) -> float | None:
+        """Unix time at which so much less will count: when enough parts will have left."""
+        leaves = self.ends
+        for number, part in self._parts:
+            if over <= 0:
+                break
+            over -= part.spent + part.held
+            leaves = self._leaves(number)
+        return leaves
+
+    def begin_with(self, start: float, spent: Iterable[tuple[float, int]]) -> bool:
+        """Take over what the books say; whether they speak of this window."""
+        if self.known or start > self.start:
+            return False
+        self.known = True
+        for _, part in self._parts:
+            part.add(-part.spent, 0)
+        newest = self._parts[-1][0]
+        for at, amount in spent:
+            number = min(self._number(at), newest)
+            if number >= newest - ROLLING_PARTS:
+                self._part(number).add(amount, 0)
+        return True
+
+    def _part(self, number: int) -> Part:
+        parts = self._parts
+        after = len(parts)
+        while after and parts[after - 1][0] > number:
+            after -= 1
+        if after and parts[after - 1][0] == number:
+            return parts[after - 1][1]
+        parts.insert(after, (number, Part(whole=self)))
+        return parts[after][1]
+
+    def _number(self, at: float) -> int:
+        return math.floor(at / self.window.part)
+
+    def _leaves(self, number: int) -> float:
+        return (number + ROLLING_PARTS + 1) * self.window.part
+
+
+def bounds_of(window: Window | None, wall: float) -> tuple[float, float]:
+    """(start, end) of a window at this moment; one of none goes back to the longest lease."""
+    return (wall - LONGEST_LEASE, math.inf) if window is None else window.bounds(wall)
+
+
+def meter_of(key: str, window: Window | None, wall: float, knows_since: float) -> Meter:
+    """A meter for the window of this moment, where nothing is spent."""
+    if isinstance(window, Rolling):
+        return RollingMeter(key, window, wall, knows_since)
+    bounds = bounds_of(window, wall)
+    return Meter(key, window, bounds, known=bounds[0] >= knows_since)
