@@ -11,13 +11,26 @@ from typing import Any
 from llmgate_plugins.ledger import open_ledger
 from support.books import answer, intent, record, settlement
 
+PRELOAD = [
+    "asyncio",
+    "llmgate_plugins.gateway",
+    "llmgate_plugins.plugins",
+    "llmgate_plugins.testing.scripted",
+    "llmgate_plugins.ledger.sql",
+    "redis",
+    "redis.asyncio",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.dialects.sqlite",
+]
+
 __all__ = ["processes", "write_and_recover", "write_for_ever"]
 
 
 def processes() -> ForkServerContext:
     """Clean processes that start fast: they are forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["llmgate_plugins.ledger.sql", "sqlalchemy.dialects.sqlite"])
+    # Names of the tests' own modules are not found there before Python 3.12.
+    context.set_forkserver_preload(PRELOAD)
     return context
 
 
