@@ -1,4 +1,4 @@
-"""Gateways that are killed at any moment lose no row they relied on, double none, and leave what recovery ends."""
+"""Gateways killed at any moment lose no row they relied on, double none, and leave what recovery ends."""
 
 from __future__ import annotations
 
