@@ -41,7 +41,7 @@ from llmgate_plugins.services import (
 )
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.transport import Transport
-from llmgate_plugins.types import EMPTY, Deployment, Failure, OnBreak, Price, Request, Response
+from llmgate_plugins.types import EMPTY, Deployment, Failure, OnBreak, Request, Response
 from llmgate_plugins.usage import estimate_usage
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Gateway:
             services=self.services,
             routes=self.routes,
             classify=_judge,
-            price_of=self._price_of,
+            price_of=self.catalog.price_of,
             estimate=estimate_usage,
             remember=self._remember,
             narrowing=Narrowing(),
@@ -429,9 +429,6 @@ class Gateway:
                 (attempt, replace(outcome, error=None)) for attempt, outcome in record.attempts
             ]
         self._decisions.append(record)
-
-    def _price_of(self, deployment: Deployment, model: str | None, input_tokens: int) -> Price | None:
-        return self.catalog.price_of(deployment, model, input_tokens=input_tokens)
 
 
 def _judge(error: BaseException) -> Failure:

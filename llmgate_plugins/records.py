@@ -97,6 +97,7 @@ class DecisionRecord:
         return Usage(
             **{bucket: sum(getattr(one, bucket) for one in outcomes) for bucket in BUCKETS},
             estimated=any(one.estimated for one in outcomes),
+            tier=tiers.pop() if len(tiers := {one.tier for one in outcomes if one.total}) == 1 else "",
         )
 
     @property

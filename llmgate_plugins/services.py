@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
 
 from llmgate_plugins.alerts import NO_ALERTS, Alerts
-from llmgate_plugins.types import EMPTY, Deployment, Usage
+from llmgate_plugins.types import EMPTY, Deployment, Price, Usage
 from llmgate_plugins.windows import Window
 
 if TYPE_CHECKING:
@@ -337,6 +337,7 @@ class Settlement:
     Attributes:
         status: success, error, cancelled, abandoned; skipped: it was never sent.
         at: Unix time.
+        price: What `cost` was counted at; None if nobody knows one.
         scope: Who is to blame for a failure.
         code: The provider's own error code.
     """
@@ -345,6 +346,7 @@ class Settlement:
     at: float | None = None
     usage: Usage = field(default_factory=Usage)
     cost: int = 0
+    price: Price | None = None
     latency: float = 0.0
     first_token: float | None = None
     model: str | None = None

@@ -12,11 +12,24 @@ from enum import StrEnum
 from typing import Any, Literal, NoReturn, Self, overload
 
 from llmgate_plugins.limits import UNLIMITED, Limits, Quota
+from llmgate_plugins.money import (
+    BUCKETS,
+    INPUT_BUCKETS,
+    NANO,
+    NO_USAGE,
+    OUTPUT_BUCKETS,
+    Price,
+    PriceTier,
+    Usage,
+)
 from llmgate_plugins.secrets import Secret
 
 __all__ = [
     "BUCKETS",
+    "INPUT_BUCKETS",
     "NANO",
+    "NO_USAGE",
+    "OUTPUT_BUCKETS",
     "Attempt",
     "AttemptReason",
     "Chunk",
@@ -30,19 +43,13 @@ __all__ = [
     "Outcome",
     "OutcomeStatus",
     "Price",
+    "PriceTier",
     "Request",
     "Response",
     "Scope",
     "ToolCall",
     "Usage",
 ]
-
-NANO = 1_000_000_000
-"""Nano-dollars in one US dollar."""
-
-
-BUCKETS = ("input", "cached_input", "cache_write", "output", "reasoning")
-"""The fields of a `Usage` and of a `Price` that count tokens, disjoint."""
 
 
 class _Empty(dict[str, Any]):
@@ -189,61 +196,6 @@ class Request:
     def replace(self, **changes: Any) -> Self:
         """This request with some fields changed."""
         return replace(self, **changes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens of one attempt, in disjoint buckets: their sum is the total.
-
-    Attributes:
-        input: Input tokens read at full price.
-        cached_input: Input tokens the provider served from its prompt cache.
-        cache_write: Input tokens the provider wrote to its prompt cache.
-        output: Output tokens that are not reasoning.
-        reasoning: Output tokens spent thinking.
-        estimated: Counted by us, not reported by the provider.
-    """
-
-    input: int = 0
-    cached_input: int = 0
-    cache_write: int = 0
-    output: int = 0
-    reasoning: int = 0
-    estimated: bool = False
-
-    @property
-    def total(self) -> int:
-        """All tokens of all buckets."""
-        return self.input + self.cached_input + self.cache_write + self.output + self.reasoning
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """What a model's tokens cost, in integer nano-dollars per million tokens.
-
-    Attributes:
-        source: Where the price is from ("litellm", "genai-prices", "config").
-        as_of: The date or version of that source.
-    """
-
-    input: int = 0
-    cached_input: int = 0
-    cache_write: int = 0
-    output: int = 0
-    reasoning: int = 0
-    source: str = "config"
-    as_of: str = ""
-
-    def cost(self, usage: Usage) -> int:
-        """Nano-dollars for this usage, rounded up."""
-        picos = (
-            usage.input * self.input
-            + usage.cached_input * self.cached_input
-            + usage.cache_write * self.cache_write
-            + usage.output * self.output
-            + usage.reasoning * self.reasoning
-        )
-        return -(-picos // 1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -474,6 +426,8 @@ class Outcome:
         failure: `error`, classified.
         usage: Tokens, as reported or estimated (`usage.estimated`).
         cost: Nano-dollars, rounded up.
+        price: The price that `cost` was counted at: of the model that served, in its tier.
+            None if nobody knows one.
         latency: Seconds from begin to end.
         first_token: Seconds to the first piece of content of a stream.
         model: The model that served, by the provider's word.
@@ -484,8 +438,9 @@ class Outcome:
     status: OutcomeStatus
     error: BaseException | None = None
     failure: Failure | None = None
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     cost: int = 0
+    price: Price | None = None
     latency: float = 0.0
     first_token: float | None = None
     finish_reason: str | None = None

@@ -12,9 +12,14 @@ __all__ = ["page"]
 USAGE = {
     "input_tokens": "Input tokens at full price.",
     "cached_input_tokens": "Input tokens the provider's prompt cache served.",
-    "cache_write_tokens": "Input tokens written to that cache.",
-    "output_tokens": "Output tokens that are not reasoning.",
+    "cache_write_tokens": "Input tokens written to that cache, for minutes.",
+    "cache_write_1h_tokens": "Input tokens written to that cache, for an hour.",
+    "audio_input_tokens": "Input tokens of sound, not cached.",
+    "image_input_tokens": "Input tokens of pictures, not cached, where told apart from text.",
+    "output_tokens": "Output tokens that are none of the following.",
     "reasoning_tokens": "Output tokens spent thinking.",
+    "audio_output_tokens": "Output tokens of sound.",
+    "image_output_tokens": "Output tokens of pictures.",
     "estimated": "Whether tokens and cost are counted by llmgate, not reported by the provider.",
 }
 FACTS = {

@@ -52,7 +52,7 @@ class Core:
 
     Attributes:
         classify: Turns an error into a `Failure`.
-        price_of: The price for a deployment, the model that served, and so many input tokens.
+        price_of: The price for a deployment, with its tiers, and the model that served.
         estimate: Tokens of a request and so many delivered characters.
         fit: The request as this deployment's provider takes it, and what was changed for that.
         quota_of: What an error's headers say of the provider's rate limits.
@@ -65,7 +65,7 @@ class Core:
     routes: Routes
     narrowing: Narrowing
     classify: Callable[[BaseException], Failure]
-    price_of: Callable[[Deployment, str | None, int], Price | None]
+    price_of: Callable[[Deployment, str | None], Price | None]
     estimate: Callable[[Request, int], Usage]
     fit: Callable[[Request, Deployment], tuple[Request, Sequence[str]]]
     quota_of: Callable[[BaseException], Quota | None]

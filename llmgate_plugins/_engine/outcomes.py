@@ -9,23 +9,22 @@ from llmgate_plugins._engine.failing import classified
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.classification import reaction_to
 from llmgate_plugins.transport import Meter
-from llmgate_plugins.types import Attempt, Outcome, Response, Usage
+from llmgate_plugins.types import NO_USAGE, Attempt, Outcome, Price, Response, Usage
 
 __all__ = ["answered", "broken", "delivered", "left", "skipped"]
 
-NOTHING = Usage()
 
-LONG_CONTEXT = 100_000
-"""Input tokens from which a model may have another price (the lowest threshold known is 128,000)."""
-
-
-def _cost(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -> int:
+def _price(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -> Price | None:
+    """What this usage costs, by the model that served."""
     deployment = attempt.deployment
     price = deployment.price
-    read = usage.input + usage.cached_input + usage.cache_write
-    if read > LONG_CONTEXT or (model is not None and model != deployment.model):
-        price = flight.core.price_of(deployment, model, read)
-    return price.cost(usage) if price is not None else 0
+    if model is not None and model != deployment.model:
+        price = flight.core.price_of(deployment, model)
+    return None if price is None else price.at(usage.total_input, usage.tier)
+
+
+def _cost(price: Price | None, usage: Usage) -> int:
+    return 0 if price is None else price.cost(usage)
 
 
 def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
@@ -39,10 +38,12 @@ def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
     usage = response.usage
     if usage is None:
         usage = _estimate(flight, attempt, len(response.text))
+    price = _price(flight, attempt, usage, response.model)
     return Outcome(
         status="success",
         usage=usage,
-        cost=_cost(flight, attempt, usage, response.model),
+        cost=_cost(price, usage),
+        price=price,
         latency=flight.now() - attempt.started,
         finish_reason=response.finish_reason,
         model=response.model,
@@ -76,13 +77,15 @@ def broken(
     if usage is None:
         # Where the request may have reached the model, its input is booked as an estimate.
         billed = reaction_to(failure).booked != "nothing"
-        usage = _estimate(flight, attempt, 0) if billed else NOTHING
+        usage = _estimate(flight, attempt, 0) if billed else NO_USAGE
+    price = _price(flight, attempt, usage, None)
     return Outcome(
         status="error",
         error=error,
         failure=failure,
         usage=usage,
-        cost=_cost(flight, attempt, usage, None),
+        cost=_cost(price, usage),
+        price=price,
         latency=flight.now() - attempt.started,
         quota=quota,
     )
@@ -100,10 +103,12 @@ def left(
     if meter is not None:
         return _streamed(flight, attempt, meter, first_token, ended)
     usage = _estimate(flight, attempt, 0)
+    price = _price(flight, attempt, usage, None)
     return Outcome(
         status=leaving.status,
         usage=usage,
-        cost=_cost(flight, attempt, usage, None),
+        cost=_cost(price, usage),
+        price=price,
         latency=flight.now() - attempt.started,
     )
 
@@ -119,12 +124,14 @@ def _streamed(
     usage = meter.usage
     if usage is None:
         usage = _estimate(flight, attempt, len(meter.text))
+    price = _price(flight, attempt, usage, meter.model)
     return Outcome(
         status=ended.status,
         error=ended.error,
         failure=ended.failure,
         usage=usage,
-        cost=_cost(flight, attempt, usage, meter.model),
+        cost=_cost(price, usage),
+        price=price,
         latency=flight.now() - attempt.started,
         first_token=first_token,
         finish_reason=meter.finish_reason,

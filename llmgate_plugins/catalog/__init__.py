@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmgate_plugins.catalog.card import CAPABILITIES, ModelCard, PriceTier
+from llmgate_plugins.catalog.card import CAPABILITIES, ModelCard
 from llmgate_plugins.catalog.catalog import Catalog, Comparison
 from llmgate_plugins.catalog.from_genai_prices import genai_table
 from llmgate_plugins.catalog.from_litellm import litellm_table
@@ -17,7 +17,6 @@ __all__ = [
     "Comparison",
     "ModelCard",
     "Overrides",
-    "PriceTier",
     "Source",
     "SourceStatus",
     "canonical_provider",

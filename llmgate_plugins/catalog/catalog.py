@@ -111,10 +111,8 @@ class Catalog:
         self._cards[asked] = card
         return card
 
-    def price_of(
-        self, deployment: Deployment, served_model: str | None = None, *, input_tokens: int = 0
-    ) -> Price | None:
-        """What an attempt at this deployment costs.
+    def price_of(self, deployment: Deployment, served_model: str | None = None) -> Price | None:
+        """What an attempt at this deployment costs, with its tiers (see `Price.at`).
 
         A price that configuration gave to the deployment always counts. Else the model
         that served does, if it is a snapshot of the deployment's model, or if the
@@ -122,8 +120,6 @@ class Catalog:
 
         Args:
             served_model: The model that served, by the provider's word.
-            input_tokens: Of the attempt, cached ones included; picks the price of long
-                inputs where there is one.
 
         Returns:
             None if nobody knows a price.
@@ -134,7 +130,7 @@ class Catalog:
         card = self._card_of(deployment, served_model)
         if card is None or card.price is None:
             return own
-        return card.price_at(input_tokens) if card.tiers and input_tokens else card.price
+        return card.price
 
     def all(self, mode: str | None = None) -> Iterator[ModelCard]:
         """Every model once, from the first source that has it, in no particular order.
@@ -208,7 +204,7 @@ class Catalog:
                 card = other if card is None else card
                 if other.price is not None:
                     if card is not other:
-                        card = replace(card, price=other.price, tiers=other.tiers)
+                        card = replace(card, price=other.price)
                     break
         if not self._overrides:
             return card

@@ -19,8 +19,13 @@ _BUCKETS = {
     "input_mtok": "input",
     "cache_read_mtok": "cached_input",
     "cache_write_mtok": "cache_write",
+    "cache_write_1h_mtok": "cache_write_1h",
+    "input_audio_mtok": "audio_input",
+    "input_image_mtok": "image_input",
     "output_mtok": "output",
     "output_reasoning_mtok": "reasoning",
+    "output_audio_mtok": "audio_output",
+    "output_image_mtok": "image_output",
 }
 _MAKERS = (
     *("openai", "anthropic", "gemini", "mistral", "deepseek", "xai", "cohere", "moonshot", "minimax"),
@@ -120,7 +125,7 @@ def _spelled(rule: Any) -> Iterator[str]:
 def _card(entry: _Entry, as_of: str) -> ModelCard:
     rates = _rates(entry.model)
     mode = _mode(entry.name, rates.get((0, ""), {}))
-    price, tiers = assemble(rates, source="genai-prices", as_of=as_of, input_only=mode not in ("chat", ""))
+    price = assemble(rates, source="genai-prices", as_of=as_of, input_only=mode not in ("chat", ""))
     return ModelCard(
         key=f"{entry.provider}:{entry.name}",
         provider=entry.provider,
@@ -130,7 +135,6 @@ def _card(entry: _Entry, as_of: str) -> ModelCard:
         context_window=entry.model.context_window,
         source="genai-prices",
         as_of=as_of,
-        tiers=tiers,
     )
 
 
@@ -153,15 +157,12 @@ def _rates(model: Any) -> Rates:
 
 
 def _collect(rates: Rates, prices: Any, variant: str) -> None:
-    for field, bucket in (*_BUCKETS.items(), ("cache_write_1h_mtok", "cache_write")):
+    for field, bucket in _BUCKETS.items():
         price = vars(prices).get(field)
         if price is None:
             continue
-        kind = "cache_1h" if field == "cache_write_1h_mtok" else variant
-        if kind == "cache_1h" and variant:
-            continue  # an hour's cache within a variant: a price for each pair would say more than is asked
         steps = [(0, getattr(price, "base", price))]
         steps += [(tier.start, tier.price) for tier in getattr(price, "tiers", ())]
         for above, usd in steps:
             if (rate := nanos(usd, per_million=True)) is not None:
-                rates.setdefault((above, kind), {})[bucket] = rate
+                rates.setdefault((above, variant), {})[bucket] = rate

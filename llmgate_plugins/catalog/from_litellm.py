@@ -24,7 +24,7 @@ REFUSED_VERSIONS = frozenset({"1.82.7", "1.82.8", "1.107.0"})
 _FILE = "model_prices_and_context_window_backup.json"
 _NOT_MODELS = frozenset({"sample_spec", "fallback_generalizations"})
 _RATE = re.compile(
-    rf"^({'|'.join(PER_TOKEN)})(_above_1hr)?(?:_above_(\d+)k_tokens)?(?:_([a-z]+))?$",
+    rf"^({'|'.join(sorted(PER_TOKEN, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_([a-z]+))?$",
 )
 _VARIANTS = {None: "", "batches": "batch"}
 _WRITES_TEXT = frozenset({"chat", "completion", "responses", ""})
@@ -140,9 +140,7 @@ def _index(entries: list[_Entry]) -> NameIndex[_Entry]:
 def _card(entry: _Entry, as_of: str) -> ModelCard:
     fields = entry.fields
     mode = str(fields.get("mode") or "")
-    price, tiers = assemble(
-        _rates(fields), source="litellm", as_of=as_of, input_only=mode not in _WRITES_TEXT
-    )
+    price = assemble(_rates(fields), source="litellm", as_of=as_of, input_only=mode not in _WRITES_TEXT)
     head, slash, rest = entry.key.partition("/")
     return ModelCard(
         key=entry.key,
@@ -156,7 +154,6 @@ def _card(entry: _Entry, as_of: str) -> ModelCard:
         deprecation=_day(fields.get("deprecation_date")),
         source="litellm",
         as_of=as_of,
-        tiers=tiers,
     )
 
 
@@ -164,10 +161,9 @@ def _rates(fields: Mapping[str, Any]) -> Rates:
     rates: Rates = {}
     for name, value in fields.items():
         if (match := _RATE.match(name)) and (rate := nanos(value)) is not None:
-            key, lifetime, thousands, variant = match.groups()
+            key, thousands, variant = match.groups()
             above = int(thousands or 0) * 1000
-            kind = "cache_1h" if lifetime else _VARIANTS.get(variant, variant)
-            rates.setdefault((above, kind or ""), {})[PER_TOKEN[key]] = rate
+            rates.setdefault((above, _VARIANTS.get(variant, variant)), {})[PER_TOKEN[key]] = rate
     if (hit := nanos(fields.get("input_cost_per_token_cache_hit"))) is not None:
         rates.setdefault((0, ""), {}).setdefault("cached_input", hit)
     for step in _steps(fields.get("tiered_pricing")):

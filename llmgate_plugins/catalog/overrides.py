@@ -68,7 +68,6 @@ class Overrides:
         return replace(
             known,
             price=price or known.price,
-            tiers=() if price else known.tiers,
             mode=values.get("mode", known.mode),
             context_window=values.get("context_window", known.context_window),
             max_output=values.get("max_output", known.max_output),

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
 from typing import Any
 
-from llmgate_plugins.catalog.card import PriceTier
 from llmgate_plugins.errors import ConfigurationError, Problem
-from llmgate_plugins.types import BUCKETS, Price
+from llmgate_plugins.types import BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS, Price, PriceTier
 
 __all__ = ["PER_TOKEN", "Rates", "assemble", "nanos", "price_from_config"]
 
@@ -18,6 +17,11 @@ PER_TOKEN = {
     "cache_creation_input_token_cost": "cache_write",
     "output_cost_per_token": "output",
     "output_cost_per_reasoning_token": "reasoning",
+    "input_cost_per_audio_token": "audio_input",
+    "input_cost_per_image_token": "image_input",
+    "output_cost_per_audio_token": "audio_output",
+    "output_cost_per_image_token": "image_output",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
 }
 """LiteLLM's names of prices in USD per token, and the bucket of each."""
 
@@ -52,14 +56,11 @@ def nanos(value: object, *, per_million: bool = False) -> int | None:
     return whole if whole <= _MOST else None
 
 
-def assemble(
-    rates: Rates, *, source: str, as_of: str, input_only: bool = False
-) -> tuple[Price | None, tuple[PriceTier, ...]]:
-    """The plain price and its tiers.
+def assemble(rates: Rates, *, source: str, as_of: str, input_only: bool = False) -> Price | None:
+    """The plain price, with its tiers.
 
     A tier takes what it does not name from the plain price of its threshold, and that
-    from the price below. Only then are buckets that nobody named filled in: cached
-    input and cache writes cost what input costs, reasoning what output costs.
+    from the price below. Only then are buckets that nobody named filled in, as `Price` says.
 
     Args:
         rates: As the source names them.
@@ -68,11 +69,11 @@ def assemble(
         input_only: Whether a price without output is whole (embeddings).
 
     Returns:
-        None and no tiers if the source prices no tokens.
+        None if the source prices no tokens.
     """
     plain = rates.get((0, ""), {})
     if "input" not in plain or not ("output" in plain or input_only):
-        return None, ()
+        return None
     tiers = []
     for above, variant in sorted(rates):
         if (above, variant) != (0, ""):
@@ -80,8 +81,10 @@ def assemble(
             for threshold in sorted({a for a, _ in rates if a <= above}):
                 named |= rates.get((threshold, ""), {})
             named |= rates[above, variant]
-            tiers.append(PriceTier(above=above, variant=variant, price=_complete(named, source, as_of)))
-    return _complete(plain, source, as_of), tuple(tiers)
+            tiers.append(
+                PriceTier(above=above, variant=variant, price=Price(**named, source=source, as_of=as_of))
+            )
+    return Price(**plain, source=source, as_of=as_of, tiers=tuple(tiers))
 
 
 def price_from_config(
@@ -121,20 +124,7 @@ def price_from_config(
         raise ConfigurationError(problems=problems)
     if not named:
         return None
-    for side in (("input", "cached_input", "cache_write"), ("output", "reasoning")):
+    for side in (INPUT_BUCKETS, OUTPUT_BUCKETS):
         if base is not None and side[0] not in named:
             named = {bucket: getattr(base, bucket) for bucket in side} | named
-    return _complete(named, "config", "")
-
-
-def _complete(named: Mapping[str, int], source: str, as_of: str) -> Price:
-    read, write = named.get("input", 0), named.get("output", 0)
-    return Price(
-        input=read,
-        cached_input=named.get("cached_input", read),
-        cache_write=named.get("cache_write", read),
-        output=write,
-        reasoning=named.get("reasoning", write),
-        source=source,
-        as_of=as_of,
-    )
+    return Price(**named)

@@ -10,7 +10,7 @@ from typing import Any
 from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, OpenIntent, Settlement
-from llmgate_plugins.types import BUCKETS, EMPTY, Usage
+from llmgate_plugins.types import BUCKETS, EMPTY, Price, Usage
 
 __all__ = [
     "ATTEMPT_JSON",
@@ -82,7 +82,6 @@ def labels_of(context: Context, tags: Mapping[str, str] = EMPTY) -> Mapping[str,
 def attempt_row(intent: AttemptIntent) -> dict[str, Any]:
     """The row of an attempt that has just been opened."""
     deployment = intent.deployment
-    price = deployment.price
     labels = intent.labels
     call = intent.call
     call_id = plain_text(intent.call_id)
@@ -120,8 +119,7 @@ def attempt_row(intent: AttemptIntent) -> dict[str, Any]:
         "reserve_tokens": intent.reserve_tokens,
         "expires": intent.expires,
         "cost_nano_usd": 0,
-        "price_source": plain_text(price.source) if price else None,
-        "price_as_of": plain_text(price.as_of) if price else None,
+        **_price_columns(deployment.price),
         "latency_s": None,
         "first_token_s": None,
     }
@@ -174,9 +172,10 @@ def settled_columns(settlement: Settlement) -> dict[str, Any]:
         "code": plain_text(settlement.code),
         "http_status": settlement.http_status,
         "finish_reason": plain_text(settlement.finish_reason),
-        "service_tier": plain_text(getattr(settlement.usage, "tier", None)),
+        "service_tier": plain_text(settlement.usage.tier) or None,
         **_usage_columns(settlement.usage),
         "cost_nano_usd": settlement.cost,
+        **_price_columns(settlement.price),
         "latency_s": settlement.latency,
         "first_token_s": settlement.first_token,
     }
@@ -245,6 +244,13 @@ def _usage_columns(usage: Usage) -> dict[str, Any]:
     columns: dict[str, Any] = {f"{bucket}_tokens": getattr(usage, bucket) for bucket in BUCKETS}
     columns["estimated"] = usage.estimated
     return columns
+
+
+def _price_columns(price: Price | None) -> dict[str, Any]:
+    """Where the price is from that the cost was, or will be, counted at."""
+    if price is None:
+        return {"price_source": None, "price_as_of": None}
+    return {"price_source": plain_text(price.source), "price_as_of": plain_text(price.as_of)}
 
 
 def plain_text(text: Any) -> Any:

@@ -84,6 +84,7 @@ class LedgerAccounting:
                 at=services.clock.time(),
                 usage=outcome.usage,
                 cost=outcome.cost,
+                price=outcome.price,
                 latency=outcome.latency,
                 first_token=outcome.first_token,
                 model=outcome.model,

@@ -181,8 +181,8 @@ def test_a_deployments_own_price_stays_where_nobody_knows_the_model():
 
 def test_long_input_is_priced_as_such():
     gemini = deployment("gemini", "gemini-2.5-pro")
-    assert CATALOG.price_of(gemini, input_tokens=200_000).input == 1_250_000_000
-    assert CATALOG.price_of(gemini, input_tokens=200_001).input == 2_500_000_000
+    assert CATALOG.price_of(gemini).at(200_000).input == 1_250_000_000
+    assert CATALOG.price_of(gemini).at(200_001).input == 2_500_000_000
 
 
 @pytest.mark.parametrize(

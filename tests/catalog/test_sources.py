@@ -119,12 +119,13 @@ def test_a_table_is_read_into_prices_tiers_and_capabilities(table):
     assert card.capabilities == {"tools"}
     assert card.deprecation == date(2030, 1, 31)
     tiers = {(tier.above, tier.variant): tier.price for tier in card.tiers}
-    assert set(tiers) == {(0, "batch"), (0, "cache_1h"), (200_000, ""), (200_000, "priority")}
-    assert tiers[0, "cache_1h"].cache_write == 400_000_000
+    assert set(tiers) == {(0, "batch"), (200_000, ""), (200_000, "priority")}
+    assert card.price.cache_write_1h == 400_000_000
     assert tiers[200_000, "priority"] == Price(
         input=300_000_000,
         cached_input=75_000_000,
         cache_write=200_000_000,
+        cache_write_1h=400_000_000,
         output=2_000_000_000,
         reasoning=2_000_000_000,
         source="litellm",
