@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from llmgate_plugins.context import Call, Context
+from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.decisions import Skip, Wait
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.ledger import labels_of
@@ -21,7 +21,10 @@ from llmgate_plugins.types import EMPTY, Attempt, Outcome, Request
 __all__ = ["LedgerAccounting"]
 
 _NOTHING: Final = Hold()
+_NONE: Final[frozenset[int]] = frozenset()
 _LEFT: Final = ("cancelled", "abandoned")
+_OPENING: Final[StashKey[frozenset[int]]] = StashKey("opening")
+"""Numbers of the attempts whose intents were handed over and waited for."""
 
 Begun = Wait | Skip | Awaitable[None] | Future[None] | None
 
@@ -54,7 +57,7 @@ class LedgerAccounting:
             record.trace_id = _trace_id()
         holds = call.stashed(HOLDS)
         held = _NOTHING if holds is None else holds.get(attempt.number, _NOTHING)
-        return services.ledger.open_attempt(
+        opened = services.ledger.open_attempt(
             AttemptIntent(
                 call_id=attempt.call_id,
                 number=attempt.number,
@@ -71,6 +74,9 @@ class LedgerAccounting:
                 selection=len(record.selections),
             )
         )
+        if opened is not None:
+            call.stash[_OPENING] = (call.stashed(_OPENING) or _NONE) | {attempt.number}
+        return opened
 
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> Any:
@@ -98,10 +104,12 @@ class LedgerAccounting:
         return None if isinstance(settled, bool) else settled
 
     @hookimpl
-    def end_call(self, record: DecisionRecord, services: Services) -> Any:
+    def end_call(self, record: DecisionRecord, call: Call, services: Services) -> Any:
         """Write the call's terminal row."""
+        opening = call.stashed(_OPENING) or ()
         for attempt, outcome in record.attempts:
-            if outcome.skipped in _LEFT:  # the caller left while this waited for its intent
+            # The caller left while this waited for its intent: nobody is told of its end.
+            if outcome.skipped in _LEFT and attempt.number in opening:
                 services.ledger.settle_attempt(
                     attempt.call_id, attempt.number, Settlement(status="skipped", at=services.clock.time())
                 )

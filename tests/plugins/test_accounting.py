@@ -158,12 +158,12 @@ def test_an_answer_of_the_ledger_that_is_on_its_way_is_handed_on() -> None:
     plugin, attempt = LedgerAccounting(), an_attempt(A)
     assert plugin.begin_attempt(attempt, a_request(), Context(), a_call(), services) is ledger.answer
     assert plugin.end_attempt(attempt, Outcome(status="success"), services) is ledger.answer
-    assert plugin.end_call(a_call().record, services) is ledger.answer
+    assert plugin.end_call(a_call().record, a_call(), services) is ledger.answer
 
 
 def test_a_call_is_closed_with_its_record() -> None:
     services, call = some_services(), a_call()
     call.record.status = "success"
-    LedgerAccounting().end_call(call.record, services)
+    LedgerAccounting().end_call(call.record, call, services)
     (row,) = services.ledger.calls("call")
     assert row["status"] == "success"

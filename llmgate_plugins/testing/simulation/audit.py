@@ -60,7 +60,7 @@ class AuditedLedger(MemoryLedger):
         return {
             (call_id, number): ("intent", 0) if settled is None else (settled.status, settled.cost)
             for call_id, call in self._calls.items()
-            for number, (_, settled) in call.attempts.items()
+            for number, (_, settled, _) in call.attempts.items()
         }
 
     def cost_of_calls(self) -> int:
