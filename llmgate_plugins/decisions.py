@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 
 from llmgate_plugins.types import EMPTY, Deployment
 
-__all__ = ["Drop", "GiveUp", "NextAlias", "NextDeployment", "Ranking", "Recovery", "Retry", "Skip", "Wait"]
+__all__ = [
+    "Drop",
+    "GiveUp",
+    "NextAlias",
+    "NextDeployment",
+    "Ranking",
+    "Recovery",
+    "Reselect",
+    "Retry",
+    "Skip",
+    "Wait",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,19 @@ class Skip:
 
     reason: str
     until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reselect:
+    """Do not send this attempt; narrow and rank anew, as the call stands now.
+
+    Attributes:
+        alias: Among whose deployments; None for those of the same alias.
+        reason: A short stable word for the decision record ("budget").
+    """
+
+    alias: str | None = None
+    reason: str = "reselect"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import pluggy
 
 from llmgate_plugins.context import Call, Context
-from llmgate_plugins.decisions import Drop, Ranking, Recovery, Skip, Wait
+from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Skip, Wait
 from llmgate_plugins.limits import Limits
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Services
@@ -210,17 +210,19 @@ class AccountingSpec:
         when="before each attempt is sent",
         combine=Combine.FIRST,
         on_error=OnError.ISOLATE,
-        answers=(Wait, Skip),
+        answers=(Wait, Skip, Reselect),
     )
     def begin_attempt(
         self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
-    ) -> Wait | Skip | None:
+    ) -> Wait | Skip | Reselect | None:
         """Reserve money, tokens or a slot; write the intent.
 
         Answer: `Wait(seconds)` to be asked again after that time; `Skip(reason)` to
-        leave this deployment out of this call; None to go ahead. Whoever answered None
-        here is told `end_attempt` for this attempt exactly once, also if a later
-        plugin skips it (status "skipped").
+        leave this deployment out of this call; `Reselect()` to choose anew; None to go
+        ahead. Whoever answered None here is told `end_attempt` for this attempt exactly
+        once, also if a later plugin skips it (status "skipped").
+        Raise: `RequestDenied` if no other deployment would do either. It ends a call of
+        which nothing was sent so far; any other leaves this deployment out.
         """
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from llmgate_plugins.context import Call, Context
-from llmgate_plugins.decisions import Drop, Ranking, Recovery, Skip, Wait
+from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Skip, Wait
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.types import Attempt, Deployment, Outcome, Request, Response
@@ -66,7 +66,7 @@ class BeginsAttempt(Protocol):
 
     def begin_attempt(
         self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
-    ) -> MaybePending[Wait | Skip | None]: ...
+    ) -> MaybePending[Wait | Skip | Reselect | None]: ...
 
 
 class EndsAttempt(Protocol):

@@ -14,7 +14,7 @@ from llmgate_plugins._engine.hedging import send_hedged
 from llmgate_plugins._engine.selection import select
 from llmgate_plugins._engine.sending import send
 from llmgate_plugins._engine.way import Way
-from llmgate_plugins.decisions import GiveUp, NextAlias, NextDeployment, Recovery, Retry
+from llmgate_plugins.decisions import GiveUp, NextAlias, NextDeployment, Recovery, Reselect, Retry
 from llmgate_plugins.errors import StreamInterrupted, UnknownModel
 from llmgate_plugins.types import Attempt, AttemptReason, Deployment, ErrorClass, Outcome
 
@@ -51,7 +51,13 @@ def serve(flight: Flight) -> Steps:
         if type(decision) is GiveUp:
             flight.call.record.reason = decision.reason
             break
-        if type(decision) is NextAlias and decision.to:
+        if type(decision) is Reselect:
+            target = decision.alias or alias
+            ahead = [target, *(name for name in ahead if name != target)]
+            if target == alias:
+                reason = "next_deployment" if flight.primary is not None else reason
+                continue
+        elif type(decision) is NextAlias and decision.to:
             ahead = [name for name in decision.to if name not in behind]
         reason = "fallback"
     if flight.empty is None or flight.delivered is not None:
@@ -77,6 +83,9 @@ def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: A
         response, outcome, attempt = yield from _try(flight, attempt, way)
         if response is not None:
             return response, None
+        if flight.reselect is not None:
+            decision, flight.reselect = flight.reselect, None
+            return None, decision
         way.reason = "next_deployment"
         if outcome.status != "skipped":
             failed = (attempt, outcome)

@@ -10,8 +10,8 @@ from llmgate_plugins._engine.dispatch import first, settle, tell
 from llmgate_plugins._engine.effects import Left, Sleep
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._registry import Implementation
-from llmgate_plugins.decisions import Skip
-from llmgate_plugins.errors import HookFailed
+from llmgate_plugins.decisions import Reselect, Skip, Wait
+from llmgate_plugins.errors import HookFailed, RequestDenied
 from llmgate_plugins.limits import UNLIMITED
 from llmgate_plugins.types import Attempt, AttemptReason, Deployment, Outcome
 
@@ -62,7 +62,11 @@ def _prefill(flight: Flight, deployment: Deployment) -> str | None:
 
 
 def begin(flight: Flight, attempt: Attempt) -> Steps:
-    """Asks every `begin_attempt`. Returns None to go ahead, or the outcome of what is skipped."""
+    """Asks every `begin_attempt`. Returns None to go ahead, or the outcome of what is skipped.
+
+    Raises:
+        RequestDenied: A plugin denied a call of which nothing was sent.
+    """
     call, core = flight.call, flight.core
     if not core.hooks.begin_attempt:
         return None
@@ -78,13 +82,23 @@ def begin(flight: Flight, attempt: Attempt) -> Steps:
             call.record.attempts.append((attempt, outcome))
             yield from _end_begun(flight, attempt, outcome, begun)
             raise
+        except RequestDenied as denial:
+            denial.plugin = denial.plugin or one.plugin
+            outcome = outcomes.skipped(denial.code)
+            yield from _end_begun(flight, attempt, outcome, begun)
+            call.record.attempts.append((attempt, outcome))
+            if attempt.reason == "hedge" or flight.primary is not None:
+                return outcome
+            raise
         except Exception as error:  # noqa: BLE001 - accounting is isolated, whatever it raises
             cause = error.__cause__ if isinstance(error, HookFailed) else None
             flight.report(one.plugin, one.hook, cause or error)
             answer = None
         if answer is not None:
             outcome = outcomes.skipped(answer.reason)
-            if answer.until is not None:
+            if isinstance(answer, Reselect):
+                flight.reselect = answer
+            elif answer.until is not None:
                 flight.free_at = {**flight.free_at, attempt.deployment.id: answer.until}
             yield from _end_begun(flight, attempt, outcome, begun)
             call.record.attempts.append((attempt, outcome))
@@ -94,10 +108,10 @@ def begin(flight: Flight, attempt: Attempt) -> Steps:
 
 
 def _insisted(flight: Flight, one: Implementation, answer: Any, given: tuple[Any, ...]) -> Steps:
-    """A plugin has said something: it is asked again after each `Wait`. Returns why to skip, or None."""
+    """A plugin has said something: it is asked again after each `Wait`. Returns the last word, or None."""
     while answer is not None:
         answer = yield from settle(one, answer)
-        if answer is None or isinstance(answer, Skip):
+        if not isinstance(answer, Wait):
             return answer
         if answer.seconds >= flight.call.remaining(flight.now()):
             return Skip("wait_past_deadline")

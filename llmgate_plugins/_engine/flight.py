@@ -11,6 +11,7 @@ from llmgate_plugins._engine.effects import Effect
 from llmgate_plugins._engine.narrowing import Narrowing
 from llmgate_plugins._registry import Hooks
 from llmgate_plugins.context import Call
+from llmgate_plugins.decisions import Reselect
 from llmgate_plugins.limits import Quota
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.redaction import redact_error
@@ -86,6 +87,7 @@ class Flight:
         broke: The error that broke it.
         plain: Ids of deployments that would not go on from a given beginning.
         free_at: Id of a deployment that was skipped -> Unix time from which it might serve.
+        reselect: What a plugin wants chosen anew, until that is done.
         count: Attempts so far, those under way and those skipped included.
         empty: An answer without content, and its chunks: given out if nothing better comes.
     """
@@ -100,6 +102,7 @@ class Flight:
     broke: Exception | None = None
     plain: frozenset[str] = frozenset()
     free_at: Mapping[str, float] = EMPTY
+    reselect: Reselect | None = None
     count: int = 0
     empty: tuple[Response, Sequence[Any]] | None = None
     primary: BaseException | None = None

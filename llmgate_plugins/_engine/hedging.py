@@ -46,6 +46,7 @@ def _hedge(flight: Flight, attempt: Attempt, deployment: Deployment) -> Steps:
     """Returns the second attempt, begun; None if it may not be sent."""
     second = yield from new_attempt(flight, deployment, attempt.alias, "hedge", 0)
     if second is None or (yield from begin(flight, second)) is not None:
+        flight.reselect = None  # the first one is under way: there is nothing to choose anew
         return None
     return second
 

@@ -14,6 +14,8 @@ from llmgate_plugins import (
     NextAlias,
     NextDeployment,
     ProviderError,
+    RequestDenied,
+    Reselect,
     Retry,
     Skip,
     Wait,
@@ -162,6 +164,59 @@ def test_all_skipped_is_unavailable_with_reasons(face: str) -> None:
     told = ask(face, s.gateway)
     assert isinstance(told.error, AllDeploymentsUnavailable)
     assert told.error.reasons == {"a": "rpm", "b": "budget"}
+
+
+@every_face
+def test_a_plugin_may_have_the_deployments_chosen_anew(face: str) -> None:
+    before, rank = Begin(name="before"), Begin(Reselect(reason="budget"), name="reselects")
+    s = scene({"a": ["fine"], "b": ["never"]}, before, rank)
+    told = ask(face, s.gateway)
+    assert (told.text, told.tried, before.ended) == ("fine", ["a", "a"], [("a", "skipped"), ("a", "success")])
+    assert len(told.record.selections) == 2
+    assert [attempt.reason for attempt, _ in told.record.attempts] == ["first", "first"]
+
+
+@every_face
+def test_a_plugin_may_have_another_alias_chosen(face: str) -> None:
+    s = scene(
+        {"a": ["never"], "z": ["fine"]},
+        Begin(Reselect("small", reason="budget")),
+        deployments=[deployment("a"), deployment("z", alias="small")],
+    )
+    told = ask(face, s.gateway)
+    assert (told.text, told.tried, told.statuses) == ("fine", ["a", "z"], ["skipped", "success"])
+    assert [outcome.skipped for _, outcome in told.record.attempts] == ["budget", None]
+    assert [(attempt.alias, attempt.reason) for attempt, _ in told.record.attempts] == [
+        ("fast", "first"),
+        ("small", "fallback"),
+    ]
+
+
+@every_face
+def test_a_denial_before_anything_was_sent_ends_the_call(face: str) -> None:
+    before, denies = Begin(name="before"), Begin(RequestDenied("no money", code="budget"), name="denies")
+    s = scene({"a": ["never"], "b": ["never"]}, before, denies)
+    told = ask(face, s.gateway)
+    assert isinstance(told.error, RequestDenied)
+    assert (told.error.plugin, told.record.denied_by, told.record.reason) == ("denies", "denies", "budget")
+    assert (told.record.status, s.sent, before.ended) == ("denied", [], [("a", "skipped")])
+    assert told.record.problems == []
+
+
+@every_face
+def test_a_denial_after_something_was_sent_leaves_the_deployment_out(face: str) -> None:
+    denies = Begin(None, RequestDenied("no money", code="budget"), None, name="denies")
+    s = scene({"a": [down()], "b": ["never"], "c": ["fine"]}, denies)
+    told = ask(face, s.gateway)
+    assert (told.text, told.statuses) == ("fine", ["error", "skipped", "success"])
+
+
+@every_face
+def test_the_first_error_is_told_where_a_denial_came_after_it(face: str) -> None:
+    s = scene({"a": [down()], "b": ["never"]}, Begin(None, RequestDenied("no money", code="budget")))
+    told = ask(face, s.gateway)
+    assert isinstance(told.error, ProviderError)
+    assert (told.record.status, told.statuses) == ("error", ["error", "skipped"])
 
 
 @every_face

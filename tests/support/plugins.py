@@ -16,6 +16,8 @@ from llmgate_plugins import (
     Outcome,
     Ranking,
     Request,
+    RequestDenied,
+    Reselect,
     Response,
     Skip,
     Wait,
@@ -82,16 +84,18 @@ class Rank:
 class Begin:
     """Answers `begin_attempt` from a script, then None."""
 
-    def __init__(self, *answers: Wait | Skip | None, name: str = "Begin") -> None:
+    def __init__(self, *answers: Wait | Skip | Reselect | RequestDenied | None, name: str = "Begin") -> None:
         self.answers, self.name = list(answers), name
         self.began: list[str] = []
         self.ended: list[tuple[str, str]] = []
 
     @hookimpl
-    def begin_attempt(self, attempt: Attempt) -> Wait | Skip | None:
+    def begin_attempt(self, attempt: Attempt) -> Wait | Skip | Reselect | None:
         answer = self.answers.pop(0) if self.answers else None
         if answer is None:
             self.began.append(attempt.deployment.id)
+        if isinstance(answer, RequestDenied):
+            raise answer
         return answer
 
     @hookimpl
