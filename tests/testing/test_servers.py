@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from support.servers import PostgresServer, RedisServer
+from support.servers import BadLine, PostgresServer, RedisServer
 
 
 def test_what_one_test_left_in_redis_the_next_does_not_find(redis_server: RedisServer) -> None:
@@ -59,6 +60,29 @@ def test_a_replica_that_is_promoted_lacks_what_was_written_after(fresh_redis: Re
         replica.client.set("new", 1)
     finally:
         replica.close()
+
+
+def test_a_bad_line_is_slow_then_cut_then_leads_elsewhere(
+    fresh_redis: RedisServer, redis_server: RedisServer
+) -> None:
+    fresh_redis.client.set("who", "one")
+    redis_server.client.set("who", "other")
+    never = Retry(NoBackoff(), 0)
+    with BadLine(fresh_redis) as line, redis.Redis(port=line.port, socket_timeout=0.1, retry=never) as client:
+        assert client.get("who") == b"one"
+        line.delay = 5.0
+        with pytest.raises(redis.TimeoutError):
+            client.get("who")
+        line.mend()
+        assert client.get("who") == b"one"
+        line.cut()
+        with pytest.raises(redis.ConnectionError):
+            client.get("who")
+        line.mend()
+        line.lead_to(redis_server)
+        with contextlib.suppress(redis.ConnectionError):  # the connection that was cut
+            client.get("who")
+        assert client.get("who") == b"other"
 
 
 def test_commands_are_counted(fresh_redis: RedisServer) -> None:

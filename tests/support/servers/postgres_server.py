@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib.util
 import itertools
@@ -46,10 +47,11 @@ class PostgresServer(LocalServer):
     quits_at = signal.SIGINT  # fast: ends sessions, writes everything down
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        super().__init__(user=_unprivileged())
+        user = _unprivileged()
+        self._bin = _binaries(user)
         self._settings = {**SETTINGS, **(settings or {})}
         self._numbers = itertools.count(1)
-        self._bin = _binaries(self._user)
+        super().__init__(user=user)
         made = subprocess.run(
             [
                 str(self._bin / "initdb"),
@@ -97,18 +99,23 @@ class PostgresServer(LocalServer):
 
     def pause(self) -> None:
         """The whole server stands still: sessions, too."""
+        super().pause()
         for process in self._processes():
-            os.kill(process, signal.SIGSTOP)
+            process.suspend()
 
     def resume(self) -> None:
         for process in self._processes():
-            os.kill(process, signal.SIGCONT)
+            process.resume()
+        super().resume()
 
     def kill(self) -> None:
         """`kill -9` of the server and all its sessions: what is not in the log on disk is lost."""
-        for process in self._processes()[1:] if self.running else ():
-            os.kill(process, signal.SIGKILL)
+        sessions = self._processes() if self.running else []
         super().kill()
+        for process in sessions:
+            with contextlib.suppress(psutil.NoSuchProcess):  # ends by itself when the server is gone
+                process.kill()
+        psutil.wait_procs(sessions, timeout=10)
 
     def command(self) -> Sequence[str]:
         settings = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
@@ -118,9 +125,9 @@ class PostgresServer(LocalServer):
         with self.connect("postgres"):
             return True
 
-    def _processes(self) -> list[int]:
-        """The server's and its children's, which are all that it starts."""
-        return [self.pid, *(child.pid for child in psutil.Process(self.pid).children())]
+    def _processes(self) -> list[psutil.Process]:
+        """All that the server has started, but not itself."""
+        return psutil.Process(self.pid).children()
 
 
 def _unprivileged() -> int | None:

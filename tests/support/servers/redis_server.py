@@ -27,9 +27,9 @@ class RedisServer(LocalServer):
     """
 
     def __init__(self, kind: Kind = "redis", *, of: RedisServer | None = None) -> None:
-        super().__init__()
         self.name = f"a {kind} server"
         self._binary = _binary(kind)
+        super().__init__()
         self._kind = kind
         self._of = of
         self._clients: list[redis.Redis] = []
