@@ -13,6 +13,7 @@ A call's life:
       recover_attempt    failover    retry, next deployment, next alias, give up
     review_response      policy      guard the answer
     end_call             accounting  exactly one terminal event
+    deliver_alert        alerting    tell somebody, off the path of any call
 
 `Gateway` takes deployments and plugins in and calls through; a plugin is an object with
 `@hookimpl` methods of these names. Start there, or with `docs/tutorial`.
@@ -23,6 +24,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from llmgate_plugins.alerts import Alert
 from llmgate_plugins.context import Call, Context, Stash, StashKey, current_context, use_context
 from llmgate_plugins.decisions import (
     Drop,
@@ -75,9 +77,12 @@ from llmgate_plugins.types import (
 )
 
 if TYPE_CHECKING:
+    from llmgate_plugins._alerting import Alerting
     from llmgate_plugins.gateway import Gateway
 
 __all__ = [
+    "Alert",
+    "Alerting",
     "AllDeploymentsUnavailable",
     "Attempt",
     "Call",
@@ -136,6 +141,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The gateway and the version, loaded when first asked for."""
+    if name == "Alerting":
+        return importlib.import_module("llmgate_plugins._alerting").Alerting
     if name == "Gateway":
         return importlib.import_module("llmgate_plugins.gateway").Gateway
     if name == "__version__":

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from llmgate_plugins import context, decisions, limits, records, services
+from llmgate_plugins import alerts, context, decisions, limits, records, services
 from llmgate_plugins import types as nouns
 
 __all__ = ["parameter_misfit", "return_misfit"]
@@ -23,7 +23,7 @@ UNKNOWN = object()
 
 PUBLIC: dict[str, Any] = {
     name: getattr(module, name)
-    for module in (nouns, limits, decisions, context, records, services)
+    for module in (nouns, limits, decisions, context, records, alerts, services)
     for name in module.__all__
 }
 """So that annotations resolve even where a plugin imports our names for type checking only."""

@@ -55,6 +55,7 @@ class Hooks:
     limit_attempt: tuple[Implementation, ...] = ()
     classify_error: tuple[Implementation, ...] = ()
     recover_attempt: tuple[Implementation, ...] = ()
+    deliver_alert: tuple[Implementation, ...] = ()
 
 
 class Registry:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from llmgate_plugins.types import EMPTY
 
-__all__ = ["NO_ALERTS", "Alert", "Alerts", "Severity"]
+__all__ = ["NO_ALERTS", "SEVERITIES", "Alert", "Alerts", "Severity"]
 
 Severity = Literal["info", "warning", "critical"]
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
+"""From the least to the most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class Alert:
         resolved: It is over. Told only if its beginning was.
         at: Unix time; None for now.
         facts: Further facts as plain values, for machines.
+        since: Unix time at which it began. Set when it is told.
+        id: Of this notice, unique; the same when a channel tries again. Set when it is told.
     """
 
     kind: str
@@ -36,11 +41,27 @@ class Alert:
     resolved: bool = False
     at: float | None = None
     facts: Mapping[str, str | int | float | bool | None] = field(default=EMPTY)
+    since: float | None = None
+    id: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
         """What makes it the same alert as another."""
         return self.kind, self.subject
+
+    def to_dict(self) -> dict[str, Any]:
+        """It as plain JSON values."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "subject": self.subject,
+            "summary": self.summary,
+            "severity": self.severity,
+            "resolved": self.resolved,
+            "at": self.at,
+            "since": self.since,
+            "facts": dict(self.facts),
+        }
 
 
 class Alerts(Protocol):
@@ -57,6 +78,9 @@ class _NoAlerts:
 
     def report(self, alert: Alert) -> None:
         """Forget it."""
+
+    def __repr__(self) -> str:
+        return "NO_ALERTS"
 
 
 NO_ALERTS: Final[Alerts] = _NoAlerts()

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 from weakref import WeakSet
 
+from llmgate_plugins._alerting import Alerting
 from llmgate_plugins._departure import Departures, Messages
 from llmgate_plugins._drivers import adrive, drive
 from llmgate_plugins._engine.effects import Open, Send
@@ -70,6 +71,7 @@ class Gateway:
         defaults: Append the built-in plugins (`llmgate_plugins.plugins.default_plugins`). One of
             their kind in `plugins`, set up differently, takes that one's place among them.
         catalog: Prices and capabilities by model; default: the installed sources.
+        alerts: How alerts are told; give one to set it up differently.
         clock, random, sleeper, state, ledger: What touches the world. Defaults: the
             machine's clock, an own generator, real sleep, memory, memory.
 
@@ -90,6 +92,7 @@ class Gateway:
         on_break: OnBreak = "raise",
         defaults: bool = True,
         catalog: Catalog | None = None,
+        alerts: Alerting | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
         sleeper: Sleeper | None = None,
@@ -97,17 +100,20 @@ class Gateway:
         ledger: Ledger | None = None,
     ) -> None:
         clock = clock or SystemClock()
+        self.alerts: Final = alerts if alerts is not None else Alerting()
         self.services: Final = Services(
             clock=clock,
             random=random or default_random(),
             sleeper=sleeper or SystemSleeper(),
             state=state if state is not None else MemoryState(clock=clock),
             ledger=ledger if ledger is not None else MemoryLedger(),
+            alerts=self.alerts,
         )
         self._catalog = catalog
         self.routes: Final = AliasTable(map(self._priced, deployments), aliases=aliases, fallbacks=fallbacks)
         own, built_in = with_places(plugins, default_plugins() if defaults else ())
         self.registry: Final = Registry((*own, *built_in))
+        self.alerts.connect(self.registry.hooks.deliver_alert, self.services)
         self._decisions: deque[DecisionRecord] = deque(maxlen=KEPT_DECISIONS)
         core = Core(
             hooks=self.registry.hooks,
@@ -394,8 +400,11 @@ class Gateway:
         return live_of(self.plugins).window(seconds, by)
 
     def close(self) -> None:
-        """Flush the ledger, and let go of it and of the transport's connections. Idempotent."""
+        """Flush the ledger, and let go of it and of the transport's connections. Idempotent.
+
+        Alerts that are on their way get five seconds to arrive."""
         self.services.ledger.close()
+        self.alerts.close()
         close = getattr(self.transport, "close", None)
         if close is not None:
             close()

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 import pluggy
 
+from llmgate_plugins.alerts import Alert
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Skip, Wait
 from llmgate_plugins.limits import Limits
@@ -29,6 +30,7 @@ __all__ = [
     "PROJECT",
     "RULES",
     "AccountingSpec",
+    "AlertingSpec",
     "Combine",
     "FailoverSpec",
     "HookRule",
@@ -333,7 +335,28 @@ class FailoverSpec:
         raise NotImplementedError
 
 
-FAMILIES: Final[tuple[type, ...]] = (PolicySpec, SelectionSpec, AccountingSpec, FailoverSpec)
+class AlertingSpec:
+    """Who is told that something is wrong. A plugin that fails here is isolated: the others are told."""
+
+    @_hook(
+        "alerting",
+        when="once for each alert that is not a repeat, off the path of any call",
+        combine=Combine.TELL,
+        on_error=OnError.ISOLATE,
+        since="0.2",
+    )
+    def deliver_alert(self, alert: Alert, services: Services) -> None:
+        """Hand an alert to people or machines: a channel.
+
+        Each plugin is told on a thread of its own, one alert after another, so it may take
+        its time and try again; what it raises is logged with its name. An alert is told
+        when it begins, when it becomes more severe, again after some hours while it goes
+        on, and when it is over (`alert.resolved`), if its beginning was told.
+        """
+        raise NotImplementedError
+
+
+FAMILIES: Final[tuple[type, ...]] = (PolicySpec, SelectionSpec, AccountingSpec, FailoverSpec, AlertingSpec)
 
 LIFE: Final = (
     "admit_request",
@@ -346,5 +369,6 @@ LIFE: Final = (
     "recover_attempt",
     "review_response",
     "end_call",
+    "deliver_alert",
 )
-"""Hook names in the order of a call's life."""
+"""Hook names in the order of a call's life; what is off its path comes last."""

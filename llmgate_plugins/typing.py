@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from llmgate_plugins.alerts import Alert
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Skip, Wait
 from llmgate_plugins.records import DecisionRecord
@@ -18,6 +19,7 @@ from llmgate_plugins.types import Attempt, Deployment, Outcome, Request, Respons
 __all__ = [
     "AdmitsRequest",
     "BeginsAttempt",
+    "DeliversAlert",
     "EndsAttempt",
     "EndsCall",
     "NarrowsDeployments",
@@ -113,3 +115,9 @@ class EndsCall(Protocol):
     def end_call(
         self, record: DecisionRecord, request: Request, context: Context, call: Call, services: Services
     ) -> MaybePending[None] | None: ...
+
+
+class DeliversAlert(Protocol):
+    """Implements `deliver_alert`."""
+
+    def deliver_alert(self, alert: Alert, services: Services) -> MaybePending[None] | None: ...

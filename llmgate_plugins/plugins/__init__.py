@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from llmgate_plugins.plugins.accounting import LedgerAccounting
 from llmgate_plugins.plugins.budgets import Budget
+from llmgate_plugins.plugins.channels import LogChannel
 from llmgate_plugins.plugins.context_fit import ContextFit
 from llmgate_plugins.plugins.failover import Failover
 from llmgate_plugins.plugins.health import Health
@@ -32,6 +33,7 @@ __all__ = [
     "Idempotency",
     "InOrder",
     "LedgerAccounting",
+    "LogChannel",
     "Patience",
     "Policies",
     "Policy",
@@ -53,6 +55,7 @@ BUILTINS: tuple[type, ...] = (
     Patience,
     Failover,
     LedgerAccounting,
+    LogChannel,
 )
 """What every gateway has unless it says otherwise, in run order.
 

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from llmgate_plugins._registry import Registry, plugin_name
+from llmgate_plugins.alerts import Alert
 from llmgate_plugins.context import Context
 from llmgate_plugins.errors import LLMGateError, RequestDenied
 from llmgate_plugins.gateway import Gateway
@@ -49,6 +50,20 @@ STORIES: Mapping[str, Mapping[str, Sequence[Step]]] = {
 }
 """What happens to a call, by name."""
 
+ALERTS: Sequence[Alert] = (
+    Alert(kind="budget_threshold", subject="team:search", summary="80 % of the day's budget is spent."),
+    Alert(
+        kind="credential_dead",
+        subject="env:KEY",
+        summary="The key <env:KEY> is refused & left out.\nA second line: 1 > 0.",
+        severity="critical",
+        facts={"status": 401, "share": 0.5, "provider": "openai", "known": True, "until": None},
+    ),
+    Alert(kind="credential_dead", subject="env:KEY", summary="It works again.", resolved=True),
+    Alert(kind="model_retirement", subject="east", summary="Ümläute, 漢字 and a ✓. " * 80, severity="info"),
+)
+"""What a channel is told."""
+
 
 class PluginContract:
     """What any plugin must hold to. Override `make_plugin`; the rest as your plugin needs.
@@ -56,10 +71,13 @@ class PluginContract:
     Attributes:
         contexts: Who calls. Add those your plugin treats differently.
         prompts: What they ask.
+        alerts: What it is told, if it is a channel for alerts.
     """
 
     contexts: Sequence[Context] = (Context(), Context(tenant="acme", team="search", user="ada", priority=3))
     prompts: Sequence[str] = ("hello", "a longer question, with numbers: 1 2 3 and an e-mail: a@b.example")
+
+    alerts: Sequence[Alert] = ALERTS
 
     def make_plugin(self) -> object:
         """A new instance of the plugin, as an application would make it."""
@@ -146,6 +164,13 @@ class PluginContract:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(one, range(80)))
         assert stage.problems() == []
+
+    def test_a_channel_takes_every_alert(self) -> None:
+        """What it is told as an alert it delivers or leaves, without an error."""
+        stage = self._stage("all well")
+        for alert in self.alerts:
+            error = stage.gateway.alerts.try_out(alert).get(stage.name)
+            assert error is None, f"it failed to deliver {alert!r}: {error!r}"
 
     # ------------------------------------------------------------ how
 

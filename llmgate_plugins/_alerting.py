@@ -1,0 +1,318 @@
+"""Which alerts are told: each once while it goes on, its end if its beginning was, never a flood."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import count, islice
+from typing import Final
+from weakref import WeakSet
+
+from llmgate_plugins._outbox import Outbox, hand_over
+from llmgate_plugins._registry import Implementation
+from llmgate_plugins.alerts import SEVERITIES, Alert
+from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.masking import scrub
+from llmgate_plugins.services import Clock, Services, SystemClock
+
+__all__ = ["Alerting"]
+
+log = logging.getLogger("llmgate")
+
+RANK: Final[Mapping[str, int]] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
+FOUR_HOURS: Final = 4 * 3600.0
+CLOSING: Final = 5.0
+"""Seconds that alerts on their way get when a gateway is closed, or the program ends."""
+MOST_WAITING: Final = 1_000
+MOST_KNOWN: Final = 10_000
+"""Alerts that are remembered, those that are over included."""
+KEPT: Final = 200
+FLAPPING: Final = 3600.0
+"""Seconds within which an alert that comes back counts as the same trouble."""
+FIRST_HOLD: Final = 60.0
+LONGEST_HOLD: Final = 900.0
+LONGEST_TEXT: Final = 2_000
+POLL: Final = 0.5
+"""Real seconds between looks at the gateway's clock while an end is held back."""
+
+
+class _Known:
+    """What is known of one alert, from its beginning on."""
+
+    __slots__ = ("came_back", "held_until", "last", "over_at", "rank", "repeat_at", "since", "told")
+
+    def __init__(self, alert: Alert, since: float) -> None:
+        self.last = alert
+        self.since = since
+        self.rank = -1
+        self.repeat_at = -float("inf")
+        self.told = False
+        self.held_until: float | None = None
+        self.over_at: float | None = None
+        self.came_back = 0
+
+
+class Alerting:
+    """Tells alerts to every plugin that implements `deliver_alert`. One per gateway.
+
+    An alert is told when it begins, when its severity rises, again every `repeat` seconds
+    while somebody goes on reporting it, and when it is over. One that comes back within an
+    hour is told again, but from then on its end is held back for a minute, and each further
+    time for twice as long (up to fifteen): what begins again meanwhile is no news.
+
+    Args:
+        repeat: Seconds after which an alert that goes on is told again.
+        waiting: So many alerts wait for each channel at most.
+
+    Raises:
+        ConfigurationError: A number is not above zero, or two gateways share it.
+    """
+
+    def __init__(self, *, repeat: float = FOUR_HOURS, waiting: int = MOST_WAITING) -> None:
+        if not repeat > 0 or waiting < 1:
+            raise ConfigurationError(f"repeat and waiting must be above 0, not {repeat!r} and {waiting!r}")
+        self.repeat = repeat
+        self._most_waiting = waiting
+        self._connected = False
+        self._clock: Clock = SystemClock()
+        self._outboxes: tuple[Outbox, ...] = ()
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._held: list[_Known] = []
+        self._told: deque[Alert] = deque(maxlen=KEPT)
+        self._closed = False
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        """What every process has of its own."""
+        self._lock = threading.RLock()
+        self._watcher: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._prefix = os.urandom(8).hex()
+        self._numbers = count(1)
+
+    def connect(self, channels: Sequence[Implementation], services: Services) -> None:
+        """Whom to tell. The gateway calls this once.
+
+        Raises:
+            ConfigurationError: It belongs to another gateway already.
+        """
+        if self._connected:
+            raise ConfigurationError("one Alerting serves one gateway; make another for the other gateway")
+        self._connected, self._clock = True, services.clock
+        self._outboxes = tuple(Outbox(one, services, self._most_waiting) for one in channels)
+
+    # ------------------------------------------------------------ reporting
+
+    def report(self, alert: Alert) -> None:
+        """Hand an alert over; see `Alerts.report`. Costs next to nothing if it is a repeat."""
+        try:
+            known = self._known.get((alert.kind, alert.subject))
+            if known is None:
+                if alert.resolved:
+                    return
+            elif (
+                not alert.resolved
+                and known.over_at is None
+                and known.held_until is None
+                and RANK[alert.severity] <= known.rank
+                and self._clock.monotonic() < known.repeat_at
+            ):
+                return
+            with self._lock:
+                if not self._closed:
+                    self._ended(alert) if alert.resolved else self._goes_on(alert)
+        except Exception:  # an alert that fails must not stop whoever reports it
+            log.exception("an alert could not be reported")
+
+    def _goes_on(self, alert: Alert) -> None:
+        now = self._clock.monotonic()
+        known = self._known.get(alert.key)
+        if known is None:
+            known = self._known[alert.key] = _Known(alert, self._at(alert))
+            self._make_room()
+        elif known.over_at is not None:
+            known.came_back = known.came_back + 1 if now - known.over_at < FLAPPING else 0
+            known.over_at, known.rank, known.since = None, -1, self._at(alert)
+        elif known.held_until is not None:
+            known.held_until = None
+            self._held.remove(known)
+            known.came_back += 1
+        known.last = alert
+        rank = RANK[alert.severity]
+        if rank > known.rank or now >= known.repeat_at:
+            known.rank = max(rank, known.rank)
+            known.repeat_at = now + self.repeat
+            known.told = True
+            self._tell(known, alert)
+
+    def _ended(self, alert: Alert) -> None:
+        known = self._known.get(alert.key)
+        if known is None or known.over_at is not None or known.held_until is not None:
+            return
+        known.last = alert
+        if not known.came_back:
+            self._over(known)
+            return
+        hold = min(FIRST_HOLD * 2.0 ** min(known.came_back - 1, 8), LONGEST_HOLD)
+        known.held_until = self._clock.monotonic() + hold
+        self._held.append(known)
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._watch, name="llmgate-alerts", daemon=True)
+            self._watcher.start()
+
+    def _over(self, known: _Known) -> None:
+        known.over_at, known.held_until = self._clock.monotonic(), None
+        known.repeat_at = -float("inf")
+        if known.told:
+            known.told = False
+            self._tell(known, known.last)
+
+    def _tell(self, known: _Known, alert: Alert) -> None:
+        notice = replace(
+            alert,
+            # An end is as severe as what has ended, so that whoever heard of one hears of the other.
+            severity=SEVERITIES[known.rank],
+            at=self._at(alert),
+            since=known.since,
+            id=f"alert_{self._prefix}_{next(self._numbers)}",
+            subject=_clean(alert.subject),
+            summary=_clean(alert.summary),
+            facts={name: _clean(one) if isinstance(one, str) else one for name, one in alert.facts.items()},
+        )
+        self._told.append(notice)
+        for outbox in self._outboxes:
+            outbox.put(notice)
+
+    def _at(self, alert: Alert) -> float:
+        return alert.at if alert.at is not None else self._clock.time()
+
+    def _make_room(self) -> None:
+        if len(self._known) > MOST_KNOWN:
+            first = list(islice(self._known, 64))
+            over = (key for key in first if self._known[key].over_at is not None)
+            del self._known[next(over, first[0])]
+
+    # ------------------------------------------------------------ ends that are held back
+
+    def _watch(self) -> None:
+        stop = self._stop
+        while not stop.wait(POLL):
+            with self._lock:
+                if not self._release():
+                    self._watcher = None
+                    return
+
+    def _release(self, *, all_of_them: bool = False) -> bool:
+        """Tell the ends that were held back for long enough; whether others are left."""
+        now = self._clock.monotonic()
+        for known in list(self._held):
+            if all_of_them or known.held_until is None or now >= known.held_until:
+                self._held.remove(known)
+                self._over(known)
+        return bool(self._held)
+
+    # ------------------------------------------------------------ looking in, and the end
+
+    @property
+    def recent(self) -> tuple[Alert, ...]:
+        """The last 200 that were told, oldest first."""
+        with self._lock:
+            return tuple(self._told)
+
+    @property
+    def ongoing(self) -> tuple[Alert, ...]:
+        """What goes on now, as it was last reported, oldest first."""
+        with self._lock:
+            return tuple(
+                replace(known.last, severity=SEVERITIES[known.rank], since=known.since, resolved=False)
+                for known in self._known.values()
+                if known.over_at is None
+            )
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the plugins that are told."""
+        return tuple(outbox.channel.plugin for outbox in self._outboxes)
+
+    @property
+    def dropped(self) -> int:
+        """How many alerts were pushed out because a channel was too slow."""
+        return sum(outbox.dropped for outbox in self._outboxes)
+
+    @property
+    def failed(self) -> int:
+        """How many alerts a channel could not deliver."""
+        return sum(outbox.failed for outbox in self._outboxes)
+
+    def try_out(self, alert: Alert) -> dict[str, Exception | None]:
+        """Tell every channel now, in this thread, whatever was told before; what each of them raised."""
+        at = self._at(alert)
+        notice = replace(alert, at=at, since=at, id=f"alert_{self._prefix}_{next(self._numbers)}")
+        found: dict[str, Exception | None] = {}
+        for outbox in self._outboxes:
+            try:
+                hand_over(outbox.channel, notice, outbox.services)
+            except Exception as error:  # noqa: BLE001 - whatever a channel raises
+                found[outbox.channel.plugin] = error
+            else:
+                found[outbox.channel.plugin] = None
+        return found
+
+    def flush(self, seconds: float = CLOSING) -> bool:
+        """Wait until all that was reported is told, for so many seconds at most; whether it is."""
+        until = time.monotonic() + seconds
+        with self._lock:
+            self._release()
+        empty = [outbox.empty(until) for outbox in self._outboxes]  # each, also after one that is late
+        return all(empty)
+
+    def close(self, seconds: float = CLOSING) -> None:
+        """Flush, and tell nothing more. Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._stop.set()
+            self._release(all_of_them=True)
+        if not self.flush(seconds):
+            waiting = {one.channel.plugin: one.waiting for one in self._outboxes if one.waiting}
+            log.error("alerts were not told within %g s: %s", seconds, waiting)
+
+
+def _clean(text: str) -> str:
+    """Without secrets, and of a length that every channel takes."""
+    text = scrub(text)
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+
+_all: Final[WeakSet[Alerting]] = WeakSet()
+
+
+def _forked() -> None:
+    """The parent tells what waits; the child tells what begins in it, and of that alone the end."""
+    for one in list(_all):
+        one._begin()
+        for outbox in one._outboxes:
+            outbox.forget()
+        for known in one._known.values():
+            known.told = False
+        one._release(all_of_them=True)
+
+
+def _leave() -> None:
+    """The program ends: threads that are daemons end with it, so what waits is told now."""
+    until = time.monotonic() + CLOSING
+    for one in list(_all):
+        one.flush(max(until - time.monotonic(), 0.0))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+atexit.register(_leave)

@@ -1,0 +1,53 @@
+"""Alerts in the log of the program: nothing to set up, and nothing that can be out of reach."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from llmgate_plugins.alerts import Alert, Severity
+from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.plugins.channels.wanted import Wanted
+from llmgate_plugins.plugins.channels.wording import headline
+
+__all__ = ["LogChannel"]
+
+LEVELS: Final[Mapping[Severity, int]] = {
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "critical": logging.CRITICAL,
+}
+
+
+class LogChannel:
+    """Writes alerts to the logger "llmgate.alerts"; the end of one as INFO.
+
+    The record has the whole alert as its attribute `alert`, for formatters that write JSON.
+
+    Args:
+        min_severity: The least severe that is written: "info", "warning" or "critical".
+        kinds: Kinds that are written; empty for all.
+        logger: Name of the logger.
+
+    Raises:
+        ValueError: An argument is none of those allowed.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_severity: Severity = "info",
+        kinds: Sequence[str] = (),
+        logger: str = "llmgate.alerts",
+    ) -> None:
+        self.wanted = Wanted(min_severity, kinds)
+        self._log = logging.getLogger(logger)
+
+    @hookimpl
+    def deliver_alert(self, alert: Alert) -> None:
+        """One line."""
+        if alert in self.wanted:
+            level = logging.INFO if alert.resolved else LEVELS[alert.severity]
+            line = f"{headline(alert)} ({alert.kind}: {alert.subject})"
+            self._log.log(level, "%s", line, extra={"alert": alert.to_dict()})
