@@ -20,7 +20,7 @@ from support import broken_servers
 
 from llmgate_plugins import StreamInterrupted
 from llmgate_plugins.ledger import MemoryLedger
-from llmgate_plugins.plugins import Failover, Health, Patience
+from llmgate_plugins.plugins import Budget, Failover, Health, Patience
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing import Fault, ProviderSimulator
 from llmgate_plugins.testing.simulator.provider import RecordedRequest
@@ -43,7 +43,10 @@ __all__ = [
 
 ANSWERS = {"a": "The sea is wide and blue, says a.", "b": "The sea is deep and cold, says b."}
 RETRY_TOKENS = 30.0
-
+MUCH = 10**15
+"""Nano-dollars of a budget that is in force in every cell, and that none exhausts."""
+AGE = 1e9
+"""Seconds of its window: no cell is at the end of one."""
 
 TOLD = {
     **ANSWERS,
@@ -98,6 +101,7 @@ class Seen:
     sent: dict[str, int] = field(default_factory=dict)
     keys_elsewhere: list[str] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
+    counted: tuple[int, int] | None = None
     priced: int | None = None
     left: bool = False
     misses: list[str] = field(default_factory=list)
@@ -167,7 +171,8 @@ class Watch:
             "state": MemoryState(clock=self.clock),
             "deadline": row.deadline,
         }
-        watched = [self.health, Patience(**row.patience), *plugins, self.failover]
+        budget = [] if "state" in options else [Budget("global", MUCH, AGE)]
+        watched = [self.health, Patience(**row.patience), *plugins, *budget, self.failover]
         self.door: Door = SURFACES[surface](places, watched, usual | options)
 
     def told_by(self, asking: Callable[[Door, list[str]], None]) -> Seen:
@@ -199,6 +204,8 @@ class Watch:
         seen.health = sorted(
             f"{keys.get(one.name, one.name)} {one.ailment} {one.state}" for one in self.health.report(now)
         )
+        if isinstance(gateway.services.state, MemoryState):
+            seen.counted = gateway.services.state.spent("budget:global", window=AGE)
         seen.problems = [problem for record in gateway.decisions for problem in record.problems]
         if self.row.expect.paid and seen.rows:
             seen.priced = _price_of(self.door, self.row.expect.paid, seen.rows[-1])
@@ -383,6 +390,11 @@ def _check_books(found: list[str], want: Expect, seen: Seen) -> None:
         found.append("books: more than any of these calls can cost")
     if any(one["status"] == "intent" for one in seen.rows):
         found.append("books: an attempt is not settled")
+    spent, held = seen.counted or (None, 0)
+    if held:
+        found.append(f"budget: {held} is still held")
+    if spent is not None and not seen.problems and spent != sum(one["cost_nano_usd"] for one in seen.rows):
+        found.append(f"budget: {spent} is counted, the rows sum up otherwise")
     if len(seen.calls) != want.calls:
         found.append(f"books: {len(seen.calls)} calls")
     if len(seen.calls) != 1:
