@@ -39,6 +39,7 @@ from llmgate_plugins.decisions import (
     Wait,
 )
 from llmgate_plugins.errors import (
+    AlertUndelivered,
     AllDeploymentsUnavailable,
     ConfigurationError,
     DeadlineExceeded,
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alert",
+    "AlertUndelivered",
     "Alerting",
     "AllDeploymentsUnavailable",
     "Attempt",

@@ -12,7 +12,8 @@ LLMGateError
 ├── DeadlineExceeded            the call's time is over
 ├── StreamInterrupted           a stream broke after its first content; has the partial text
 ├── ProviderError               what a provider answered, for transports of our own
-└── StorageError                ledger or state could not do what it promised
+├── StorageError                ledger or state could not do what it promised
+└── AlertUndelivered            a channel could not deliver an alert
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "AlertUndelivered",
     "AllDeploymentsUnavailable",
     "ConfigurationError",
     "DeadlineExceeded",
@@ -202,3 +204,17 @@ class ProviderError(LLMGateError):
 
 class StorageError(LLMGateError):
     """The ledger or the state could not do what it promised."""
+
+
+class AlertUndelivered(LLMGateError):
+    """A channel could not deliver an alert. Raised by plugins in `deliver_alert`.
+
+    Args:
+        passing: Whether trying again later makes sense.
+        wait: Seconds the other side asks to wait before that, if it does.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.passing = passing
+        self.wait = wait

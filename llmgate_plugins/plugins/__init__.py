@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
+from llmgate_plugins.plugins import channels
 from llmgate_plugins.plugins.accounting import LedgerAccounting
 from llmgate_plugins.plugins.budgets import Budget
 from llmgate_plugins.plugins.channels import LogChannel
@@ -20,6 +22,9 @@ from llmgate_plugins.plugins.smoothing import RateLimit, RateLimits
 from llmgate_plugins.plugins.tracing import Tracing
 from llmgate_plugins.plugins.weighted import Weighted
 
+if TYPE_CHECKING:
+    from llmgate_plugins.plugins.channels import EmailChannel, SlackChannel, WebhookChannel
+
 __all__ = [
     "BUILTINS",
     "Budget",
@@ -27,6 +32,7 @@ __all__ = [
     "Cheapest",
     "ContextConstraints",
     "ContextFit",
+    "EmailChannel",
     "Failover",
     "Fastest",
     "Health",
@@ -39,7 +45,9 @@ __all__ = [
     "Policy",
     "RateLimit",
     "RateLimits",
+    "SlackChannel",
     "Tracing",
+    "WebhookChannel",
     "Weighted",
     "default_plugins",
     "with_places",
@@ -63,6 +71,13 @@ What must be so comes first. Who has to wait waits before anybody looks at healt
 may have fallen ill by the end of the wait. The intent is written last, so that what others
 refuse leaves no trace of an attempt.
 """
+
+
+def __getattr__(name: str) -> Any:
+    """Channels that bring in clients for HTTP and SMTP, loaded when first asked for."""
+    if name in channels.__all__:
+        return getattr(channels, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def default_plugins() -> tuple[object, ...]:
