@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Case", "Result", "Suite", "measure"]
 
@@ -35,23 +35,31 @@ class Suite:
 
     Attributes:
         unit: What one unit is ("call", "chunk").
+        judged: By what: CPU of this process, CPU of the calling thread alone, or wall time.
         targets: Case -> the highest ratio it should have to another case: (case, ratio).
+        limits_us: Case -> the most microseconds per unit.
+        added_us: Case -> the most microseconds that it should add to another: (case, microseconds).
+        rates: Case -> the fewest units per second.
     """
 
     name: str
     unit: str
     cases: tuple[Case, ...]
+    judged: Literal["cpu", "thread", "wall"] = "cpu"
     targets: dict[str, tuple[str, float]] = field(default_factory=dict)
     limits_us: dict[str, float] = field(default_factory=dict)
+    added_us: dict[str, tuple[str, float]] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Microseconds per unit: CPU of this process, and wall."""
+    """Microseconds per unit: CPU of this process (or thread, as the suite says), and wall."""
 
     suite: str
     case: str
     unit: str
+    judged: str
     cpu_us: float
     cpu_low_us: float
     wall_us: float
@@ -64,12 +72,13 @@ def measure(suite: Suite, *, rounds: int, calls: int) -> list[Result]:
     """Run the suite: each round every case once, in turn, after one warm-up round."""
     cpu: dict[str, list[float]] = {case.name: [] for case in suite.cases}
     wall: dict[str, list[float]] = {case.name: [] for case in suite.cases}
+    clock = time.thread_time if suite.judged == "thread" else time.process_time
     with asyncio.Runner() as loop:
         for number in range(rounds + 1):
             turn = suite.cases if number % 2 else suite.cases[::-1]
             for case in turn:
                 gc.collect()
-                took_cpu, took_wall = _once(case, calls, loop)
+                took_cpu, took_wall = _once(case, calls, loop, clock)
                 if number:
                     cpu[case.name].append(took_cpu / calls / case.per * 1e6)
                     wall[case.name].append(took_wall / calls / case.per * 1e6)
@@ -80,33 +89,43 @@ def measure(suite: Suite, *, rounds: int, calls: int) -> list[Result]:
     return [_result(suite, case, cpu, wall) for case in suite.cases]
 
 
-def _once(case: Case, calls: int, loop: asyncio.Runner) -> tuple[float, float]:
+def _once(case: Case, calls: int, loop: asyncio.Runner, clock: Callable[[], float]) -> tuple[float, float]:
     run: Any = case.run
-    cpu, wall = time.process_time(), time.perf_counter()
+    cpu, wall = clock(), time.perf_counter()
     if asyncio.iscoroutinefunction(run):
         loop.run(run(calls))
     else:
         run(calls)
-    return time.process_time() - cpu, time.perf_counter() - wall
+    return clock() - cpu, time.perf_counter() - wall
 
 
 def _result(suite: Suite, case: Case, cpu: dict[str, list[float]], wall: dict[str, list[float]]) -> Result:
+    judged = wall if suite.judged == "wall" else cpu
+
     def ratio_to(other: str) -> float:
         """Median of the ratios within each round: noise that hits a round hits both."""
-        return statistics.median(a / b for a, b in zip(cpu[case.name], cpu[other], strict=True))
+        return statistics.median(a / b for a, b in zip(judged[case.name], judged[other], strict=True))
 
     target, met = "", None
     if case.name in suite.targets:
         other, most = suite.targets[case.name]
         found = ratio_to(other)
         target, met = f"{found:.2f}x {other}, at most {most:.2f}x", found <= most
+    elif case.name in suite.added_us:
+        other, most = suite.added_us[case.name]
+        found = statistics.median(a - b for a, b in zip(judged[case.name], judged[other], strict=True))
+        target, met = f"{found:+.1f} us above {other}, at most {most:.0f}", found <= most
     elif case.name in suite.limits_us:
         most = suite.limits_us[case.name]
-        target, met = f"at most {most:.0f} us", statistics.median(cpu[case.name]) <= most
+        target, met = f"at most {most:.0f} us", statistics.median(judged[case.name]) <= most
+    elif case.name in suite.rates:
+        fewest, found = suite.rates[case.name], 1e6 / statistics.median(judged[case.name])
+        target, met = f"{found:,.0f} {suite.unit}s/s, at least {fewest:,.0f}", found >= fewest
     return Result(
         suite=suite.name,
         case=case.name,
         unit=suite.unit,
+        judged=suite.judged,
         cpu_us=statistics.median(cpu[case.name]),
         cpu_low_us=min(cpu[case.name]),
         wall_us=statistics.median(wall[case.name]),

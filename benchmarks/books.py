@@ -1,0 +1,155 @@
+"""The ledger: how many rows a second are safe on disk, and what it takes from a call's own thread."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import tempfile
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.core import ASKED, Instant, deployments
+from benchmarks.harness import Case, Suite
+from llmgate_plugins import Gateway
+from llmgate_plugins.ledger import open_ledger
+from llmgate_plugins.plugins import LedgerAccounting, default_plugins
+from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.services import AttemptIntent, Ledger, Settlement
+from llmgate_plugins.types import Usage
+
+__all__ = ["Books"]
+
+BATCH = 500
+"""Rows in one transaction of the bare inserts: as many as the ledger's writer puts in one."""
+BARE = """CREATE TABLE attempts (call_id TEXT, number INT, at REAL, alias TEXT, deployment TEXT, provider TEXT,
+model TEXT, status TEXT, estimate INT, cost INT, input INT, output INT, team TEXT, tags TEXT,
+PRIMARY KEY (call_id, number))"""
+
+
+class Books(AbstractContextManager["Books"]):
+    """Ledgers in a directory of their own, and what is measured of them."""
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._numbers = itertools.count()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def suites(self) -> list[Suite]:
+        sqlite = self._ledger(f"sqlite:///{self._directory}/books.db")
+        none = [one for one in default_plugins() if not isinstance(one, LedgerAccounting)]
+        gateways = {
+            "no ledger": Gateway(deployments(), transport=Instant(), plugins=none, defaults=False),
+            "in memory": Gateway(deployments(), transport=Instant()),
+            "SQLite": Gateway(deployments(), transport=Instant(), ledger=sqlite),
+        }
+        bare = self._bare("bare.db", "NORMAL")
+        return [
+            Suite(
+                name="ledger, rows until they are on disk",
+                unit="row",
+                judged="wall",
+                cases=(
+                    Case(name=f"bare sqlite3, {BATCH} a commit", run=lambda rows: _insert(bare, rows, BATCH)),
+                    Case(name="bare sqlite3, one a commit", run=lambda rows: _insert(bare, rows, 1)),
+                    Case(name="SQLite, intents", run=lambda rows: _intents(sqlite, rows)),
+                    Case(name="SQLite, whole calls", run=lambda calls: _calls(sqlite, calls), per=3),
+                ),
+                rates={"SQLite, intents": 20_000.0},
+            ),
+            Suite(
+                name="ledger, a call's own thread",
+                unit="call",
+                judged="thread",
+                cases=tuple(Case(name=name, run=_complete(one)) for name, one in gateways.items()),
+                added_us={"SQLite": ("no ledger", 15.0)},
+            ),
+        ]
+
+    def _ledger(self, url: str) -> Ledger:
+        ledger = open_ledger(url)
+        self._stack.callback(ledger.close)
+        return ledger
+
+    def _bare(self, name: str, synchronous: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._directory / name, isolation_level=None)
+        self._stack.callback(connection.close)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(BARE)
+        return connection
+
+
+_names = itertools.count()
+_deployment = deployments()[0]
+
+
+def _intent() -> AttemptIntent:
+    return AttemptIntent(
+        call_id=f"0199-bench-{next(_names):012}",
+        number=1,
+        at=1_700_000_000.0,
+        deployment=_deployment,
+        alias="fast",
+        reason="first",
+        estimate=70,
+        labels={"team": "search"},
+    )
+
+
+def _intents(ledger: Ledger, rows: int) -> None:
+    _wait([ledger.open_attempt(_intent()) for _ in range(rows)])
+
+
+def _calls(ledger: Ledger, calls: int) -> None:
+    """Three writes each: an intent, its settlement, the call's own row."""
+    pending: list[Any] = []
+    for _ in range(calls):
+        intent = _intent()
+        pending.append(ledger.open_attempt(intent))
+        pending.append(ledger.settle_attempt(intent.call_id, 1, _SETTLED))
+        pending.append(ledger.close_call(_record(intent.call_id)))
+    _wait(pending)
+
+
+_SETTLED = Settlement(status="success", usage=Usage(input=12, output=3), cost=50, latency=0.5)
+
+
+def _record(call_id: str) -> DecisionRecord:
+    return DecisionRecord(call_id=call_id, model="fast", at=1_700_000_000.0, status="success", latency=0.5)
+
+
+def _wait(pending: list[Any]) -> None:
+    for one in pending:
+        if isinstance(one, Future):
+            one.result()
+
+
+def _insert(connection: sqlite3.Connection, rows: int, batch: int) -> None:
+    for start in range(0, rows, batch):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(
+            "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+            [
+                (f"0199-bench-{next(_names):012}", 1, 1.7e9, "fast", "openai-us", "openai", "gpt-4o-mini")
+                + ("intent", 70, 0, 0, 0, "search", "{}")
+                for _ in range(min(batch, rows - start))
+            ],
+        )
+        connection.execute("COMMIT")
+
+
+def _complete(gateway: Gateway) -> Any:
+    def run(calls: int) -> None:
+        for _ in range(calls):
+            gateway.complete("fast", ASKED)
+
+    return run
