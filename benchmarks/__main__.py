@@ -1,7 +1,8 @@
 """`python -m benchmarks [--json] [--smoke] [--only core,books,admission]`.
 
 Medians over interleaved rounds, CPU time of this process before wall time, ratios within
-a round; where a suite is judged by the calling thread's CPU or by wall time, it says so. Targets are reported, never asserted: these are measurements, not tests.
+a round; where a suite is judged by the calling thread's CPU or by wall time, it says so.
+Targets are reported, never asserted: these are measurements, not tests.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ __all__ = ["Books"]
 
 BATCH = 500
 """Rows in one transaction of the bare inserts: as many as the ledger's writer puts in one."""
-BARE = """CREATE TABLE attempts (call_id TEXT, number INT, at REAL, alias TEXT, deployment TEXT, provider TEXT,
-model TEXT, status TEXT, estimate INT, cost INT, input INT, output INT, team TEXT, tags TEXT,
+BARE = """CREATE TABLE attempts (call_id TEXT, number INT, at REAL, alias TEXT, deployment TEXT,
+provider TEXT, model TEXT, status TEXT, estimate INT, cost INT, input INT, output INT, team TEXT, tags TEXT,
 PRIMARY KEY (call_id, number))"""
 
 
@@ -88,6 +88,7 @@ class Books(AbstractContextManager["Books"]):
         return connection
 
 
+_PLAIN = ("fast", "openai-us", "openai", "gpt-4o-mini", "intent", 70, 0, 0, 0, "search", "{}")
 _names = itertools.count()
 _deployment = deployments()[0]
 
@@ -138,11 +139,7 @@ def _insert(connection: sqlite3.Connection, rows: int, batch: int) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
             "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-            [
-                (f"0199-bench-{next(_names):012}", 1, 1.7e9, "fast", "openai-us", "openai", "gpt-4o-mini")
-                + ("intent", 70, 0, 0, 0, "search", "{}")
-                for _ in range(min(batch, rows - start))
-            ],
+            [(f"0199-bench-{next(_names):012}", 1, 1.7e9, *_PLAIN) for _ in range(min(batch, rows - start))],
         )
         connection.execute("COMMIT")
 
