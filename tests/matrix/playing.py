@@ -17,10 +17,11 @@ from unittest import mock
 
 import httpcore
 from support import broken_servers
+from support.spending import KEY, WINDOW, budget
 
 from llmgate_plugins import StreamInterrupted
 from llmgate_plugins.ledger import MemoryLedger
-from llmgate_plugins.plugins import Budget, Failover, Health, Patience
+from llmgate_plugins.plugins import Failover, Health, Patience
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing import Fault, ProviderSimulator
 from llmgate_plugins.testing.simulator.provider import RecordedRequest
@@ -45,8 +46,6 @@ ANSWERS = {"a": "The sea is wide and blue, says a.", "b": "The sea is deep and c
 RETRY_TOKENS = 30.0
 MUCH = 10**15
 """Nano-dollars of a budget that is in force in every cell, and that none exhausts."""
-AGE = 1e9
-"""Seconds of its window: no cell is at the end of one."""
 
 TOLD = {
     **ANSWERS,
@@ -171,8 +170,8 @@ class Watch:
             "state": MemoryState(clock=self.clock),
             "deadline": row.deadline,
         }
-        budget = [] if "state" in options else [Budget("global", MUCH, AGE)]
-        watched = [self.health, Patience(**row.patience), *plugins, *budget, self.failover]
+        counted = [] if "state" in options else [budget(MUCH)]
+        watched = [self.health, Patience(**row.patience), *plugins, *counted, self.failover]
         self.door: Door = SURFACES[surface](places, watched, usual | options)
 
     def told_by(self, asking: Callable[[Door, list[str]], None]) -> Seen:
@@ -205,7 +204,7 @@ class Watch:
             f"{keys.get(one.name, one.name)} {one.ailment} {one.state}" for one in self.health.report(now)
         )
         if isinstance(gateway.services.state, MemoryState):
-            seen.counted = gateway.services.state.spent("budget:global", window=AGE)
+            seen.counted = gateway.services.state.spent(KEY, window=WINDOW)
         seen.problems = [problem for record in gateway.decisions for problem in record.problems]
         if self.row.expect.paid and seen.rows:
             seen.priced = _price_of(self.door, self.row.expect.paid, seen.rows[-1])

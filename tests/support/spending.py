@@ -31,7 +31,7 @@ from llmgate_plugins.services import Ledger, State
 from llmgate_plugins.state import open_state
 from support.gateways import PRICE, deployment
 
-__all__ = ["KEY", "WINDOW", "WORST", "Bills", "Spending", "billed", "spend", "spend_through"]
+__all__ = ["KEY", "WINDOW", "WORST", "Bills", "Spending", "billed", "budget", "spend", "spend_through"]
 
 QUESTION: Final = "what does it cost?"
 MOST_OUTPUT: Final = 100
@@ -49,6 +49,11 @@ WORST: Final = worst_cost(
 DENIED: Final = (AllDeploymentsUnavailable, RequestDenied)
 AGAIN: Final = 0.02
 """Seconds until somebody who was denied asks again."""
+
+
+def budget(cap: int) -> object:
+    """A plugin with one hard budget for all calls together, counted under `KEY` in `WINDOW`."""
+    return Budget("global", cap, WINDOW, assume_output=MOST_OUTPUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +80,7 @@ class Spending:
         return Gateway(
             [deployment("a")],
             transport=transport,
-            plugins=[Budget("global", self.cap, WINDOW, assume_output=MOST_OUTPUT)],
+            plugins=[budget(self.cap)],
             state=state,
             ledger=ledger,
             deadline=5.0,
