@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.harness import Result, Suite, measure
 
-PARTS = ("core", "langchain", "http", "books", "imports")
+PARTS = ("core", "langchain", "http", "books", "memory", "imports")
 
 
 def main() -> int:
@@ -38,10 +38,15 @@ def main() -> int:
         from benchmarks.imports import measure_imports
 
         imports = measure_imports(1 if asked.smoke else 7)
+    growth: dict[str, Any] | None = None
+    if "memory" in parts:
+        from benchmarks.growth import measure_growth
+
+        growth = measure_growth(5_000 if asked.smoke else 1_000_000)
     if asked.json:
-        print(json.dumps(_as_data(results, imports), indent=1))
+        print(json.dumps(_as_data(results, imports, growth), indent=1))
     else:
-        _print(results, imports)
+        _print(results, imports, growth)
     return 0
 
 
@@ -79,17 +84,20 @@ def _measured(suites: list[Suite], *, rounds: int, calls: int, chunked: int) -> 
     return found
 
 
-def _as_data(results: list[Result], imports: list[dict[str, Any]]) -> dict[str, Any]:
+def _as_data(
+    results: list[Result], imports: list[dict[str, Any]], growth: dict[str, Any] | None
+) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "load": os.getloadavg(),
         "results": [dataclasses.asdict(result) for result in results],
         "imports": imports,
+        "memory": growth,
     }
 
 
-def _print(results: list[Result], imports: list[dict[str, Any]]) -> None:
+def _print(results: list[Result], imports: list[dict[str, Any]], growth: dict[str, Any] | None) -> None:
     print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     suite = ""
     for one in results:
@@ -102,6 +110,10 @@ def _print(results: list[Result], imports: list[dict[str, Any]]) -> None:
             f"  {one.case:<28}{one.cpu_us:>9.1f}{one.cpu_low_us:>9.1f}{one.wall_us:>9.1f}{one.ratio:>7.2f}"
             f"  {_verdict(one.target, one.met)}".rstrip()
         )
+    if growth is not None:
+        print("\nmemory (fresh interpreter)")
+        verdict = _verdict(f"at most {growth['target_mib']:+.0f} MiB", growth["met"])
+        print(f"  {growth['calls']:,} calls: {growth['growth_mib']:+.1f} MiB  {verdict}")
     if imports:
         print("\nimport (fresh interpreter)")
         print(f"  {'':<38}{'CPU ms':>8}{'MB':>7}{'added':>8}  target")
