@@ -109,6 +109,9 @@ class Gateway:
             ledger=ledger if ledger is not None else MemoryLedger(),
             alerts=self.alerts,
         )
+        attend = getattr(self.services.ledger, "attend", None)  # books that need housekeeping
+        if attend is not None:
+            attend(clock)
         self._catalog = catalog
         self.routes: Final = AliasTable(map(self._priced, deployments), aliases=aliases, fallbacks=fallbacks)
         own, built_in = with_places(plugins, default_plugins() if defaults else ())

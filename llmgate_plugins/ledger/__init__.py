@@ -11,31 +11,42 @@ from llmgate_plugins.services import Ledger
 
 if TYPE_CHECKING:
     from llmgate_plugins.ledger.sql import SqlLedger
+    from llmgate_plugins.ledger.sweeping import Retention
 
 __all__ = ["MemoryLedger", "SqlLedger", "labels_of", "open_ledger"]
 
 
-def open_ledger(url: str = "memory") -> Ledger:
+def open_ledger(
+    url: str = "memory",
+    *,
+    retention: Retention | None = None,
+    content_retention: Retention | None = None,
+) -> Ledger:
     """The ledger that a configuration names.
 
     Args:
         url: "memory" (the last 100,000 rows of this process), "sqlite:///llmgate.db"
-            (a path relative to the working directory) or "sqlite:////var/lib/llmgate.db"
-            (an absolute one); "?durability=full" at the end makes every commit wait for
-            the disk.
+            (a path relative to the working directory), "sqlite:////var/lib/llmgate.db"
+            (an absolute one) or "postgresql://user@host/database"; "?durability=full" or
+            "?durability=normal" at the end says how safe a commit is, "?outbox=DIRECTORY"
+            where rows wait while the database is away.
+        retention, content_retention: How long rows are kept; for ever if left out.
 
     Raises:
         ConfigurationError: No such kind of ledger, a package that is not installed, or
-            a file that cannot be written.
-        StorageError: A file with tables of another version, or no database at all.
+            a database that cannot be reached or written.
+        StorageError: A database with tables of another version, or none at all.
     """
-    scheme = url.partition(":")[0].strip().lower()
-    if url.strip().lower() in ("memory", "memory:", "memory://"):
+    url = url.strip()
+    scheme = url.partition(":")[0].lower()
+    if url.lower() in ("memory", "memory:", "memory://"):
         return MemoryLedger()
-    if scheme in ("sqlite", "sqlite+pysqlite"):
-        return _sql_ledger()(url.strip())
+    if scheme in ("sqlite", "sqlite+pysqlite", "postgres", "postgresql", "postgresql+psycopg"):
+        return _sql_ledger()(url, retention=retention, content_retention=content_retention)
     # Only the scheme is shown: what follows it may hold a password.
-    raise ConfigurationError(f"ledger {scheme!r} is not known; there are: memory, sqlite:///FILE")
+    raise ConfigurationError(
+        f"ledger {scheme!r} is not known; there are: memory, sqlite:///FILE, postgresql://HOST/DATABASE"
+    )
 
 
 def _sql_ledger() -> type[SqlLedger]:

@@ -269,21 +269,26 @@ def dump_json(value: Any) -> str:
     if value == {} or value == []:
         return str(value)
     try:
-        return _encode(value)
+        text = _encode(value)
     except (TypeError, ValueError):
         return _encode(_json_value(value))
+    if "\\u0000" in text or "\\ud" in text:  # what is in there may not be text to every database
+        return _encode(_json_value(value))
+    return text
 
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def _json_value(value: Any) -> Any:
-    if value is None or isinstance(value, str | bool | int):
+    if isinstance(value, str):
+        return plain_text(value)
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _json_value(item) for key, item in value.items()}
+        return {plain_text(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_json_value(item) for item in value]
     return str(value)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    String,
     Table,
     Text,
     false,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS
 from llmgate_plugins.types import BUCKETS
 
-__all__ = ["SCHEMA_VERSION", "attempts", "calls", "metadata", "schema"]
+__all__ = ["REVISION", "SCHEMA_VERSION", "attempts", "calls", "contents", "metadata", "revision", "schema"]
 
 SCHEMA_VERSION = 2
 """Raise it with every change of these tables, and give the change a migration."""
@@ -34,6 +35,11 @@ schema = Table(
     Column("version", Integer, nullable=False),
 )
 """One row, id 1: which version of the tables this database has."""
+
+revision = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
+"""One row: the same, as alembic has it."""
+
+REVISION = f"{SCHEMA_VERSION:04}"
 
 
 def _amount(name: str) -> Column[int]:
@@ -51,7 +57,6 @@ def _context() -> list[Column[str] | Column[int]]:
     return [
         *(Column(column, Text) for column in CONTEXT_COLUMNS.values()),
         Column("policy_version", Text),
-        Column("priority", Integer),
     ]
 
 
@@ -94,6 +99,7 @@ attempts = Table(
     Column("latency_s", Double),
     Column("first_token_s", Double),
     *_context(),
+    Column("priority", Integer),
     Column("tags", JSON, nullable=False),
     Column("extra", JSON, nullable=False),
     sqlite_with_rowid=False,
@@ -106,6 +112,17 @@ Index(
     sqlite_where=attempts.c.status == "intent",
     postgresql_where=attempts.c.status == "intent",
 )
+
+# What one of them has used since some moment. A row without such a fact costs nothing.
+for _name in ("tenant", "team", "project", "user_id", "key_id", "feature"):
+    _known = attempts.c[_name].is_not(None)
+    Index(
+        f"attempts_{_name}",
+        attempts.c[_name],
+        attempts.c.at,
+        sqlite_where=_known,
+        postgresql_where=_known,
+    )
 
 calls = Table(
     "calls",
@@ -132,9 +149,22 @@ calls = Table(
     Column("error_class", Text),
     Column("trace_id", Text),
     *_context(),
+    Column("priority", Integer, nullable=False),
     Column("tags", JSON, nullable=False),
     Column("extra", JSON, nullable=False),
     Column("problems", JSON, nullable=False),
     Column("decision", JSON, nullable=False),
 )
 Index("calls_at", calls.c.at)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("tenant", Text),
+    Column("messages", JSON, nullable=False),
+    Column("answer", JSON),
+)
+"""What was asked and answered, only where configuration says so."""
+Index("contents_at", contents.c.at)

@@ -4,38 +4,67 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
-from llmgate_plugins.errors import ConfigurationError
-from llmgate_plugins.ledger.rows import ENDS, check_columns, not_an_end
-from llmgate_plugins.ledger.schema import attempts, calls
-from llmgate_plugins.ledger.sqlite import address_of, connect
-from llmgate_plugins.ledger.tables import Tables
-from llmgate_plugins.ledger.writer import Entry, Writer
-from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, Settlement, Standing
+from sqlalchemy import Connection, Engine, Table
 
-__all__ = ["SqlLedger"]
+from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.ledger import sweeping
+from llmgate_plugins.ledger.database import DURABILITY, Database
+from llmgate_plugins.ledger.entries import Entry
+from llmgate_plugins.ledger.outbox import MOST_BYTES, MOST_SECONDS, Outbox
+from llmgate_plugins.ledger.rows import ENDS, check_columns, not_an_end
+from llmgate_plugins.ledger.schema import attempts, calls, contents
+from llmgate_plugins.ledger.sweeping import Retention, Sweeper
+from llmgate_plugins.ledger.tables import Tables
+from llmgate_plugins.ledger.upgrading import prepare
+from llmgate_plugins.ledger.writer import Writer
+from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.services import AttemptIntent, Clock, Settlement, Standing
+
+__all__ = ["SqlLedger", "open_database"]
+
+
+def open_database(url: str, *, durability: str | None = None) -> Database:
+    """The database that a URL names. Opens nothing yet.
+
+    Raises:
+        ConfigurationError: No such kind of database, or a package that is not installed.
+    """
+    if durability is not None and durability not in DURABILITY:
+        raise ConfigurationError(f"the ledger's durability is 'normal' or 'full', not {durability!r}")
+    if url.startswith("postgres"):
+        from llmgate_plugins.ledger.postgres import open_postgres
+
+        return open_postgres(url, durability=durability)
+    from llmgate_plugins.ledger.sqlite import open_sqlite
+
+    return open_sqlite(url, durability=durability)
 
 
 class SqlLedger:
-    """Rows that outlive the process, in an SQLite file.
+    """Rows that outlive the process, in an SQLite file or a PostgreSQL database.
 
     Guarantees:
-        - An answer is there when its row is committed: what `open_attempt`,
-          `settle_attempt` or `close_call` was about is in the file when its `Future` is
-          done without error.
+        - An answer is there when its row is safe: what `open_attempt`, `settle_attempt` or
+          `close_call` was about is committed when its `Future` is done without error, or is
+          in the outbox on disk while the database takes no rows.
         - Death of the process, `kill -9` included, loses no acknowledged row. With
           `durability="normal"` a crash of the operating system or a power cut may lose
-          the last commits (never damage the file); with "full" it loses none.
+          the last commits (never damage the database); with "full" it loses none.
         - One row per (call_id, number) and per call_id, among all processes; an attempt
           settles once, by compare-and-set. A repeat changes nothing.
         - A row that cannot be written fails alone: its future gets a `StorageError`, the
           others of its transaction are written.
-        - Many threads and many processes may use one file on a local disk. Forking is
-          safe; a future from before the fork belongs to the parent.
+        - A database that is locked, full, slow or gone holds nobody up for more than about
+          2 s: rows then go to the outbox, and to the database when it is back, in order and
+          once, also after a crash. The outbox takes up to 1 GiB, for up to an hour; after
+          that a `StorageError` says that nothing is booked.
+        - Many threads and many processes may use one database (an SQLite file: on a local
+          disk). Forking is safe; a future from before the fork belongs to the parent.
         - At most `queue_limit` rows wait; then the methods block for up to
           `queue_patience` seconds and raise `StorageError`.
 
@@ -43,15 +72,18 @@ class SqlLedger:
     ends (a child of `multiprocessing` ends without that: call `flush()` there).
 
     Args:
-        url: "sqlite:///FILE", or with four slashes an absolute path.
-        durability: "normal" or "full"; None for what the URL says ("?durability=full"),
-            else "normal".
+        url: "sqlite:///FILE" (four slashes: an absolute path), "postgresql://...";
+            "?durability=full" and "?outbox=DIRECTORY" may follow.
+        durability: "normal" or "full"; None for what the URL says, else "normal" for SQLite
+            and "full" for PostgreSQL.
         queue_limit: Rows that may wait to be written.
         queue_patience: Seconds to wait for room in a full queue.
         batch: The most rows in one transaction.
+        outbox_limit, outbox_patience: The most bytes that wait in the outbox, and seconds.
+        retention, content_retention: How long rows are kept, and what was asked and answered.
 
     Raises:
-        ConfigurationError: The file cannot be opened or written.
+        ConfigurationError: The database cannot be opened or written.
         StorageError: Not a database, or one with tables of another version.
     """
 
@@ -63,23 +95,47 @@ class SqlLedger:
         *,
         durability: str | None = None,
         queue_limit: int = 10_000,
-        queue_patience: float = 5.0,
+        queue_patience: float = 2.0,
         batch: int = 500,
+        outbox_limit: int = MOST_BYTES,
+        outbox_patience: float = MOST_SECONDS,
+        retention: Retention | None = None,
+        content_retention: Retention | None = None,
     ) -> None:
-        self.path, from_url = address_of(url)
-        durability = durability or from_url
-        if durability not in ("normal", "full"):
-            raise ConfigurationError(f"the ledger's durability is 'normal' or 'full', not {durability!r}")
-        self._tables = Tables(connect(self.path, durability), self.path)
+        self._database = open_database(url, durability=durability)
+        self._retention = retention or Retention()
+        self._content_retention = content_retention or Retention()
+        self._tables = Tables(self._database)
         try:
-            self._tables.prepare()
+            prepare(self._database)
         except BaseException:
             self._tables.disconnect()
             raise
-        self._writer = Writer(self._tables, limit=queue_limit, patience=queue_patience, batch=batch)
+        outbox = Outbox(
+            self._database.outbox,
+            sync=self._database.durability == "full",
+            limit=outbox_limit,
+            patience=outbox_patience,
+        )
+        self._writer = Writer(self._tables, outbox, limit=queue_limit, patience=queue_patience, batch=batch)
         # Also runs when the interpreter ends. The writer does not know this object, so
         # it can be collected while its thread is alive.
         self._closing = weakref.finalize(self, self._writer.close)
+
+    @property
+    def name(self) -> str:
+        """Names the database, without a password."""
+        return self._database.name
+
+    @property
+    def engine(self) -> Engine:
+        """Connections to the database, for reading; see `reading`."""
+        return self._database.engine
+
+    def __repr__(self) -> str:
+        return f"SqlLedger({self.name!r})"
+
+    # ------------------------------------------------------------ writing
 
     def open_attempt(self, intent: AttemptIntent) -> Future[None]:
         """Write the intent. Once per (call_id, number); a repeat changes nothing."""
@@ -88,7 +144,7 @@ class SqlLedger:
 
     def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> Future[bool]:
         """From intent to settled, or from what recovery booked to what it really was. False,
-        and no change, on a repeat.
+        and no change, on a repeat. From the outbox it is always True.
 
         Raises:
             ValueError: The status is not an end.
@@ -102,14 +158,74 @@ class SqlLedger:
         """Write the call's terminal row. Once per call_id; a repeat changes nothing."""
         return self._writer.put(Entry("close", f"close call {record.call_id}", record))
 
+    def keep_content(self, content: Mapping[str, Any]) -> Future[None]:
+        """Write what was asked and answered (a row of `contents`). Once per call_id."""
+        return self._writer.put(Entry("content", f"keep call {content['call_id']}", dict(content)))
+
+    # ------------------------------------------------------------ housekeeping
+
+    def attend(self, clock: Clock) -> None:
+        """Recover expired intents and remove old rows, from the next row on, by this clock.
+
+        A gateway asks for it. An intent whose time is over (`expires`), or that does not say
+        and is an hour old, is booked as "unknown" at its estimate, every 30 s; what has been
+        kept long enough is removed once an hour."""
+        self._tables.sweeper = Sweeper(self._database, clock, self._retention, self._content_retention)
+        self._writer.tend()
+
     def recover(self, *, older_than: float, now: float) -> int:
         """Turn intents opened more than `older_than` seconds before `now` (Unix time)
         into status "unknown" at their estimate; how many.
 
         May run in many processes at once: each intent is counted by one of them."""
-        span = (now - older_than, now)
-        count: int = self._writer.put(Entry("recover", "recover intents", span)).result()
-        return count
+        self.flush()
+        with self._writer.gate, self._tables.writing() as connection:
+            return sweeping.recover(connection, before=now - older_than, now=now)
+
+    def recover_expired(self, *, now: float) -> int:
+        """The same for intents whose time is over (see `attend`)."""
+        self.flush()
+        with self._writer.gate, self._tables.writing() as connection:
+            return sweeping.recover_expired(connection, now)
+
+    def purge(self, *, now: float) -> int:
+        """Remove rows that have been kept long enough; how many."""
+        self.flush()
+        removed = 0
+        for count in sweeping.purge(self._database, now, self._retention, self._content_retention):
+            removed += count
+        return removed
+
+    def flush(self) -> None:
+        """Return when everything handed over so far is in the database, or its future has the error.
+
+        Raises:
+            StorageError: The database is away, and rows of this process wait in the outbox.
+        """
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write what waits and let go of the database and the thread. Idempotent.
+
+        Rows can still be read; nothing can be written any more."""
+        self._closing()
+
+    # ------------------------------------------------------------ reading
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read with, which sees all that was handed over before. Do not write with it.
+
+        Raises:
+            StorageError: The database cannot be read, or is away while rows wait for it.
+        """
+        self.flush()
+        try:
+            with self._tables.reading() as connection:
+                yield connection
+        finally:
+            if self._writer.closed:
+                self._tables.disconnect()
 
     def standing(
         self, where: Mapping[str, str | None], *, since: float, until: float, part: float | None = None
@@ -121,36 +237,27 @@ class SqlLedger:
 
         def read() -> None:
             try:
-                self.flush()
-                pending.set_result(self._tables.standing(where, since, until, part))
+                with self.reading() as connection:
+                    found = self._tables.standing(connection, where, since, until, part)
+                pending.set_result(found)
             except Exception as error:  # noqa: BLE001 - whoever waits is told
                 pending.set_exception(error)
 
         threading.Thread(target=read, name="llmgate-ledger-standing", daemon=True).start()
         return pending
 
-    def flush(self) -> None:
-        """Return when everything handed over so far is written, or its future has the error."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Write what waits and let go of the file and the thread. Idempotent.
-
-        Rows can still be read; nothing can be written any more."""
-        self._closing()
-
     def attempts(self, call_id: str | None = None) -> list[dict[str, Any]]:
         """Attempt rows as plain values, oldest first."""
-        return self._read("attempts", call_id)
+        return self._rows(attempts, call_id)
 
     def calls(self, call_id: str | None = None) -> list[dict[str, Any]]:
         """Call rows as plain values, oldest first."""
-        return self._read("calls", call_id)
+        return self._rows(calls, call_id)
 
-    def _read(self, name: str, call_id: str | None) -> list[dict[str, Any]]:
-        self.flush()
-        try:
-            return self._tables.rows(attempts if name == "attempts" else calls, call_id)
-        finally:
-            if self._writer.closed:
-                self._tables.disconnect()
+    def contents(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """What was asked and answered, where that is kept, oldest first."""
+        return self._rows(contents, call_id)
+
+    def _rows(self, table: Table, call_id: str | None) -> list[dict[str, Any]]:
+        with self.reading() as connection:
+            return self._tables.rows(connection, table, call_id)

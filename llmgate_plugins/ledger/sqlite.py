@@ -1,64 +1,89 @@
-"""What is particular to SQLite: its address, its connections, its way to insert once."""
+"""What is particular to SQLite: its address, its connections, its errors."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.schema import Table
 
 from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.ledger.database import PATIENCE, WRITING, Database, read_url
 from llmgate_plugins.ledger.rows import dump_json
 
-__all__ = ["WRITING", "address_of", "connect", "insert_once"]
+__all__ = ["open_sqlite"]
 
-BUSY_TIMEOUT = 10.0
-"""Seconds to wait for another writer. With several processes, commits of 2 s were seen."""
+OPENING: Final = 10.0
+"""Seconds to wait for others that open or change the same file."""
 
-WRITING = "llmgate_writing"
-"""Execution option of a connection that will write."""
+_AWAY: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+"""Results that no row is to blame for."""
 
 
-def address_of(url: str) -> tuple[Path, str]:
-    """(file, durability) of an SQLite URL.
+def open_sqlite(url: str, *, durability: str | None = None) -> Database:
+    """The database that an SQLite URL names. Opens nothing yet.
 
     Raises:
         ConfigurationError: Not such a URL, or not a file in a directory that is there.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError(f"the ledger {url!r} is not a URL; write sqlite:///FILE") from None
+    path, from_url, outbox = _address(url)
+    durability = durability or from_url or "normal"
+    return Database(
+        name=str(path),
+        engine=_engine(path, durability),
+        durability=durability,
+        outbox=outbox or path.with_name(f"{path.name}.outbox"),
+        insert_once=_insert_once,
+        is_away=_is_away,
+        alone=_alone,
+        copy=lambda mark: _copy(path, mark),
+    )
+
+
+def _address(url: str) -> tuple[Path, str | None, Path | None]:
+    parsed, options, rest = read_url(url)
     if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
         raise ConfigurationError(
             f"the ledger {url!r} names no file; write sqlite:///FILE, or memory for books that "
             "need not outlive the process"
         )
-    query = dict(parsed.query)
-    durability = query.pop("durability", "normal")
-    if query or durability not in ("normal", "full"):
+    if rest:
         raise ConfigurationError(
-            f"the ledger {url!r} may say ?durability=normal or ?durability=full, no more"
+            f"the ledger {url!r} may say ?durability=normal, ?durability=full or ?outbox=DIRECTORY, no more"
         )
     path = Path(str(parsed.database)).expanduser().absolute()
     if not path.parent.is_dir():
         raise ConfigurationError(f"the ledger {path} cannot be made: there is no directory {path.parent}")
     if path.is_dir():
         raise ConfigurationError(f"the ledger {path} is a directory; name a file in it")
-    return path, str(durability)
+    return path, options.durability, options.outbox
 
 
-def connect(path: Path, durability: str) -> Engine:
-    """An engine whose connections are set up for a ledger. Opens nothing yet."""
+def _engine(path: Path, durability: str) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False, "isolation_level": None},
+        connect_args={"timeout": PATIENCE, "check_same_thread": False, "isolation_level": None},
         pool_size=2,
+        max_overflow=8,
         hide_parameters=True,
         json_serializer=dump_json,
     )
@@ -86,7 +111,7 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
     """Switch the file to a write-ahead log, once in its life.
 
     SQLite does not wait for other openers here, so this does."""
-    until = time.monotonic() + BUSY_TIMEOUT
+    until = time.monotonic() + OPENING
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
@@ -98,6 +123,24 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
             return
 
 
-def insert_once(table: Table) -> Insert:
-    """Insert a row; nothing happens if its key is there."""
+def _insert_once(table: Table) -> Insert:
     return insert(table).on_conflict_do_nothing()
+
+
+def _is_away(error: BaseException | None) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _AWAY
+
+
+def _alone(connection: Connection) -> None:
+    """Nothing to do: a transaction that may write is alone from its beginning."""
+
+
+def _copy(path: Path, mark: str) -> str:
+    to = path.with_name(f"{path.name}.{mark}")
+    with (
+        contextlib.closing(sqlite3.connect(path)) as source,
+        contextlib.closing(sqlite3.connect(to)) as target,
+    ):
+        source.backup(target)
+    return str(to)

@@ -11,40 +11,41 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from llmgate_plugins.errors import StorageError
+from llmgate_plugins.ledger.entries import Entry, Step
+from llmgate_plugins.ledger.outbox import Outbox
+from llmgate_plugins.ledger.tables import Away
 
-__all__ = ["Books", "Entry", "Writer"]
+__all__ = ["Books", "Writer"]
 
 log = logging.getLogger("llmgate.ledger")
 
-
-class Entry:
-    """Something to write, and the future of its answer.
-
-    Attributes:
-        kind: Which statement ("open", "settle", "close", "recover", "flush").
-        subject: What it is about, as the kind has it.
-        label: Names it in errors.
-    """
-
-    __slots__ = ("future", "kind", "label", "subject")
-
-    def __init__(self, kind: str, label: str, subject: Any = None) -> None:
-        self.kind = kind
-        self.label = label
-        self.subject = subject
-        self.future: Future[Any] = Future()
+SLOW: Final = 1.5
+"""Seconds after which rows that the database has not taken go to the outbox, whatever it is doing."""
+TICK: Final = 0.25
+"""Seconds between two looks at whether something waits for that long."""
+DROWSY: Final = 20
+"""Looks without any work in sight after which the watch sleeps until there is some."""
+RETRY: Final = (0.1, 5.0)
+"""Seconds between two tries with a database that is away: from, doubled each time, up to."""
+CHUNK: Final = 1_000
+"""Rows of the outbox that are written in one transaction."""
+FLUSH: Final = 10.0
+"""Seconds for which a flush waits for a database that is away."""
 
 
 class Books(Protocol):
     """Where a writer writes."""
 
-    def write(self, entries: Sequence[Entry]) -> list[Any]:
-        """Write them all; per entry its answer, or the exception that kept it out.
+    def write(self, steps: Sequence[Step]) -> list[Any]:
+        """Write them all; per step its answer, or the exception that kept it out.
 
-        Raises only if none of them was written."""
+        Raises `Away` if none of them was written, and none is to blame."""
+
+    def tend(self) -> float | None:
+        """A small piece of housekeeping, if it is time; seconds until the next, None for never."""
 
     def disconnect(self) -> None:
         """Let go of every connection; they come back when needed."""
@@ -57,41 +58,63 @@ class Books(Protocol):
 
 
 class Writer:
-    """A bounded queue and the thread that empties it.
+    """A bounded queue and the thread that empties it into the books, or into the outbox.
 
     Guarantees:
         - Entries are written in the order of their `put`. A future is resolved after the
-          commit that holds its row, by the writer thread: callbacks must be short.
+          commit that holds its row, or after the outbox has it, by a thread of the writer:
+          callbacks must be short. What the outbox has is not yet compared with the books: a
+          settlement is then answered True.
+        - While the books are away (locked, full, gone), or take longer than `SLOW` seconds,
+          rows go to the outbox, and from there to the books when they are back, in order.
+          Only when the outbox takes no more either, futures get a `StorageError`.
         - At most `limit` entries wait. `put` then blocks for up to `patience` seconds and
           raises `StorageError`, having taken nothing.
-        - After a fork the child starts with an empty queue, no connection and a thread of
-          its own; the parent goes on and writes what was handed over before. No
+        - After a fork the child starts with an empty queue, no connection, no outbox and
+          threads of its own; the parent goes on and writes what was handed over before. No
           connection is ever open across a fork.
 
     Args:
         books: Where to write.
+        outbox: Where rows wait while the books are away.
         limit: Entries that may wait.
         patience: Seconds for which a full queue blocks.
         batch: The most entries in one transaction.
     """
 
-    def __init__(self, books: Books, *, limit: int, patience: float, batch: int) -> None:
+    def __init__(self, books: Books, outbox: Outbox, *, limit: int, patience: float, batch: int) -> None:
         self.books = books
+        self.outbox = outbox
         self.limit = limit
         self.patience = patience
         self.batch = batch
         self.gate = threading.RLock()  # held while something is being written
         self.closed = False
+        self._tend_at: float | None = None
         self._begin()
         _open.add(self)
 
     def _begin(self) -> None:
         self._queue: deque[Entry] = deque()
+        self._hand: Sequence[Entry] = ()
+        self._flushes: list[Entry] = []
         # Reentrant, since a garbage collection in here may close this very writer.
         self._lock = threading.RLock()
         self._filled = threading.Condition(self._lock)
         self._space = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
+        self._watch: threading.Thread | None = None
+        self._watching = threading.Condition(self._lock)
+        self._awake = False
+        self._stuck = False  # what the writer holds is in the outbox: it takes too long
+        self._orphans = True  # outboxes of processes that are gone may be there
+        self._orphan: Outbox | None = None  # the one at hand
+        self._pause, self._retry_at = RETRY[0], 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether rows of this process wait in the outbox."""
+        return self.outbox.waiting
 
     def put(self, entry: Entry) -> Future[Any]:
         """Hand an entry over. Raises `StorageError` if closed, or full for too long."""
@@ -102,26 +125,47 @@ class Writer:
                 raise StorageError("the ledger is closed; nothing more can be written to it")
             self._queue.append(entry)
             if self._thread is None:
-                self._start()
+                self._thread = threading.Thread(target=self._run, name="llmgate-ledger", daemon=True)
+                self._thread.start()
             self._filled.notify()
+            if self._stuck:
+                self._watching.notify()
         return entry.future
 
+    def tend(self) -> None:
+        """Tend the books whenever they want it, from the first entry on, also after a fork."""
+        with self._lock:
+            self._tend_at = time.monotonic()
+            self._filled.notify()
+
     def flush(self) -> None:
-        """Return when everything handed over so far is written or has failed."""
+        """Return when everything handed over so far is in the books or has failed.
+
+        Raises:
+            StorageError: The books are away, and rows wait in the outbox.
+        """
         if threading.current_thread() is self._thread:
             raise StorageError("a callback of the ledger's writer cannot wait for that writer")
         with self._lock:
-            if not self._queue and (self._thread is None or self.closed):
+            if not self.waiting and not self._queue and (self._thread is None or self.closed):
                 return
-        with contextlib.suppress(StorageError):  # closed meanwhile, which flushes
-            self.put(Entry("flush", "flush")).result()
+            closed = self.closed
+        if not closed:
+            with contextlib.suppress(StorageError):  # closed meanwhile, which flushes
+                pending = self.put(Entry("flush", "bring all rows into the books"))
+                pending.exception()  # that the books are away shows in what waits
+        if self.waiting:
+            raise StorageError(
+                f"the ledger's database is away; rows wait for it in the outbox {self.outbox.directory}"
+            )
 
     def close(self) -> None:
-        """Write what waits, end the thread, let go of the connections. Idempotent."""
+        """Write what waits, end the threads, let go of the connections. Idempotent."""
         with self._lock:
             self.closed = True
             self._filled.notify_all()
             self._space.notify_all()
+            self._watching.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -139,37 +183,220 @@ class Writer:
                 )
             self._space.wait(left)
 
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="llmgate-ledger", daemon=True)
-        self._thread.start()
+    # ------------------------------------------------------------ the thread
 
     def _run(self) -> None:
-        while entries := self._take():
-            self._write(entries)
+        while (entries := self._take()) is not None:
+            with self.gate:
+                if entries:
+                    self._write(entries)
+                self._drain()
+                self._answer_flushes()
+                if not self.outbox.waiting:
+                    self._tend()
+            with self._lock:
+                self._hand, self._stuck = (), False
             del entries  # a thread that waits must not keep the last rows alive
+        with self.gate:
+            while self._empty(self.outbox):
+                pass
+            self._answer_flushes(give_up=True)
+            self.outbox.close()
+            if self._orphan is not None:
+                self._orphan.close()
 
-    def _take(self) -> list[Entry]:
-        """What waits, up to a batch, as soon as something does; nothing once closed."""
+    def _take(self) -> Sequence[Entry] | None:
+        """What waits, up to a batch, as soon as something does or is due; None once closed."""
         with self._lock:
             while not self._queue and not self.closed:
-                self._filled.wait()
+                if not self._filled.wait(self._until_due()) and not self._queue:
+                    return ()
+            if not self._queue:
+                return None
             entries = [self._queue.popleft() for _ in range(min(len(self._queue), self.batch))]
+            self._hand = entries
             self._space.notify_all()
+            if not self._awake:
+                self._wake_watch()
         return entries
 
+    def _until_due(self) -> float | None:
+        now = time.monotonic()
+        behind = self.outbox.waiting or self._orphans
+        due = [at for at in (self._retry_at if behind else None, self._tend_at) if at is not None]
+        return max(min(due) - now, 0.0) if due else None
+
     def _write(self, entries: Sequence[Entry]) -> None:
-        with self.gate:
+        steps: list[Step] = []
+        told: list[Entry] = []
+        for entry in entries:
+            if entry.kind == "flush":
+                self._flushes.append(entry)
+                continue
             try:
-                answers = self.books.write(entries)
-            except Exception as error:  # noqa: BLE001 - the thread must go on; every future is told
-                answers = [error] * len(entries)
-        failed = [answer for answer in answers if isinstance(answer, BaseException)]
-        if failed:
-            log.error(
-                "%d of %d entries were not written to the ledger: %s", len(failed), len(entries), failed[0]
-            )
-        for entry, answer in zip(entries, answers, strict=True):
-            _resolve(entry, answer)
+                steps.append(entry.step())
+            except Exception as error:  # noqa: BLE001 - a row that cannot be made fails alone
+                _log_failed([error], len(entries))
+                entry.answer(error)
+            else:
+                told.append(entry)
+        if not steps:
+            return
+        if self.outbox.waiting:  # what comes later must not be faster
+            self._keep(steps, told)
+            return
+        try:
+            answers = self.books.write(steps)
+        except Away as away:
+            log.warning("the ledger's database is away, rows go to the outbox: %s", away)
+            self._retry_later()
+            self._keep(steps, told)
+            return
+        except Exception as error:  # noqa: BLE001 - the thread must go on; every future is told
+            answers = [error] * len(steps)
+        away_at = next((place for place, one in enumerate(answers) if isinstance(one, Away)), None)
+        if away_at is not None:  # it went away in the midst of rows that were written one by one
+            self._retry_later()
+            self._keep(steps[away_at:], told[away_at:])
+        _log_failed([one for one in answers if isinstance(one, Exception)], len(answers))
+        for entry, answer in zip(told[:away_at], answers[:away_at], strict=True):
+            entry.answer(answer)
+
+    def _keep(self, steps: Sequence[Step], told: Sequence[Entry]) -> None:
+        """Into the outbox; those that the watch has put there already go again, which changes nothing."""
+        try:
+            self.outbox.put(steps)
+        except StorageError as error:
+            _log_failed([error], len(told))
+            for entry in told:
+                entry.answer(error)
+        else:
+            for entry in told:
+                entry.answer(True if entry.kind == "settle" else None)
+
+    # ------------------------------------------------------------ from the outbox to the books
+
+    def _drain(self) -> None:
+        """A piece of what waits in the outbox, or of one that a dead process has left."""
+        if time.monotonic() < self._retry_at:
+            return
+        if self.outbox.waiting:
+            self._empty(self.outbox)
+        elif self._orphans:
+            if self._orphan is None:
+                self._orphan = self.outbox.adopt()
+            if self._orphan is None:
+                self._orphans = False
+            elif not self._empty(self._orphan) and not self._orphan.waiting:
+                self._orphan.close()
+                self._orphan = None
+
+    def _empty(self, outbox: Outbox) -> bool:
+        """Write the oldest of these rows; whether more may follow now."""
+        steps, mark = outbox.next(CHUNK)
+        try:
+            answers = self.books.write(steps) if steps else []
+        except Away:
+            self._retry_later()
+            return False
+        for step, answer in zip(steps, answers, strict=True):
+            if isinstance(answer, Away):
+                self._retry_later()
+                return False
+            if isinstance(answer, Exception):
+                outbox.reject(step, answer)
+        self._pause = RETRY[0]
+        outbox.done(mark)
+        return outbox.waiting
+
+    def _retry_later(self) -> None:
+        self._retry_at = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, RETRY[1])
+
+    def _answer_flushes(self, *, give_up: bool = False) -> None:
+        if not self._flushes:
+            return
+        if not self.outbox.waiting:
+            answer: Any = None
+        elif give_up or time.monotonic() - self._flushes[0].since > FLUSH:
+            answer = StorageError("its database is away")
+        else:
+            return
+        for flush in self._flushes:
+            flush.answer(answer)
+        self._flushes.clear()
+
+    def _tend(self) -> None:
+        if self._tend_at is None or time.monotonic() < self._tend_at:
+            return
+        seconds = None
+        try:
+            seconds = self.books.tend()
+        except StorageError as error:
+            log.warning("the ledger could not be tended, and will be later: %s", error)
+            seconds = RETRY[1]
+        except Exception:
+            log.exception("the ledger's housekeeping failed, and is tried again later")
+            seconds = 60.0
+        self._tend_at = None if seconds is None else time.monotonic() + seconds
+        self._orphans = True
+
+    # ------------------------------------------------------------ the watch
+
+    def _wake_watch(self) -> None:
+        self._awake = True
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._look, name="llmgate-ledger-watch", daemon=True)
+            self._watch.start()
+        else:
+            self._watching.notify()
+
+    def _look(self) -> None:
+        """While the writer works: give to the outbox what the books have not taken for too long."""
+        idle = 0
+        while True:
+            with self._lock:
+                at_work = bool(self._hand or self._queue)
+                if self.closed and not at_work:
+                    return
+                idle = 0 if at_work else idle + 1
+                if idle > DROWSY:
+                    self._awake = False
+                    self._watching.wait()
+                    continue
+                self._watching.wait(TICK)
+                late = self._late()
+            if late:
+                self._keep_late(late)
+            del late
+
+    def _late(self) -> list[Entry]:
+        """What the writer holds, and all that waits behind it, if it has held it for too long."""
+        if not self._stuck:
+            before = time.monotonic() - SLOW
+            if not any(not one.future.done() and one.since < before for one in self._hand):
+                return []
+            self._stuck = True
+        late = [*self._hand, *self._queue]
+        flushes = [one for one in self._queue if one.kind == "flush"]
+        self._queue.clear()
+        self._queue.extend(flushes)
+        self._space.notify_all()
+        return late
+
+    def _keep_late(self, late: Sequence[Entry]) -> None:
+        steps, told = [], []
+        for entry in late:
+            if entry.kind == "flush" or entry.future.done():
+                continue
+            try:
+                steps.append(entry.step())
+                told.append(entry)
+            except Exception as error:  # noqa: BLE001 - as of the writer
+                entry.answer(error)
+        if steps:
+            log.warning("the ledger's database is slow, %d rows go to the outbox", len(steps))
+            self._keep(steps, told)
 
     # ------------------------------------------------------------ fork
 
@@ -177,35 +404,29 @@ class Writer:
         """Hold everything still, so that the child finds it whole."""
         self.gate.acquire()
         self._lock.acquire()
+        self.outbox.before_fork()
         self.books.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on as before."""
         self.books.after_fork(child=False)
+        self.outbox.after_fork()
         self._lock.release()
         self.gate.release()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the writing thread stayed in the parent."""
         self.books.after_fork(child=True)
+        self.outbox.forget()
+        if self._orphan is not None:
+            self._orphan.forget()
         self.gate = threading.RLock()
         self._begin()
 
 
-def _resolve(entry: Entry, answer: Any) -> None:
-    if not entry.future.set_running_or_notify_cancel():
-        return  # whoever waited has left; the row is written all the same
-    if isinstance(answer, BaseException):
-        entry.future.set_exception(_told(entry, answer))
-    else:
-        entry.future.set_result(answer)
-
-
-def _told(entry: Entry, error: BaseException) -> StorageError:
-    """An error of its own per future, so that raising one does not change another."""
-    told = StorageError(f"the ledger could not {entry.label}: {error}")
-    told.__cause__ = error
-    return told
+def _log_failed(failed: Sequence[BaseException], count: int) -> None:
+    if failed:
+        log.error("%d of %d entries were not written to the ledger: %s", len(failed), count, failed[0])
 
 
 _open: weakref.WeakSet[Writer] = weakref.WeakSet()

@@ -13,8 +13,9 @@ from support.books import answer, intent, record, settlement
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.ledger import MemoryLedger, labels_of, open_ledger
+from llmgate_plugins.ledger.rows import plain_text
 from llmgate_plugins.records import Selection
-from llmgate_plugins.services import Ledger
+from llmgate_plugins.services import Ledger, Standing
 from llmgate_plugins.types import ErrorClass, Failure, Scope, Usage
 
 WHO = Context(
@@ -22,9 +23,11 @@ WHO = Context(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    ledger = open_ledger("memory" if request.param == "memory" else f"sqlite:///{tmp_path}/books.db")
+    urls = {"memory": lambda: "memory", "sqlite": lambda: f"sqlite:///{tmp_path}/books.db"}
+    url = urls.get(request.param, lambda: request.getfixturevalue("postgres_url"))()
+    ledger = open_ledger(f"{url}?outbox={tmp_path}/outbox" if request.param == "postgres" else url)
     yield ledger
     ledger.close()
 
@@ -162,6 +165,31 @@ def test_a_late_settlement_replaces_what_recovery_booked_once_and_says_so(ledger
     assert (row["late"], row["settled_at"]) == (True, 300.0)
 
 
+def test_what_was_used_is_summed_up_by_who_used_it_and_by_parts_of_time(ledger: Ledger) -> None:
+    for number, (at, team, cost) in enumerate(
+        [(100.0, "a", 5), (159.9, "a", 7), (160.0, "a", 11), (161.0, "b", 13), (219.0, None, 17)], 1
+    ):
+        answer(ledger.open_attempt(intent(number=number, at=at, labels=labels_of(Context(team=team)))))
+        answer(ledger.settle_attempt("c1", number, settlement(cost=cost)))
+    answer(ledger.open_attempt(intent("c2", at=170.0, reserve=90, reserve_tokens=8, expires=200.0)))
+    answer(ledger.open_attempt(intent("c3", at=170.0)))
+    answer(ledger.settle_attempt("c3", 1, settlement("skipped", 0)))
+    everyone = answer(ledger.standing({}, since=100.0, until=219.0))
+    assert everyone.used == ((100.0, 4, 4 * 17, 36),)
+    (under_way,) = everyone.open
+    assert (under_way.call_id, under_way.number, under_way.estimate) == ("c2", 1, 70)
+    assert (under_way.reserve, under_way.reserve_tokens, under_way.expires) == (90, 8, 200.0)
+    team = answer(ledger.standing({"team": "a", "provider": "openai"}, since=0.0, until=300.0, part=60.0))
+    assert team.used == ((60.0, 1, 17, 5), (120.0, 2, 34, 18))
+    nobody = answer(ledger.standing({"team": None}, since=0.0, until=300.0))
+    assert (nobody.used, len(nobody.open)) == (((0.0, 1, 17, 17),), 1)
+    ledger.recover(older_than=0, now=250.0)
+    assert answer(ledger.standing({"team": None}, since=0.0, until=300.0)).used == ((0.0, 2, 17, 87),)
+    assert answer(ledger.standing({"team": "x"}, since=0.0, until=300.0)) == Standing()
+    with pytest.raises(ValueError, match="told apart by 'price'"):
+        ledger.standing({"price": "x"}, since=0.0, until=1.0)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -170,7 +198,7 @@ def test_a_late_settlement_replaces_what_recovery_booked_once_and_says_so(ledger
         "日本語🙂",
         "half \ud800 surrogate",
         "nul \0 inside",
-        "x" * 20_000,
+        "x" * 10_000,
         "",
     ],
 )
@@ -178,9 +206,11 @@ def test_text_of_any_kind_is_only_text(ledger: Ledger, text: str) -> None:
     labels = labels_of(Context(tenant=text), {text: text})
     answer(ledger.open_attempt(intent(text, labels=labels)))
     assert answer(ledger.settle_attempt(text, 1, settlement())) is True
+    assert answer(ledger.standing({"tenant": text}, since=0, until=2_000)).used == ((0, 1, 17, 50),)
     answer(ledger.close_call(record(text, reason=text, tags={text: text})))
     (row,), (call,) = ledger.attempts(text), ledger.calls(text)
-    assert row["tags"] == call["tags"] == {text: text}
+    safe = plain_text(text)
+    assert row["tags"] == call["tags"] == call["decision"]["tags"] == {safe: safe}
     assert row["call_id"] == row["tenant"] == call["call_id"] == call["reason"]
     assert "\0" not in row["call_id"]
     row["call_id"].encode()

@@ -1,0 +1,82 @@
+"""What is handed to the ledger's writer: a row to be, and the future of its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, NamedTuple
+
+from llmgate_plugins.errors import StorageError
+from llmgate_plugins.ledger.rows import attempt_row, call_row, plain_text, settled_columns
+from llmgate_plugins.services import Settlement
+
+__all__ = ["Entry", "Step"]
+
+
+class Step(NamedTuple):
+    """A change of the books as plain values: what a statement takes, and what an outbox keeps.
+
+    Attributes:
+        kind: Which statement ("open", "settle", "close", "content").
+        values: Its parameters.
+    """
+
+    kind: str
+    values: dict[str, Any]
+
+
+def _settle_values(subject: tuple[str, int, Settlement]) -> dict[str, Any]:
+    call_id, number, settlement = subject
+    return {"key_call_id": plain_text(call_id), "key_number": number, **settled_columns(settlement)}
+
+
+_VALUES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "open": attempt_row,
+    "settle": _settle_values,
+    "close": call_row,
+    "content": lambda row: row,
+}
+
+
+class Entry:
+    """Something to write, and the future of its answer.
+
+    Attributes:
+        kind: Which statement ("open", "settle", "close", "content"); "flush" for none.
+        subject: What it is about, as the kind has it.
+        label: Names it in errors.
+        since: When it was handed over, monotonic seconds.
+    """
+
+    __slots__ = ("future", "kind", "label", "since", "subject")
+
+    def __init__(self, kind: str, label: str, subject: Any = None) -> None:
+        self.kind = kind
+        self.label = label
+        self.subject = subject
+        self.since = time.monotonic()
+        self.future: Future[Any] = Future()
+
+    def step(self) -> Step:
+        """The change it stands for. Raises whatever is wrong with its subject."""
+        return Step(self.kind, _VALUES[self.kind](self.subject))
+
+    def answer(self, answer: Any) -> None:
+        """Resolve the future, if nobody has: with a value, or an exception that kept it out."""
+        future = self.future
+        try:
+            if future.done() or not future.set_running_or_notify_cancel():
+                return  # whoever waited has left, or was told already
+            if isinstance(answer, BaseException):
+                future.set_exception(self._told(answer))
+            else:
+                future.set_result(answer)
+        except (InvalidStateError, RuntimeError):
+            return  # the other thread was faster
+
+    def _told(self, error: BaseException) -> StorageError:
+        """An error of its own per future, so that raising one does not change another."""
+        told = StorageError(f"the ledger could not {self.label}: {error}")
+        told.__cause__ = error
+        return told

@@ -1,0 +1,162 @@
+"""Housekeeping: intents that nobody will settle any more, rows that have been kept long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Select,
+    Table,
+    and_,
+    delete,
+    exists,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
+
+from llmgate_plugins.ledger.database import Database
+from llmgate_plugins.ledger.schema import attempts, calls, contents
+from llmgate_plugins.services import Clock
+from llmgate_plugins.types import EMPTY
+
+__all__ = ["ABANDONED", "Retention", "Sweeper", "purge", "recover", "recover_expired"]
+
+ABANDONED: Final = 3600.0
+"""Seconds after which an intent that does not say when it must be over is given up."""
+RECOVER_EVERY: Final = 30.0
+PURGE_EVERY: Final = 3600.0
+BATCH: Final = 500
+"""Calls that are removed in one transaction, so that nobody waits for long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long rows are kept.
+
+    Attributes:
+        default: Seconds, for every tenant that is not named; None for ever.
+        tenants: Tenant -> seconds.
+    """
+
+    default: float | None = None
+    tenants: Mapping[str, float] = EMPTY
+
+    def __post_init__(self) -> None:
+        for seconds in (self.default, *self.tenants.values()):
+            if seconds is not None and not seconds > 0:
+                raise ValueError(f"rows can be kept for more than 0 seconds, not for {seconds!r}")
+
+    def too_old(self, table: Table, now: float) -> ColumnElement[bool] | None:
+        """Which rows of a table have been kept long enough; None if none ever are."""
+        rules = [
+            and_(table.c.tenant == tenant, table.c.at < now - seconds)
+            for tenant, seconds in self.tenants.items()
+        ]
+        if self.default is not None:
+            others = or_(table.c.tenant.is_(None), table.c.tenant.not_in(list(self.tenants)))
+            rules.append(and_(others, table.c.at < now - self.default))
+        return or_(*rules) if rules else None
+
+
+class Sweeper:
+    """What is done from time to time in the writer's thread, a small piece at a time.
+
+    Args:
+        database: Whose rows.
+        clock: What time it is for intents and for retention.
+        rows, contents: How long rows, and what was asked and answered, are kept.
+    """
+
+    def __init__(self, database: Database, clock: Clock, rows: Retention, contents: Retention) -> None:
+        self._database = database
+        self._clock = clock
+        self._rows = rows
+        self._contents = contents
+        self._recover_at = self._purge_at = clock.time()
+        self._purging: Iterator[int] | None = None
+
+    def step(self) -> float:
+        """Do a piece of what is due; seconds until the next."""
+        now = self._clock.time()
+        if now >= self._recover_at:
+            with self._database.connect(writing=True) as connection, connection.begin():
+                recover_expired(connection, now)
+            self._recover_at = now + RECOVER_EVERY
+        if self._purging is None and now >= self._purge_at:
+            self._purging = purge(self._database, now, self._rows, self._contents)
+            self._purge_at = now + PURGE_EVERY
+        if self._purging is not None:
+            if next(self._purging, None) is not None:
+                return 0.01
+            self._purging = None
+        return max(min(self._recover_at, self._purge_at) - now, 0.01)
+
+
+def recover(connection: Connection, *, before: float, now: float) -> int:
+    """Book intents opened before this moment at their estimate; how many."""
+    return _give_up(connection, attempts.c.at < before, now)
+
+
+def recover_expired(connection: Connection, now: float) -> int:
+    """Book intents whose time is over at their estimate; how many.
+
+    Their time is over when they said it would be, or else an hour after they were opened."""
+    over = or_(attempts.c.expires < now, and_(attempts.c.expires.is_(None), attempts.c.at < now - ABANDONED))
+    return _give_up(connection, over, now)
+
+
+def _give_up(connection: Connection, which: ColumnElement[bool], now: float) -> int:
+    result = connection.execute(
+        update(attempts)
+        .where(attempts.c.status == "intent", which)
+        .values(
+            status="unknown", settled_at=now, cost_nano_usd=attempts.c.estimate_nano_usd, estimated=true()
+        )
+    )
+    return result.rowcount
+
+
+def purge(database: Database, now: float, rows: Retention, content: Retention) -> Iterator[int]:
+    """Remove what has been kept long enough; per transaction, how many rows that were.
+
+    A call goes as a whole, by its own age, with its attempts and contents."""
+    old = rows.too_old(calls, now)
+    if old is not None:
+        ids = select(calls.c.call_id).where(old).limit(BATCH)
+        while removed := _remove(database, ids):
+            yield removed
+    old = rows.too_old(attempts, now)
+    if old is not None:  # attempts whose call never ended
+        ended = exists().where(calls.c.call_id == attempts.c.call_id)
+        keys = (attempts.c.call_id, attempts.c.number)
+        left = select(*keys).where(old, attempts.c.status != "intent", ~ended).limit(BATCH)
+        while removed := _delete(database, delete(attempts).where(tuple_(*keys).in_(left))):
+            yield removed
+    old = content.too_old(contents, now)
+    if old is not None:
+        ids = select(contents.c.call_id).where(old).limit(BATCH)
+        while removed := _delete(database, delete(contents).where(contents.c.call_id.in_(ids))):
+            yield removed
+
+
+def _remove(database: Database, ids: Select[tuple[str]]) -> int:
+    with database.connect(writing=True) as connection, connection.begin():
+        found = list(connection.scalars(ids))
+        return sum(
+            connection.execute(delete(table).where(table.c.call_id.in_(found))).rowcount
+            for table in (attempts, contents, calls)
+            if found
+        )
+
+
+def _delete(database: Database, statement: Delete) -> int:
+    with database.connect(writing=True) as connection, connection.begin():
+        return connection.execute(statement).rowcount

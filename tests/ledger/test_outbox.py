@@ -1,0 +1,277 @@
+"""Books whose database is away: what is handed over is safe on disk, and gets there once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from sqlalchemy import event
+from support.books import answer, intent, record, settlement
+from support.writers import processes
+
+from llmgate_plugins.errors import StorageError
+from llmgate_plugins.ledger import SqlLedger
+from llmgate_plugins.ledger.entries import Step
+from llmgate_plugins.ledger.outbox import Outbox
+
+LONG = 2.5
+"""Seconds that no answer may take, whatever the database does: what the documentation says."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "books.db"
+
+
+@pytest.fixture
+def ledger(file: Path) -> Iterator[SqlLedger]:
+    with mock.patch("llmgate_plugins.ledger.sqlite.PATIENCE", 0.1):
+        ledger = SqlLedger(f"sqlite:///{file}")
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def lock(ledger: SqlLedger, file: Path) -> Iterator[sqlite3.Connection]:
+    """Another program's, from the start; close it to let go."""
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
+
+
+def a_call(ledger: SqlLedger, name: str, cost: int = 50) -> None:
+    answer(ledger.open_attempt(intent(name)))
+    assert answer(ledger.settle_attempt(name, 1, settlement(cost=cost))) is True
+    answer(ledger.close_call(record(name, costs=(cost,))))
+
+
+def kept(file: Path) -> list[str]:
+    return sorted(one.name for one in Path(f"{file}.outbox").glob("*.outbox"))
+
+
+def a_step(name: str, text: str = "") -> Step:
+    return Step("content", {"call_id": name, "at": 1.0, "tenant": None, "messages": [text], "answer": None})
+
+
+def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it does not come to be"
+        time.sleep(0.01)
+
+
+# ---------------------------------------------------------------- the database is away
+
+
+def test_calls_go_on_while_another_program_locks_the_file_and_are_booked_once_afterwards(
+    ledger: SqlLedger, lock: sqlite3.Connection, file: Path
+) -> None:
+    began = time.monotonic()
+    for number in range(5):
+        a_call(ledger, f"c{number}")
+    assert time.monotonic() - began < LONG
+    assert len(kept(file)) == 1
+    lock.close()
+    assert [(row["call_id"], row["status"], row["cost_nano_usd"]) for row in ledger.attempts()] == [
+        (f"c{number}", "success", 50) for number in range(5)
+    ]
+    assert len(ledger.calls()) == 5
+    assert answer(ledger.settle_attempt("c0", 1, settlement(cost=99))) is False
+    ledger.close()
+    assert kept(file) == []
+
+
+def test_what_comes_after_does_not_overtake_what_waits(
+    ledger: SqlLedger, lock: sqlite3.Connection, file: Path
+) -> None:
+    answer(ledger.open_attempt(intent("early")))
+    lock.close()
+    # The settlement comes when the database is back, the intent may still wait: it must find it.
+    answer(ledger.settle_attempt("early", 1, settlement(cost=7)))
+    assert [(row["status"], row["cost_nano_usd"]) for row in ledger.attempts()] == [("success", 7)]
+
+
+def test_reading_says_that_rows_wait_and_does_not_show_half_of_them(
+    ledger: SqlLedger, lock: sqlite3.Connection
+) -> None:
+    a_call(ledger, "c1")
+    with mock.patch("llmgate_plugins.ledger.writer.FLUSH", 0.1):
+        with pytest.raises(StorageError, match="rows wait for it in the outbox"):
+            ledger.attempts()
+        with pytest.raises(StorageError, match="rows wait"):
+            answer(ledger.standing({}, since=0, until=2_000))
+    lock.close()
+    assert answer(ledger.standing({}, since=0, until=2_000)).used == ((0, 1, 17, 50),)
+
+
+def test_a_full_disk_keeps_no_row_out(ledger: SqlLedger, file: Path) -> None:
+    answer(ledger.open_attempt(intent("early")))
+    with ledger.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # as full as a test can have it
+    for number in range(20):
+        answer(ledger.open_attempt(intent(f"large{number}", labels={"tenant": "x" * 9_000})))
+    assert len(kept(file)) == 1
+    with ledger.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+    assert len(ledger.attempts()) == 21
+
+
+def test_a_disk_that_is_slow_holds_no_answer_up(ledger: SqlLedger, file: Path) -> None:
+    answer(ledger.open_attempt(intent("early")))
+    slow = threading.Event()
+
+    @event.listens_for(ledger.engine, "commit")
+    def stand_still(_: Any) -> None:
+        slow.wait(20)
+
+    with mock.patch("llmgate_plugins.ledger.writer.SLOW", 0.3):
+        began = time.monotonic()
+        a_call(ledger, "c1")
+        a_call(ledger, "c2", 60)
+        assert time.monotonic() - began < LONG
+        assert len(kept(file)) == 1
+        slow.set()
+        assert {row["call_id"]: row["cost_nano_usd"] for row in ledger.attempts()} == {
+            "early": 0,
+            "c1": 50,
+            "c2": 60,
+        }
+        assert len(ledger.calls()) == 2
+
+
+def test_what_waits_longer_than_it_may_or_takes_more_room_is_refused_aloud(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "box", sync=True, limit=250)
+    outbox.put([a_step("a")])
+    with pytest.raises(StorageError, match="is full: 250 bytes"):
+        outbox.put([a_step("b", "x" * 200)])
+    outbox.patience = 0.0
+    with pytest.raises(StorageError, match="takes no more: its rows have waited for 0 s"):
+        outbox.put([a_step("c")])
+    steps, mark = outbox.next(10)
+    assert [step.values["call_id"] for step in steps] == ["a"]
+    outbox.done(mark)
+    outbox.patience = 60.0
+    outbox.put([a_step("d")])
+    assert [step.values["call_id"] for step in outbox.next(10)[0]] == ["d"]
+    outbox.close()
+
+
+def test_nothing_is_said_to_be_booked_when_neither_database_nor_outbox_take_it(
+    file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file where the directory should be")
+    with mock.patch("llmgate_plugins.ledger.sqlite.PATIENCE", 0.1):
+        ledger = SqlLedger(f"sqlite:///{file}?outbox={tmp_path}/taken")
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match=r"open attempt 1 of call c1: the outbox .* cannot be written"):
+        answer(ledger.open_attempt(intent()))
+    other.close()
+    answer(ledger.open_attempt(intent("c2")))
+    assert [row["call_id"] for row in ledger.attempts()] == ["c2"]
+    ledger.close()
+
+
+# ---------------------------------------------------------------- the process dies
+
+
+def die_with_rows_in_the_outbox(url: str) -> None:
+    with mock.patch("llmgate_plugins.ledger.sqlite.PATIENCE", 0.1):
+        ledger = SqlLedger(url)
+    for number in range(20):
+        a_call(ledger, f"c{number}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_rows_that_a_dead_process_left_are_written_by_the_next(
+    ledger: SqlLedger, lock: sqlite3.Connection, file: Path
+) -> None:
+    victim = processes().Process(target=die_with_rows_in_the_outbox, args=(f"sqlite:///{file}",))
+    victim.start()
+    victim.join(60)
+    assert victim.exitcode == -signal.SIGKILL
+    (left,) = kept(file)
+    with (Path(f"{file}.outbox") / left).open("ab") as out:
+        out.write(b'deadbeef {"kind": "open"')  # what the crash has cut
+    lock.close()
+    answer(ledger.open_attempt(intent("own")))
+    until(lambda: kept(file) == [])
+    assert {row["call_id"]: row["status"] for row in ledger.attempts()} == {
+        "own": "intent",
+        **{f"c{number}": "success" for number in range(20)},
+    }
+    assert len(ledger.calls()) == 20
+
+
+def test_rows_of_a_process_that_lives_are_left_to_it(tmp_path: Path) -> None:
+    first, second = Outbox(tmp_path, sync=False), Outbox(tmp_path, sync=False)
+    first.put([a_step("a")])
+    assert second.adopt() is None
+    first.close()
+    adopted = second.adopt()
+    assert adopted is not None
+    assert [step.values["call_id"] for step in adopted.next(10)[0]] == ["a"]
+    adopted.close()
+    assert len(list(tmp_path.glob("*.outbox"))) == 1, "what nobody has written stays"
+
+
+def test_a_damaged_line_is_left_out_and_the_others_are_read(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path, sync=False)
+    outbox.put([a_step("a"), a_step("b", "日本語🙂 \n"), a_step("c")])
+    outbox.close()
+    (path,) = tmp_path.glob("*.outbox")
+    path.write_bytes(path.read_bytes().replace(b'"a"', b'"X"'))
+    again = Outbox(tmp_path, sync=False).adopt()
+    assert again is not None
+    steps, mark = again.next(10)
+    assert [(step.values["call_id"], step.values["messages"]) for step in steps] == [
+        ("b", ["日本語🙂 \n"]),
+        ("c", [""]),
+    ]
+    again.done(mark)
+    assert not again.waiting
+    again.close()
+    assert list(tmp_path.glob("*.outbox")) == []
+
+
+def test_a_row_that_no_database_takes_is_put_aside_for_people_and_the_others_go_on(
+    ledger: SqlLedger, lock: sqlite3.Connection, file: Path
+) -> None:
+    answer(ledger.open_attempt(intent("large", estimate=2**70)))
+    answer(ledger.open_attempt(intent("good")))
+    lock.close()
+    assert [row["call_id"] for row in ledger.attempts()] == ["good"]
+    assert b"large" in (Path(f"{file}.outbox") / "rejected").read_bytes()
+
+
+def test_a_forked_child_leaves_the_outbox_of_its_parent_alone(
+    ledger: SqlLedger, lock: sqlite3.Connection, file: Path
+) -> None:
+    answer(ledger.open_attempt(intent("parent")))
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            answer(ledger.open_attempt(intent("child")))
+            assert len(kept(file)) == 2
+            ledger.close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    lock.close()
+    answer(ledger.open_attempt(intent("after")))
+    ledger._writer._orphans = True  # as every half minute
+    answer(ledger.open_attempt(intent("later")))
+    until(lambda: len(ledger.attempts()) == 4)
+    assert {row["call_id"] for row in ledger.attempts()} == {"parent", "child", "after", "later"}
