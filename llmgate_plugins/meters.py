@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmgate_plugins.limits import Quota
 from llmgate_plugins.types import Chunk, Message, ToolCall, Usage
+from llmgate_plugins.usage import together
 
 __all__ = ["ChunkMeter"]
 
@@ -12,8 +13,8 @@ class ChunkMeter:
     """A `Meter` over `Chunk`, for transports that have no chunks of their own.
 
     Pieces of a tool call belong together by their `index`: the first id and name given
-    hold, the arguments are joined. The last usage and finish reason that were not None
-    hold, and the first model.
+    hold, the arguments are joined. Usage reports are cumulative (see `together`); the last
+    finish reason that was not None holds, and the first model.
 
     Attributes:
         quota: What the provider said of its rate limits: set by the transport, or by its
@@ -40,7 +41,7 @@ class ChunkMeter:
             self._calls[call.index] = (first_id or call.id, name or call.name)
             self._arguments.setdefault(call.index, []).append(call.arguments)
         if chunk.usage is not None:
-            self._usage = chunk.usage
+            self._usage = together(self._usage, chunk.usage)
         if chunk.finish_reason is not None:
             self._finish_reason = chunk.finish_reason
         if self._model is None:

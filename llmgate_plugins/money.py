@@ -151,6 +151,17 @@ class Price:
                 found = tier.price
         return found
 
+    def worst(self, read: int, written: int, variant: str = "") -> int:
+        """Nano-dollars that a call costs at most that reads and writes so much text.
+
+        Written to the cache for minutes if that is dearer; sound, pictures and caches that
+        keep for an hour are not text.
+        """
+        prices = (self, self.at(read, variant))
+        dearest = max(max(price.input, price.cached_input, price.cache_write) for price in prices)
+        longest = max(max(price.output, price.reasoning) for price in prices)
+        return -(-(read * dearest + written * longest) // 1_000_000)
+
     def cost(self, usage: Usage) -> int:
         """Nano-dollars for this usage at this very price, rounded up; tiers are not looked at."""
         picos = usage.input * self.input + usage.output * self.output

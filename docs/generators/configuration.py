@@ -24,6 +24,7 @@ TITLES: Mapping[str, str] = {
     "BudgetConfig": "budgets",
     "Degrade": "on_exhausted",
     "PriceOverride": "prices",
+    "PriceTierOverride": "tiers",
     "PluginConfig": "plugins",
     "RouterSettings": "router_settings",
     "LiteLLMSettings": "litellm_settings",

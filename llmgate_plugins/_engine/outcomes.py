@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Final
 
+from llmgate_plugins._engine.believing import used
 from llmgate_plugins._engine.effects import Left
 from llmgate_plugins._engine.failing import classified
 from llmgate_plugins._engine.flight import Flight, Steps
@@ -13,36 +14,39 @@ from llmgate_plugins.types import NO_USAGE, Attempt, Outcome, Price, Response, U
 
 __all__ = ["answered", "broken", "delivered", "left", "skipped"]
 
+SAY_WHAT_THEY_CHARGE: Final = frozenset({"openrouter", "perplexity", "xai"})
+"""Providers whose word on what a request costs is what they bill."""
 
-def _price(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -> Price | None:
-    """What this usage costs, by the model that served."""
+CHARGED: Final = Price(source="provider")
+"""In place of a price where the provider said what it charges."""
+
+
+def _booked(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -> tuple[int, Price | None]:
+    """What this usage costs by the model that served, and the price that says so."""
     deployment = attempt.deployment
     price = deployment.price
     if model is not None and model != deployment.model:
         price = flight.core.price_of(deployment, model)
-    return None if price is None else price.at(usage.total_input, usage.tier)
-
-
-def _cost(price: Price | None, usage: Usage) -> int:
-    return 0 if price is None else price.cost(usage)
-
-
-def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
-    """Tokens of the request and what was delivered; a model reads no more than its window holds."""
-    usage, window = flight.core.estimate(flight.call.request, characters), attempt.deployment.context_window
-    return usage if window is None or usage.input <= window else replace(usage, input=window)
+    if (
+        usage.charged is not None
+        and deployment.provider in SAY_WHAT_THEY_CHARGE
+        and (price is None or price.source != "config")
+    ):
+        return usage.charged, CHARGED
+    if price is None:
+        return 0, None
+    price = price.at(usage.total_input, usage.tier)
+    return price.cost(usage), price
 
 
 def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
     """A whole answer came back."""
-    usage = response.usage
-    if usage is None:
-        usage = _estimate(flight, attempt, len(response.text))
-    price = _price(flight, attempt, usage, response.model)
+    usage = used(flight, attempt, response.usage, lambda: len(response.text), whole=True, streamed=False)
+    cost, price = _booked(flight, attempt, usage, response.model)
     return Outcome(
         status="success",
         usage=usage,
-        cost=_cost(price, usage),
+        cost=cost,
         price=price,
         latency=flight.now() - attempt.started,
         finish_reason=response.finish_reason,
@@ -74,17 +78,18 @@ def broken(
     ended = Outcome(status="error", error=error, failure=failure, quota=quota)
     if meter is not None and (first_token is not None or meter.usage is not None):
         return _streamed(flight, attempt, meter, first_token, ended)
-    if usage is None:
+    if usage is not None or reaction_to(failure).booked != "nothing":
         # Where the request may have reached the model, its input is booked as an estimate.
-        billed = reaction_to(failure).booked != "nothing"
-        usage = _estimate(flight, attempt, 0) if billed else NO_USAGE
-    price = _price(flight, attempt, usage, None)
+        usage = used(flight, attempt, usage, _nothing, whole=True, streamed=False)
+    else:
+        usage = NO_USAGE
+    cost, price = _booked(flight, attempt, usage, None)
     return Outcome(
         status="error",
         error=error,
         failure=failure,
         usage=usage,
-        cost=_cost(price, usage),
+        cost=cost,
         price=price,
         latency=flight.now() - attempt.started,
         quota=quota,
@@ -102,12 +107,12 @@ def left(
     ended = Outcome(status=leaving.status)
     if meter is not None:
         return _streamed(flight, attempt, meter, first_token, ended)
-    usage = _estimate(flight, attempt, 0)
-    price = _price(flight, attempt, usage, None)
+    usage = used(flight, attempt, None, _nothing, whole=False, streamed=False)
+    cost, price = _booked(flight, attempt, usage, None)
     return Outcome(
         status=leaving.status,
         usage=usage,
-        cost=_cost(price, usage),
+        cost=cost,
         price=price,
         latency=flight.now() - attempt.started,
     )
@@ -121,16 +126,21 @@ def skipped(reason: str) -> Outcome:
 def _streamed(
     flight: Flight, attempt: Attempt, meter: Meter, first_token: float | None, ended: Outcome
 ) -> Outcome:
-    usage = meter.usage
-    if usage is None:
-        usage = _estimate(flight, attempt, len(meter.text))
-    price = _price(flight, attempt, usage, meter.model)
+    usage = used(
+        flight,
+        attempt,
+        meter.usage,
+        lambda: len(meter.text),
+        whole=ended.ok or meter.finish_reason is not None,
+        streamed=True,
+    )
+    cost, price = _booked(flight, attempt, usage, meter.model)
     return Outcome(
         status=ended.status,
         error=ended.error,
         failure=ended.failure,
         usage=usage,
-        cost=_cost(price, usage),
+        cost=cost,
         price=price,
         latency=flight.now() - attempt.started,
         first_token=first_token,
@@ -138,3 +148,7 @@ def _streamed(
         model=meter.model,
         quota=ended.quota or getattr(meter, "quota", None),
     )
+
+
+def _nothing() -> int:
+    return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 from llmgate_plugins.catalog.card import ModelCard
 from llmgate_plugins.catalog.names import NameIndex, canonical_provider
-from llmgate_plugins.catalog.prices import PER_TOKEN, Rates, assemble, nanos
+from llmgate_plugins.catalog.prices import PER_TOKEN, Rates, assemble, nanos, place_of, surcharged
 from llmgate_plugins.catalog.source import SourceAbsent, Table, version_and_date
 
 __all__ = ["REFUSED_VERSIONS", "litellm_table"]
@@ -23,11 +22,13 @@ REFUSED_VERSIONS = frozenset({"1.82.7", "1.82.8", "1.107.0"})
 
 _FILE = "model_prices_and_context_window_backup.json"
 _NOT_MODELS = frozenset({"sample_spec", "fallback_generalizations"})
-_RATE = re.compile(
-    rf"^({'|'.join(sorted(PER_TOKEN, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_([a-z]+))?$",
-)
-_VARIANTS = {None: "", "batches": "batch"}
 _WRITES_TEXT = frozenset({"chat", "completion", "responses", ""})
+_INCLUSIVE = frozenset({"xai"})
+"""Providers whose price of long inputs begins with the threshold itself, as LiteLLM counts it."""
+
+_SURCHARGES = ("fast", "us")
+"""What costs a multiple of everything (Anthropic's fast mode, and inference kept in the US)."""
+
 _SUPPORTS = {
     "supports_function_calling": "tools",
     "supports_parallel_function_calling": "parallel_tools",
@@ -108,7 +109,7 @@ def _kept(fields: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in fields.items()
-        if name in _READ or (value is True and name in _SUPPORTS) or _RATE.match(name)
+        if name in _READ or (value is True and name in _SUPPORTS) or place_of(name) is not None
     }
 
 
@@ -120,6 +121,7 @@ _READ = frozenset(
         "max_output_tokens",
         "max_tokens",
         "mode",
+        "provider_specific_entry",
         "tiered_pricing",
     }
 )
@@ -140,7 +142,14 @@ def _index(entries: list[_Entry]) -> NameIndex[_Entry]:
 def _card(entry: _Entry, as_of: str) -> ModelCard:
     fields = entry.fields
     mode = str(fields.get("mode") or "")
-    price = assemble(_rates(fields), source="litellm", as_of=as_of, input_only=mode not in _WRITES_TEXT)
+    price = assemble(
+        _rates(fields, inclusive=entry.provider in _INCLUSIVE),
+        source="litellm",
+        as_of=as_of,
+        input_only=mode not in _WRITES_TEXT,
+    )
+    if price is not None and (factors := _surcharges(fields.get("provider_specific_entry"))):
+        price = surcharged(price, factors)
     head, slash, rest = entry.key.partition("/")
     return ModelCard(
         key=entry.key,
@@ -157,13 +166,12 @@ def _card(entry: _Entry, as_of: str) -> ModelCard:
     )
 
 
-def _rates(fields: Mapping[str, Any]) -> Rates:
+def _rates(fields: Mapping[str, Any], *, inclusive: bool) -> Rates:
     rates: Rates = {}
     for name, value in fields.items():
-        if (match := _RATE.match(name)) and (rate := nanos(value)) is not None:
-            key, thousands, variant = match.groups()
-            above = int(thousands or 0) * 1000
-            rates.setdefault((above, _VARIANTS.get(variant, variant)), {})[PER_TOKEN[key]] = rate
+        if (place := place_of(name)) is not None and (rate := nanos(value)) is not None:
+            bucket, (above, variant) = place
+            rates.setdefault((above - (above > 0 and inclusive), variant), {})[bucket] = rate
     if (hit := nanos(fields.get("input_cost_per_token_cache_hit"))) is not None:
         rates.setdefault((0, ""), {}).setdefault("cached_input", hit)
     for step in _steps(fields.get("tiered_pricing")):
@@ -173,6 +181,15 @@ def _rates(fields: Mapping[str, Any]) -> Rates:
         }
         rates.setdefault((above, ""), {}).update(named)
     return rates
+
+
+def _surcharges(factors: Any) -> dict[str, Decimal]:
+    told = factors if isinstance(factors, dict) else {}
+    return {
+        word: Decimal(factor)
+        for word in _SURCHARGES
+        if isinstance(factor := told.get(word), int | Decimal) and 1 <= factor <= 100
+    }
 
 
 def _steps(value: Any) -> list[dict[str, Any]]:

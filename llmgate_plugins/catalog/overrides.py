@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llmgate_plugins.catalog.card import CAPABILITIES, ModelCard
+from llmgate_plugins.catalog.configured import is_per_token, price_from_config
 from llmgate_plugins.catalog.names import NameIndex, canonical_provider
-from llmgate_plugins.catalog.prices import PER_TOKEN, price_from_config
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.types import BUCKETS
 
 __all__ = ["Overrides"]
 
-_KNOWN = frozenset({*BUCKETS, *PER_TOKEN, "mode", "context_window", "max_output", "capabilities"})
+_KNOWN = frozenset({*BUCKETS, "tiers", "mode", "context_window", "max_output", "capabilities"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ def _mistakes(name: str, values: Any) -> list[Problem]:
     problems = [
         Problem(message="unknown key", remedy=f"known are {', '.join(sorted(_KNOWN))}", path=f"{path}.{key}")
         for key in values
-        if key not in _KNOWN
+        if key not in _KNOWN and not is_per_token(key)
     ]
-    if mixed := set(values) & set(BUCKETS) and set(values) & set(PER_TOKEN):
+    if mixed := set(values) & {*BUCKETS, "tiers"} and set(filter(is_per_token, values)):
         message = f"prices per million tokens and per token are mixed ({', '.join(sorted(mixed))})"
         problems.append(Problem(message=message, remedy="write all of them one way", path=path))
     problems += [

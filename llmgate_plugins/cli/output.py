@@ -119,9 +119,8 @@ def seconds(value: float | None) -> str:
 
 def tokens(usage: Usage) -> str:
     """Tokens in and out: "12 in, 30 out"; with "about" where they were estimated."""
-    read = usage.input + usage.cached_input + usage.cache_write
     about = "about " if usage.estimated else ""
-    return f"{about}{read} in, {usage.output + usage.reasoning} out"
+    return f"{about}{usage.total_input} in, {usage.total_output} out"
 
 
 def count(number: int, thing: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -16,7 +15,7 @@ from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free, shield
 from llmgate_plugins.secrets import Secret
 
-__all__ = ["PRICE_NAMES", "DeploymentConfig", "DeploymentInfo", "DeploymentParams", "Name", "Text"]
+__all__ = ["DeploymentConfig", "DeploymentInfo", "DeploymentParams", "Name", "Text", "is_price"]
 
 _REFERENCE: Final = "os.environ/"
 
@@ -43,14 +42,9 @@ Count = Annotated[int, _Referable]
 Rate = Annotated[UsdPerToken, _Referable]
 
 
-PRICE_NAMES: Final = (
-    "input_cost_per_token",
-    "output_cost_per_token",
-    "cache_read_input_token_cost",
-    "cache_creation_input_token_cost",
-    "output_cost_per_reasoning_token",
-)
-"""Parameters that hold the price of plain tokens."""
+def is_price(name: str) -> bool:
+    """Whether a parameter says what something costs, and so is not for the provider."""
+    return "_cost" in name
 
 
 class _Prices(Section):
@@ -68,10 +62,10 @@ class _Prices(Section):
         None, description="US dollars per output token spent on reasoning; as output if left out."
     )
 
-    def prices(self) -> dict[str, Decimal]:
-        """The prices that are written here, by LiteLLM's names."""
-        found = {name: getattr(self, name) for name in PRICE_NAMES}
-        return {name: rate for name, rate in found.items() if rate is not None}
+    def prices(self) -> dict[str, Any]:
+        """The prices that are written here, by LiteLLM's names, those of tiers included."""
+        written = {name: getattr(self, name) for name in _Prices.model_fields} | (self.model_extra or {})
+        return {name: rate for name, rate in written.items() if rate is not None and is_price(name)}
 
 
 class DeploymentParams(_Prices):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from llmgate_plugins.config.checks import REGION_NAMES, registered_providers
-from llmgate_plugins.config.deployment_config import PRICE_NAMES, DeploymentConfig
+from llmgate_plugins.config.deployment_config import DeploymentConfig, is_price
 from llmgate_plugins.config.gateway_config import GatewayConfig
 from llmgate_plugins.config.problems import Path
 from llmgate_plugins.config.providers import split_model
@@ -241,7 +241,7 @@ def _sorted_out(written: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     params: dict[str, Any] = {}
     info: dict[str, Any] = {}
     for name, value in written.items():
-        if name in _NOT_PASSED_ON or name in PRICE_NAMES:
+        if name in _NOT_PASSED_ON or is_price(name):
             continue
         if name in _ABOUT_IT or "cost" in name or name == "tiered_pricing":
             info[name] = value
@@ -254,8 +254,12 @@ def _sorted_out(written: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
 
 def _facts(entry: DeploymentConfig) -> dict[str, Any]:
     """What `model_info` says that has no field of its own."""
-    facts = {name: value for name, value in dict(entry.model_info).items() if value is not None}
-    for name in (*PRICE_NAMES, "id", "region", "capabilities", "max_input_tokens", "max_output_tokens"):
+    facts = {
+        name: value
+        for name, value in dict(entry.model_info).items()
+        if value is not None and not is_price(name)
+    }
+    for name in ("id", "region", "capabilities", "max_input_tokens", "max_output_tokens"):
         facts.pop(name, None)
     for limit in ("rpm", "tpm"):
         if getattr(entry, limit) is not None and getattr(entry.litellm_params, limit) is None:

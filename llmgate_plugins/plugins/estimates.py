@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llmgate_plugins.types import Deployment, LazyMessages, Request
+from llmgate_plugins.usage import most_input, tier_of
 
 __all__ = ["USUAL_OUTPUT", "longest_answer", "probable_cost", "worst_cost"]
 
@@ -12,8 +13,6 @@ USUAL_OUTPUT: Final = 256
 """Output tokens of an answer whose length nobody bounds."""
 USUAL_MESSAGE: Final = 100
 """Tokens of a message that nobody has read yet."""
-ATTACHMENT: Final = 2_000
-"""Tokens that an image or a file is at most expected to take."""
 
 
 def probable_cost(deployment: Deployment, request: Request) -> int:
@@ -42,18 +41,14 @@ def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) 
     price = deployment.price
     if price is None:
         return 0
-    tokens = sum(_most_tokens(message.content) + 16 for message in request.messages)
-    for name in ("tools", "response_format", "input"):
-        if (value := request.params.get(name)) is not None:
-            tokens += _most_tokens(str(value))
+    tokens = most_input(request)
     if deployment.context_window is not None:
         tokens = min(tokens, deployment.context_window)
     output = 0 if request.operation == "embedding" else _bound(deployment, request, assume_output)
     answers = request.params.get("n")
     if isinstance(answers, int) and answers > 1:
         output *= answers
-    picos = tokens * max(price.input, price.cache_write) + output * max(price.output, price.reasoning)
-    return -(-picos // 1_000_000)
+    return price.worst(tokens, output, tier_of(request.params.get("service_tier")))
 
 
 def longest_answer(deployment: Deployment, request: Request) -> int | None:
@@ -73,14 +68,3 @@ def _bound(deployment: Deployment, request: Request, otherwise: int) -> int:
         return asked
     most = deployment.max_output
     return otherwise if most is None or otherwise < most else most
-
-
-def _most_tokens(content: Any) -> int:
-    """ASCII rarely has more than a token per two characters; other text up to one per byte."""
-    if isinstance(content, str):
-        return (len(content) + 1) // 2 if content.isascii() else len(content.encode("utf-8", "replace"))
-    total = 0
-    for part in content:
-        text = part.get("text")
-        total += _most_tokens(text) if isinstance(text, str) else ATTACHMENT
-    return total

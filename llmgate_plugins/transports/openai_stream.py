@@ -127,7 +127,7 @@ def chunks_of_body(reader: ChunkReader, body: bytes) -> Iterator[Chunk]:
             text=text_of(content) or message.get("refusal") or "",
             reasoning=message.get("reasoning_content") or message.get("reasoning") or thoughts_of(content),
             tool_calls=tuple(_calls(message.get("tool_calls") or ())),
-            usage=usage_from_openai(usage) if usage else None,
+            usage=usage_from_openai(usage, tier=answer.get("service_tier")) if usage else None,
             finish_reason=choice.get("finish_reason"),
             model=answer.get("model"),
             native=answer,

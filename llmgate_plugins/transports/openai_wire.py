@@ -11,7 +11,7 @@ from llmgate_plugins.masking import scrub
 from llmgate_plugins.messages import from_message
 from llmgate_plugins.transports.openai_prefill import echo_of, with_prefill
 from llmgate_plugins.transports.openai_providers import PROVIDERS, length_word
-from llmgate_plugins.types import Attempt, Chunk, Deployment, Message, Request, Response, ToolCall
+from llmgate_plugins.types import Attempt, Chunk, Deployment, Message, Request, Response, ToolCall, Usage
 from llmgate_plugins.usage import usage_from_openai
 
 __all__ = [
@@ -72,7 +72,7 @@ def response_of(completion: Any, attempt: Attempt, quota: Quota | None = None) -
     message = choice.message
     return Response(
         source=lambda: _message(message, attempt),
-        usage=usage_from_openai(completion.usage) if completion.usage is not None else None,
+        usage=_usage(completion.usage, completion),
         finish_reason=_reason(choice.finish_reason, message),
         model=completion.model,
         deployment_id=attempt.deployment.id,
@@ -86,10 +86,9 @@ def embeddings_of(answer: Any, attempt: Attempt, quota: Quota | None = None) -> 
     """The same for an embedding; the vectors are in `native`."""
     if isinstance(answer, str) or not getattr(answer, "data", None):
         raise garbage(answer)
-    usage = getattr(answer, "usage", None)
     return Response(
         source=Message(role="assistant"),
-        usage=usage_from_openai(usage) if usage is not None else None,
+        usage=_usage(getattr(answer, "usage", None), answer),
         model=getattr(answer, "model", None),
         deployment_id=attempt.deployment.id,
         quota=quota,
@@ -104,8 +103,7 @@ def chunk_of(piece: Any) -> Chunk:
         ProviderError: It is an error, or nothing that could be a piece.
     """
     choices = getattr(piece, "choices", None)
-    said = getattr(piece, "usage", None)
-    usage = usage_from_openai(said) if said is not None else None
+    usage = _usage(getattr(piece, "usage", None), piece)
     if not choices:
         if choices is None and usage is None:
             raise garbage(piece)
@@ -132,6 +130,13 @@ def chunk_of(piece: Any) -> Chunk:
         model=piece.model,
         native=piece,
     )
+
+
+def _usage(report: Any, answer: Any) -> Usage | None:
+    """Usage, and the service tier beside it."""
+    if report is None:
+        return None
+    return usage_from_openai(report, tier=getattr(answer, "service_tier", None))
 
 
 def text_of(content: Any) -> str:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmgate_plugins.catalog.prices import assemble, nanos, price_from_config
+from llmgate_plugins.catalog.configured import price_from_config
+from llmgate_plugins.catalog.prices import assemble, nanos
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.types import Price, Usage
 

@@ -1,6 +1,7 @@
 """Usage of every shape becomes disjoint buckets, and nothing in it can raise."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import CompletionUsage
 
-from llmgate_plugins.types import Message, Request, ToolCall, Usage
+from llmgate_plugins.types import BUCKETS, Message, Request, ToolCall, Usage
 from llmgate_plugins.usage import (
     ATTACHMENT_TOKENS,
     MOST_TOKENS,
@@ -92,7 +93,7 @@ def test_anthropic_cache_writes_may_be_told_by_lifetime_only():
         "output_tokens": 1,
         "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
     }
-    assert usage_from_anthropic(report) == Usage(input=1, cache_write=7, output=1)
+    assert usage_from_anthropic(report) == Usage(input=1, cache_write=3, cache_write_1h=4, output=1)
 
 
 def test_langchain_counts_all_details_within_their_totals():
@@ -104,7 +105,7 @@ def test_langchain_counts_all_details_within_their_totals():
         "output_token_details": {"reasoning": 20},
     }
     assert usage_from_langchain(report) == Usage(
-        input=50, cached_input=40, cache_write=10, output=10, reasoning=20
+        input=47, cached_input=40, cache_write=10, audio_input=3, output=10, reasoning=20
     )
 
 
@@ -116,13 +117,15 @@ def test_langchain_details_of_a_service_tier_and_of_a_lifetime_are_read():
         "input_token_details": {"priority_cache_read": 40, "priority": 60},
         "output_token_details": {"priority_reasoning": 20, "priority": 10},
     }
-    assert usage_from_langchain(tiered) == Usage(input=60, cached_input=40, output=10, reasoning=20)
+    assert usage_from_langchain(tiered) == Usage(
+        input=60, cached_input=40, output=10, reasoning=20, tier="priority"
+    )
     lifetimes = {
         "input_tokens": 100,
         "output_tokens": 1,
         "input_token_details": {"cache_read": 0, "cache_creation": 0, "ephemeral_1h_input_tokens": 30},
     }
-    assert usage_from_langchain(lifetimes) == Usage(input=70, cache_write=30, output=1)
+    assert usage_from_langchain(lifetimes) == Usage(input=70, cache_write_1h=30, output=1)
 
 
 def test_litellm_counts_cache_reads_and_writes_within_the_prompt():
@@ -203,14 +206,42 @@ def test_what_cannot_be_true_is_clamped_and_marked(prompt, completion, expected)
     assert usage_from_anthropic({"input_tokens": prompt, "output_tokens": completion}) == expected
 
 
-def test_parts_larger_than_their_whole_are_cut_to_it():
-    report = {
-        "prompt_tokens": 10,
-        "completion_tokens": 5,
-        "prompt_tokens_details": {"cached_tokens": 90, "cache_write_tokens": 4},
-        "completion_tokens_details": {"reasoning_tokens": 50},
-    }
+PARTS_TOO_LARGE = {
+    "prompt_tokens": 10,
+    "completion_tokens": 5,
+    "prompt_tokens_details": {"cached_tokens": 90, "cache_write_tokens": 4},
+    "completion_tokens_details": {"reasoning_tokens": 50},
+}
+
+
+def test_parts_larger_than_a_whole_that_the_total_confirms_are_cut_to_it():
+    report = PARTS_TOO_LARGE | {"total_tokens": 15}
     assert usage_from_openai(report) == Usage(cached_input=10, reasoning=5, estimated=True)
+
+
+def test_parts_larger_than_their_whole_can_only_stand_beside_it():
+    beside = Usage(input=10, cached_input=90, cache_write=4, output=5, reasoning=50, estimated=True)
+    assert usage_from_openai(PARTS_TOO_LARGE) == beside
+    certain = PARTS_TOO_LARGE | {"total_tokens": 10 + 90 + 4 + 5 + 50}
+    assert usage_from_openai(certain) == replace(beside, estimated=False)
+
+
+def test_tokens_of_the_total_that_nobody_explains_are_written_ones_and_in_doubt():
+    """Gemini's OpenAI endpoint leaves thoughts out of the completion (mozilla-ai/any-llm#1290)."""
+    report = {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}
+    assert usage_from_openai(report) == Usage(input=20, output=198, reasoning=405, estimated=True)
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ({"total_tokens": 70}, Usage(input=70)),
+        ({"completion_tokens": 20, "total_tokens": 70}, Usage(input=50, output=20)),
+        ({"prompt_tokens": 50, "total_tokens": 70}, Usage(input=50, output=20)),
+    ],
+)
+def test_a_side_that_is_not_told_is_what_the_total_leaves(report, expected):
+    assert usage_from_openai(report) == expected
 
 
 def test_an_absurd_amount_of_reasoning_is_not_believed_because_the_total_agrees():
@@ -294,8 +325,9 @@ def test_no_json_makes_a_reader_raise_or_answer_nonsense(report):
     for read in READERS:
         usage = read(report)
         if usage is not None:
-            buckets = (usage.input, usage.cached_input, usage.cache_write, usage.output, usage.reasoning)
-            assert all(type(bucket) is int and 0 <= bucket <= 3 * MOST_TOKENS for bucket in buckets)
+            counts = [getattr(usage, bucket) for bucket in BUCKETS]
+            assert all(type(count) is int and 0 <= count <= 3 * MOST_TOKENS for count in counts)
+            assert usage.total > 0
 
 
 def test_an_estimate_is_a_quarter_of_the_characters_rounded_up():

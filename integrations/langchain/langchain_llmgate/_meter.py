@@ -133,6 +133,7 @@ class ChunkMeter:
             if told or info:
                 found.finish_reason = finish_reason_of(chunk) or found.finish_reason
                 found.model = found.model or model_of(told) or (model_of(info) if info else None)
+                found.tier = told.get("service_tier") or (info or {}).get("service_tier") or found.tier
             used = message.usage_metadata  # type: ignore[attr-defined]
             if used is not None:
                 fresh = newly_used(found.usage, used)
@@ -144,8 +145,12 @@ class ChunkMeter:
     @property
     def usage(self) -> Usage | None:
         """What all reports say together."""
-        reported = self._so_far().usage
-        return usage_from_langchain(reported) if reported is not None else None
+        found = self._so_far()
+        if found.usage is None:
+            return None
+        return usage_from_langchain(
+            found.usage, metadata={"service_tier": found.tier} if found.tier else None
+        )
 
     @property
     def finish_reason(self) -> str | None:
@@ -189,6 +194,7 @@ class _Found:
     usage: UsageMetadata | None = None
     finish_reason: str | None = None
     model: str | None = None
+    tier: Any = None
 
 
 def _text(blocks: Any) -> str:

@@ -185,7 +185,9 @@ def _response(leaf: Leaf, result: ChatResult) -> Response:
     served = Served(leaf, result)
     return Response(
         source=served.read,
-        usage=usage_from_langchain(usage) if usage is not None else None,
+        usage=usage_from_langchain(usage, metadata=result.llm_output or message.response_metadata)
+        if usage is not None
+        else None,
         finish_reason=finish_reason_of(generation),
         model=leaf.own_name(model),
         deployment_id=leaf.deployment.id,

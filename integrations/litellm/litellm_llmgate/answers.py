@@ -19,7 +19,7 @@ from llmgate_plugins.messages import from_message, to_message
 from llmgate_plugins.types import Attempt, Message, Request, Response, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["litellm_usage", "native_answer", "quota_in", "read_response"]
+__all__ = ["litellm_usage", "native_answer", "quota_in", "read_response", "tier_in"]
 
 FREE = Usage()
 NO_MESSAGE = Message(role="assistant")
@@ -40,7 +40,8 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
     usage: Usage | None = FREE
     quota: Quota | None = None
     if not (isinstance(hidden, dict) and hidden.get("cache_hit") is True):
-        usage, quota = usage_from_litellm(fields("usage") or {}), quota_in(hidden)
+        usage = usage_from_litellm(fields("usage") or {}, tier=tier_in(fields("service_tier"), hidden))
+        quota = quota_in(hidden)
     model = fields("model")
     if request.operation != "chat":
         return Response(
@@ -79,6 +80,14 @@ def quota_in(hidden: Any) -> Quota | None:
     return quota_from(
         {name[len(PREFIX) :]: value for name, value in headers.items() if name.startswith(PREFIX)}
     )
+
+
+def tier_in(told: Any, hidden: Any) -> Any:
+    """The service tier beside the usage, or Gemini's traffic type where LiteLLM keeps it; None if untold."""
+    if told is not None or not isinstance(hidden, dict):
+        return told
+    specific = hidden.get("provider_specific_fields")
+    return specific.get("traffic_type") if isinstance(specific, dict) else None
 
 
 def _says_nothing(message: Any) -> bool:
@@ -139,9 +148,9 @@ def _field(answer: Any, name: str) -> Any:
 def litellm_usage(usage: Usage | None) -> LiteLLMUsage:
     """LiteLLM's usage; zeros where nothing was used."""
     usage = usage or FREE
-    asked = usage.input + usage.cached_input + usage.cache_write
-    answered = usage.output + usage.reasoning
-    return LiteLLMUsage(prompt_tokens=asked, completion_tokens=answered, total_tokens=asked + answered)
+    return LiteLLMUsage(
+        prompt_tokens=usage.total_input, completion_tokens=usage.total_output, total_tokens=usage.total
+    )
 
 
 def _plain(message: Message) -> dict[str, Any]:

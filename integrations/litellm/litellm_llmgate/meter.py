@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from litellm_llmgate.answers import quota_in
+from litellm_llmgate.answers import quota_in, tier_in
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.limits import Quota
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.types import Chunk, Deployment, Message, ToolCall, Usage
-from llmgate_plugins.usage import usage_from_litellm
+from llmgate_plugins.usage import together, usage_from_litellm
 
 __all__ = ["NeutralMeter", "StreamMeter", "check_whole", "chunk_usage"]
 
@@ -60,10 +60,12 @@ def check_whole(chunk: Any, stream: Any, deployment: Deployment) -> None:
 def chunk_usage(chunk: Any) -> Usage | None:
     """Usage in this chunk, or where LiteLLM hides it there; None if the provider reported none."""
     report = getattr(chunk, "usage", None)
+    hidden = getattr(chunk, "_hidden_params", None)
     if report is None:
-        hidden = getattr(chunk, "_hidden_params", None)
         report = hidden.get("usage") if isinstance(hidden, dict) else None
-    return usage_from_litellm(report) if report is not None else None
+        if report is None:
+            return None
+    return usage_from_litellm(report, tier=tier_in(getattr(chunk, "service_tier", None), hidden))
 
 
 class StreamMeter:
@@ -86,13 +88,13 @@ class StreamMeter:
         if self.model is None:
             self.model = chunk.model
         if not choices:
-            self._usage = chunk_usage(chunk) or self._usage
+            self._note_usage(chunk)
             return False
         choice = choices[0]
         if choice.finish_reason is not None:
             self.finish_reason = choice.finish_reason
         if self.finish_reason is not None:  # usage comes with the end, but need not be the last word
-            self._usage = chunk_usage(chunk) or self._usage
+            self._note_usage(chunk)
         delta = choice.delta
         text = delta.content
         if text:
@@ -105,6 +107,11 @@ class StreamMeter:
             return True
         return bool(getattr(delta, "reasoning_content", None) or getattr(delta, "function_call", None))
 
+    def _note_usage(self, chunk: Any) -> None:
+        report = chunk_usage(chunk)
+        if report is not None:
+            self._usage = together(self._usage, report)
+
     def _take_call(self, call: Any) -> None:
         parts = self._calls.setdefault(call.index or 0, ["", "", ""])
         parts[0] = call.id or parts[0]
@@ -113,7 +120,7 @@ class StreamMeter:
 
     @property
     def usage(self) -> Usage | None:
-        """As the provider reported it last."""
+        """As the provider reported it."""
         return self._usage if self._usage is not None or self._last is None else chunk_usage(self._last)
 
     @property

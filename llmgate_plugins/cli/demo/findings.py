@@ -11,7 +11,7 @@ from typing import Any
 
 from llmgate_plugins.cli.demo.running import Performance
 from llmgate_plugins.cli.demo.stage import Stage
-from llmgate_plugins.types import NANO
+from llmgate_plugins.types import INPUT_BUCKETS, NANO, OUTPUT_BUCKETS
 
 __all__ = ["NOWHERE", "findings"]
 
@@ -69,10 +69,8 @@ def _group(name: str, rows: Sequence[Row]) -> dict[str, Any]:
         "failed": len(rows) - len(good),
         "p50_s": _quantile(times, 0.50),
         "p95_s": _quantile(times, 0.95),
-        "input_tokens": sum(
-            row["input_tokens"] + row["cached_input_tokens"] + row["cache_write_tokens"] for row in rows
-        ),
-        "output_tokens": sum(row["output_tokens"] + row["reasoning_tokens"] for row in rows),
+        "input_tokens": sum(row[f"{bucket}_tokens"] for row in rows for bucket in INPUT_BUCKETS),
+        "output_tokens": sum(row[f"{bucket}_tokens"] for row in rows for bucket in OUTPUT_BUCKETS),
         "cost_nano_usd": sum(row["cost_nano_usd"] for row in rows),
         "cost_usd": sum(row["cost_nano_usd"] for row in rows) / NANO,
     }

@@ -64,9 +64,9 @@ class Lengths:
 
     def learn(self, estimate: int, usage: Usage) -> None:
         """Take note of one answer, whose request was estimated at so many tokens."""
-        self.output.learn(usage.output + usage.reasoning)
+        self.output.learn(usage.total_output)
         if estimate >= WORTH_COMPARING and not usage.estimated:
-            read = usage.input + usage.cached_input + usage.cache_write
+            read = usage.total_input
             self.reading.learn(min(read * AS_ESTIMATED // estimate, MOST_OFF))
 
     def expected(self, deployment: Deployment, request: Request, estimate: int) -> Amounts:
@@ -98,6 +98,6 @@ def _used(usage: Usage) -> Amounts:
     return {
         "requests": 1,
         "tokens": usage.total,
-        "input_tokens": usage.input + usage.cache_write,
-        "output_tokens": usage.output + usage.reasoning,
+        "input_tokens": usage.total_input - usage.cached_input,
+        "output_tokens": usage.total_output,
     }

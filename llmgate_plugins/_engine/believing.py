@@ -1,0 +1,92 @@
+"""What of a provider's usage report is believed: it is bounded, and never nothing for what was delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from llmgate_plugins._engine.flight import Flight
+from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Attempt, Usage
+from llmgate_plugins.usage import MOST_TOKENS, most_input
+
+__all__ = ["used"]
+
+_FEW: Final = 16
+"""A stream that reports no more output tokens than this may have told only its last piece's,
+or what it began with, and is checked against its text."""
+
+_LONG: Final = 64
+"""No token has more characters, on the average of a text."""
+
+
+def used(
+    flight: Flight,
+    attempt: Attempt,
+    reported: Usage | None,
+    delivered: Callable[[], int],
+    *,
+    whole: bool,
+    streamed: bool,
+) -> Usage:
+    """The usage to book.
+
+    A report is taken as it is, save where it cannot be all of it or cannot be true: nothing
+    read, nothing written though text was delivered, less than was delivered before a stream
+    broke, or more than the model's window holds. What takes its place is marked as estimated.
+
+    Args:
+        reported: By the provider; None if it has not.
+        delivered: Characters of the answer that arrived; asked only in doubt.
+        whole: Whether the answer came to its end, so that the report is the last word.
+        streamed: Whether it came piece by piece.
+    """
+    if reported is None:
+        return _estimate(flight, attempt, delivered())
+    read, written = reported.total_input, reported.total_output
+    window = attempt.deployment.context_window or MOST_TOKENS
+    if whole and 0 < read <= window and (_FEW if streamed else 0) < written <= window:
+        return reported
+    if not read and not written:
+        return reported  # what a host's own cache answered costs nothing, and the host knows
+    if read > window or written > window:
+        reported = _bounded(flight, attempt, reported, window)
+        read, written = reported.total_input, reported.total_output
+    characters = delivered()
+    guess = _estimate(flight, attempt, characters)
+    changes: dict[str, Any] = {}
+    if not read:
+        changes["input"] = guess.input
+    if guess.output > written and (not whole or written * _LONG < characters):
+        changes["output"] = reported.output + guess.output - written
+    return replace(reported, **changes, estimated=True) if changes else reported
+
+
+def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
+    """Tokens of the request and what was delivered; a model reads no more than its window holds."""
+    usage, window = flight.core.estimate(flight.call.request, characters), attempt.deployment.context_window
+    return usage if window is None or usage.input <= window else replace(usage, input=window)
+
+
+def _bounded(flight: Flight, attempt: Attempt, usage: Usage, window: int) -> Usage:
+    """No more than the window holds, or the request could need, whichever is more."""
+    request, deployment = flight.call.request, attempt.deployment
+    longest = deployment.max_output or 0
+    for params in (deployment.params, request.params):
+        for name in ("max_tokens", "max_completion_tokens"):
+            if isinstance(limit := params.get(name), int) and limit > longest:
+                longest = limit
+    answers = request.params.get("n")
+    longest *= answers if isinstance(answers, int) and answers > 1 else 1
+    bounds = (
+        (INPUT_BUCKETS, max(window, most_input(request))),
+        (OUTPUT_BUCKETS, max(window, longest)),
+    )
+    cut: dict[str, Any] = {}
+    for buckets, left in bounds:
+        for bucket in buckets:
+            count = getattr(usage, bucket)
+            if count > left:
+                cut[bucket] = left
+            left -= min(count, left)
+    return replace(usage, **cut, estimated=True) if cut else usage

@@ -1,0 +1,28 @@
+"""From what providers report, and from what was sent and delivered, to tokens in disjoint buckets."""
+
+from __future__ import annotations
+
+from llmgate_plugins.usage.disjoint import MOST_TOKENS
+from llmgate_plugins.usage.estimating import ATTACHMENT_TOKENS, estimate_tokens, estimate_usage, most_input
+from llmgate_plugins.usage.reading import (
+    usage_from_anthropic,
+    usage_from_langchain,
+    usage_from_litellm,
+    usage_from_openai,
+)
+from llmgate_plugins.usage.streams import together
+from llmgate_plugins.usage.tiers import tier_of
+
+__all__ = [
+    "ATTACHMENT_TOKENS",
+    "MOST_TOKENS",
+    "estimate_tokens",
+    "estimate_usage",
+    "most_input",
+    "tier_of",
+    "together",
+    "usage_from_anthropic",
+    "usage_from_langchain",
+    "usage_from_litellm",
+    "usage_from_openai",
+]
