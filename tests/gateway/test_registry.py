@@ -109,7 +109,7 @@ REFUSALS = [
     (Catchall(), "takes **anything", "name plain parameters"),
     (WrongParameterType(), "annotates request as Response, but is given Request", "annotate it as Request"),
     (WrongReturnType(), "returns bool", "answer with Request | Response | None"),
-    (WrongAsyncReturnType(), "hook begin_attempt: returns str", "answer with Wait | Skip | None"),
+    (WrongAsyncReturnType(), "hook begin_attempt: returns str", "answer with Wait | Skip | Reselect | None"),
     (StringRanking(), "returns str", "Ranking"),
     (TellsBack(), "hook end_attempt: returns bool", "answer with None"),
     (Wrapping(), "is a wrapper", "begin_attempt and end_attempt"),
