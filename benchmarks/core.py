@@ -27,7 +27,6 @@ from llmgate_plugins.plugins import (
     InOrder,
     Policies,
     Policy,
-    Tracing,
     Weighted,
 )
 
@@ -132,7 +131,7 @@ def deployments() -> list[Deployment]:
 
 
 def working_plugins() -> list[object]:
-    """Ten plugins at work: policy, capability, budget, rankings, telemetry, and the built-in three."""
+    """Ten plugins at work: policy, capability, budget and rankings, with the built-in ones beside them."""
     return [
         Policies({"default": Policy(prefer="cheapest")}),
         Capabilities(),
@@ -140,7 +139,6 @@ def working_plugins() -> list[object]:
         Fastest(),
         Weighted(),
         InOrder(),
-        Tracing(),
     ]
 
 

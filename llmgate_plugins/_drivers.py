@@ -76,9 +76,12 @@ def drive(
         step, argument = steps.send, None
         try:
             if isinstance(effect, Send):
-                argument = (
-                    (yield effect) if transport is None else transport.send(effect.attempt, effect.request)
-                )
+                attempt = effect.attempt
+                if transport is None:
+                    argument = yield effect
+                else:
+                    with attempt.entered():
+                        argument = transport.send(attempt, effect.request)
             elif isinstance(effect, Emit):
                 yield effect.item
             elif isinstance(effect, Relay):
@@ -89,10 +92,11 @@ def drive(
                     if deadline is not None and monotonic() >= deadline:
                         _stream_out_of_time()
             elif isinstance(effect, Open):
-                argument = (
-                    (yield effect) if transport is None else transport.open(effect.attempt, effect.request)
-                )
-                argument = iter(argument)
+                if transport is None:
+                    argument = iter((yield effect))
+                else:
+                    with effect.attempt.entered():
+                        argument = iter(transport.open(effect.attempt, effect.request))
             else:
                 argument = _perform(effect, transport, call, services)
         except Exception as error:  # noqa: BLE001 - the engine decides what it means
@@ -106,8 +110,9 @@ def drive(
 
 def _perform(effect: Effect, transport: Transport | None, call: Call, services: Services) -> Any:
     match effect:
-        case Read(stream):
-            return next(stream, END)
+        case Read(stream, attempt):
+            with attempt.entered():
+                return next(stream, END)
         case Start(steps):
             return InThread(lambda: drive(steps, transport, call, services))
         case FirstOf(handles, seconds):
@@ -157,12 +162,13 @@ async def adrive(
                     argument = yield effect
                 else:
                     attempt = effect.attempt
-                    argument = await within(
-                        transport.asend(attempt, effect.request),
-                        first_answer_within(attempt, services.clock),
-                        attempt,
-                        services.clock,
-                    )
+                    with attempt.entered():
+                        argument = await within(
+                            transport.asend(attempt, effect.request),
+                            first_answer_within(attempt, services.clock),
+                            attempt,
+                            services.clock,
+                        )
             elif isinstance(effect, Emit):
                 yield effect.item
             elif isinstance(effect, Relay):
@@ -195,10 +201,11 @@ async def adrive(
                     if watch is not None:
                         watch.close()
             elif isinstance(effect, Open):
-                argument = (
-                    (yield effect) if transport is None else transport.aopen(effect.attempt, effect.request)
-                )
-                argument = aiter(argument)
+                if transport is None:
+                    argument = aiter((yield effect))
+                else:
+                    with effect.attempt.entered():
+                        argument = aiter(transport.aopen(effect.attempt, effect.request))
             elif leaving is None:
                 argument = await _aperform(effect, transport, call, services)
             else:
@@ -217,7 +224,8 @@ async def _aperform(effect: Effect, transport: Transport | None, call: Call, ser
         case Read(stream, attempt, begun):
             clock = services.clock
             seconds = next_chunk_within(attempt, clock) if begun else first_answer_within(attempt, clock)
-            return await within(anext(stream, END), seconds, attempt, clock)
+            with attempt.entered():
+                return await within(anext(stream, END), seconds, attempt, clock)
         case Await(answer):
             if isinstance(answer, Future):
                 if answer.done():

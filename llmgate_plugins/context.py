@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context as Variables
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -122,13 +123,15 @@ class Call:
         stash: What plugins keep on this call.
         record: Everything decided so far. Read it; the engine writes it.
         named: Whether the application gave the id itself.
+        origin: The context variables as they were when the call was made: a stream may be read
+            later, by somebody else.
         fallbacks: Aliases that may come after the one at hand, in order.
         untried: Deployments of the alias at hand that may still be tried, best first.
     """
 
     __slots__ = (
-        "_stash", "answer", "context", "deadline", "fallbacks", "id", "named", "record", "request", "started",
-        "untried",
+        "_stash", "answer", "context", "deadline", "fallbacks", "id", "named", "origin", "record", "request",
+        "started", "untried",
     )  # fmt: skip
 
     def __init__(
@@ -144,6 +147,7 @@ class Call:
     ) -> None:
         self.id = id
         self.named = named
+        self.origin: Variables = copy_context()
         self.fallbacks: Sequence[str] = ()
         self.untried: Iterable[Deployment] = ()
         self.request = request

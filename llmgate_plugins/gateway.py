@@ -101,6 +101,8 @@ class Gateway:
     ) -> None:
         clock = clock or SystemClock()
         self.alerts: Final = alerts if alerts is not None else Alerting()
+        own, built_in = with_places(plugins, default_plugins() if defaults else ())
+        self.registry: Final = Registry((*own, *built_in))
         self.services: Final = Services(
             clock=clock,
             random=random or default_random(),
@@ -108,14 +110,13 @@ class Gateway:
             state=state if state is not None else MemoryState(clock=clock),
             ledger=ledger if ledger is not None else MemoryLedger(),
             alerts=self.alerts,
+            plugins=self.registry.plugins,
         )
         attend = getattr(self.services.ledger, "attend", None)  # books that need housekeeping
         if attend is not None:
             attend(clock)
         self._catalog = catalog
         self.routes: Final = AliasTable(map(self._priced, deployments), aliases=aliases, fallbacks=fallbacks)
-        own, built_in = with_places(plugins, default_plugins() if defaults else ())
-        self.registry: Final = Registry((*own, *built_in))
         self.alerts.connect(self.registry.hooks.deliver_alert, self.services)
         self._decisions: deque[DecisionRecord] = deque(maxlen=KEPT_DECISIONS)
         core = Core(

@@ -441,7 +441,12 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Services:
-    """What a gateway hands to plugins and drivers. One of each per gateway."""
+    """What a gateway hands to plugins and drivers. One of each per gateway.
+
+    Attributes:
+        plugins: (name, plugin) of all, in run order: what one shows publicly (`Health.report`) others
+            may read.
+    """
 
     clock: Clock
     random: Random
@@ -449,6 +454,7 @@ class Services:
     state: State
     ledger: Ledger
     alerts: Alerts = NO_ALERTS
+    plugins: tuple[tuple[str, object], ...] = ()
 
 
 def default_random(seed: int | None = None) -> Random:

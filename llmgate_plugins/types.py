@@ -7,9 +7,10 @@ integer nano-dollars (1 USD = 1_000_000_000), tokens are counts in disjoint buck
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal, NoReturn, Self, overload
+from typing import Any, Final, Literal, NoReturn, Self, overload
 
 from llmgate_plugins.limits import UNLIMITED, Limits, Quota
 from llmgate_plugins.money import (
@@ -68,6 +69,8 @@ class _Empty(dict[str, Any]):
 
 
 EMPTY: Mapping[str, Any] = _Empty()
+_NOTHING: Final = nullcontext()
+"""Entered where no plugin wants anything around an attempt."""
 
 AttemptReason = Literal["first", "retry", "next_deployment", "fallback", "hedge"]
 OnBreak = Literal["raise", "restart", "resume", "hold"]
@@ -401,6 +404,10 @@ class Attempt:
             as the beginning of the assistant's answer, so that the model goes on from there.
         adapted: What was changed or left out of the request because this provider would
             refuse it, as short sentences. Transports may add to it.
+        around: Makers of what plugins want entered while the provider is asked, up to the first
+            content of a stream, in the very thread or task that asks: a span to be current, say.
+        watchers: Told of each chunk of a stream that comes after the first content, before the
+            reader has it. They must be quick, and must not raise.
     """
 
     call_id: str
@@ -413,6 +420,17 @@ class Attempt:
     limits: Limits = UNLIMITED
     prefill: str | None = None
     adapted: list[str] = field(default_factory=list)
+    around: list[Callable[[], AbstractContextManager[object]]] = field(default_factory=list, repr=False)
+    watchers: list[Callable[[Any], object]] = field(default_factory=list, repr=False)
+
+    def entered(self) -> AbstractContextManager[object]:
+        """All that stands in `around`, entered; a host that sends by itself sends within it."""
+        if not self.around:
+            return _NOTHING
+        with ExitStack() as stack:
+            for make in self.around:
+                stack.enter_context(make())
+            return stack.pop_all()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from llmgate_plugins._engine import outcomes
@@ -47,7 +47,7 @@ def deliver(flight: Flight, attempt: Attempt, opened: Opened) -> Steps:
                 record.first_token = flight.now() - flight.call.started
             rest = yield from out.begin(opened)
             if rest:
-                yield Relay(stream, meter.feed, attempt)
+                yield Relay(stream, _watched(meter.feed, attempt), attempt)
             _check_whole(opened)
             yield from out.check_joined()
     except Left as leaving:
@@ -173,6 +173,20 @@ class _Outlet:
             return Message(role="assistant", content=prefill + rest.text, tool_calls=rest.tool_calls)
 
         return joined
+
+
+def _watched(feed: Callable[[Any], bool], attempt: Attempt) -> Callable[[Any], bool]:
+    """The meter's `feed`, which tells those who watch as well; the bare one where nobody does."""
+    watchers = attempt.watchers
+    if not watchers:
+        return feed
+
+    def feed_and_tell(chunk: Any) -> bool:
+        for tell in watchers:
+            tell(chunk)
+        return feed(chunk)
+
+    return feed_and_tell
 
 
 def _held_back(attempt: Attempt, opened: Opened) -> Steps:

@@ -19,7 +19,7 @@ from llmgate_plugins.plugins.patience import Patience
 from llmgate_plugins.plugins.policies import Policies, Policy
 from llmgate_plugins.plugins.preferences import Cheapest, Fastest
 from llmgate_plugins.plugins.smoothing import RateLimit, RateLimits
-from llmgate_plugins.plugins.tracing import Tracing
+from llmgate_plugins.plugins.telemetry import Telemetry
 from llmgate_plugins.plugins.weighted import Weighted
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ __all__ = [
     "RateLimit",
     "RateLimits",
     "SlackChannel",
-    "Tracing",
+    "Telemetry",
     "WebhookChannel",
     "Weighted",
     "default_plugins",
@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 BUILTINS: tuple[type, ...] = (
+    Telemetry,
     Idempotency,
     ContextConstraints,
     Capabilities,

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from llmgate_plugins import Gateway, hookimpl
 from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.ledger import open_ledger
-from llmgate_plugins.plugins import Tracing
+from llmgate_plugins.plugins import Telemetry
 from llmgate_plugins.testing import SimulatedProvider, VirtualClock, VirtualSleeper
 
 __all__ = ["FACES", "HOSTS", "Host", "made"]
@@ -96,7 +96,7 @@ def made(kind: str, provider: SimulatedProvider, key: str, ledger: str, *, dead:
     everything, spans = Everything(), InMemorySpanExporter()
     exporting = TracerProvider()
     exporting.add_span_processor(SimpleSpanProcessor(spans))
-    plugins = [everything, Tracing(exporting)]
+    plugins = [everything, Telemetry(tracer_provider=exporting)]
     clock = VirtualClock()
     services: dict[str, Any] = {
         "clock": clock,

@@ -6,6 +6,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ from litellm.litellm_core_utils.asyncify import run_async_function
 
 from litellm_llmgate import _compat
 from litellm_llmgate.asking import operation_of
-from litellm_llmgate.carrying import Carrier, caller
+from litellm_llmgate.carrying import Carrier
 from litellm_llmgate.configured import gateway_of
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.router_transport import RouterTransport
 from litellm_llmgate.selection import OwnSelection, PinnedStrategy, current_pin
 from llmgate_plugins import Gateway
-from llmgate_plugins.context import use_context
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.redaction import redact_error, redact_logs
 from llmgate_plugins.types import Deployment
@@ -208,11 +208,12 @@ class Registration:
 
         @functools.wraps(sync_call)
         def with_context(*args: Any, **kwargs: Any) -> Any:
-            context = caller()
+            variables = copy_context()
 
             async def enter() -> Any:
-                with use_context(context):
-                    return await self.router.async_function_with_fallbacks(*args, **kwargs)
+                for variable, value in variables.items():
+                    variable.set(value)
+                return await self.router.async_function_with_fallbacks(*args, **kwargs)
 
             return run_async_function(enter)
 
