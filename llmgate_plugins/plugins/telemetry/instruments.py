@@ -136,6 +136,13 @@ METRICS: Final = (
         meaning="1 for a deployment, credential or provider that gets no calls now.",
         adds=(n.SCOPE, n.SUBJECT, n.REASON),
     ),
+    Metric(
+        name=n.ALERTS,
+        kind="counter",
+        unit="{alert}",
+        meaning="Alerts that were told, and told to be over.",
+        adds=(n.ALERT_KIND, n.ALERT_SEVERITY, n.ALERT_STATUS),
+    ),
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from opentelemetry.metrics import Meter
 
+from llmgate_plugins.alerts import Alert
 from llmgate_plugins.plugins.telemetry import names as n
 from llmgate_plugins.plugins.telemetry.attributes import error_type
 from llmgate_plugins.plugins.telemetry.instruments import Names, instruments
@@ -34,7 +35,7 @@ class Measuring:
         self._facts = tuple((fact, n.CONTEXT + fact) for fact in facts)
         self._values: dict[str, set[str]] = {}
 
-    def record(self, record: DecisionRecord, gaps: Mapping[int, Sequence[float]]) -> None:
+    def count_call(self, record: DecisionRecord, gaps: Mapping[int, Sequence[float]]) -> None:
         """Everything there is to count of a call that has ended.
 
         Args:
@@ -65,6 +66,18 @@ class Measuring:
         self._both(n.DURATION, next_duration, record.latency, ended)
         if record.first_token is not None:
             self._both(n.FIRST_CHUNK, n.NEXT_FIRST_CHUNK, record.first_token, attributes)
+
+    def count_alert(self, alert: Alert) -> None:
+        """An alert that is told, or told to be over."""
+        self._add(
+            n.ALERTS,
+            1,
+            {
+                n.ALERT_KIND: self._few(n.ALERT_KIND, alert.kind),
+                n.ALERT_SEVERITY: alert.severity,
+                n.ALERT_STATUS: "resolved" if alert.resolved else "firing",
+            },
+        )
 
     def _spent(self, operation: str, outcome: Outcome, attributes: dict[str, Any]) -> None:
         """Tokens and money of an attempt."""

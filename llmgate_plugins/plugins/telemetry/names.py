@@ -73,6 +73,7 @@ SUBJECT: Final = "llmgate.subject"
 SCOPE: Final = "llmgate.scope"
 ALERT_KIND: Final = "llmgate.alert.kind"
 ALERT_SEVERITY: Final = "llmgate.alert.severity"
+ALERT_STATUS: Final = "llmgate.alert.status"
 
 
 # ---------------------------------------------------------------- metrics

@@ -7,9 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import Final, get_args
 
-from opentelemetry.metrics import Meter, MeterProvider
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Tracer, TracerProvider
 
+from llmgate_plugins.alerts import Alert
 from llmgate_plugins.context import Call, StashKey
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.telemetry import content as said
@@ -107,7 +108,7 @@ class Telemetry:
         spans = _spans_of(call)
         if spans is not None:
             spans.begin(attempt)
-        if request.stream and self._meter(call) is not None:
+        if request.stream and self._counter(call.record.at) is not None:
             arrivals = call.stash.get(_ARRIVALS)
             if arrivals is None:
                 arrivals = call.stash[_ARRIVALS] = {}
@@ -131,7 +132,9 @@ class Telemetry:
     def end_call(self, record: DecisionRecord, request: Request, call: Call) -> None:
         """Count, and end the call's span."""
         try:
-            self._count(record, call)
+            measuring = self._counter(record.at)
+            if measuring is not None:
+                measuring.count_call(record, _gaps(record, call.stash.get(_ARRIVALS) or {}))
         finally:
             if record.trace_id is None and self._tracer(call) is not None:
                 self._begin(call)  # another plugin that comes first has denied it
@@ -139,6 +142,13 @@ class Telemetry:
             if spans is not None:
                 answer = call.stash.get(_ANSWER)
                 spans.end_call(request, said.content_attributes(request, answer) if self._content else EMPTY)
+
+    @hookimpl
+    def deliver_alert(self, alert: Alert, services: Services) -> None:
+        """Count what somebody should know."""
+        measuring = self._counter(services.clock.time())
+        if measuring is not None:
+            measuring.count_alert(alert)
 
     # ------------------------------------------------------------ inside
 
@@ -156,17 +166,15 @@ class Telemetry:
     def _tracer(self, call: Call) -> Tracer | None:
         return None if self._tracing is None else self._tracing.at(call.record.at)
 
-    def _meter(self, call: Call) -> Meter | None:
-        return None if self._metering is None else self._metering.at(call.record.at)
-
-    def _count(self, record: DecisionRecord, call: Call) -> None:
-        meter = self._meter(call)
+    def _counter(self, at: float) -> Measuring | None:
+        """What counts, if anybody wants to know."""
+        meter = None if self._metering is None else self._metering.at(at)
         if meter is None:
-            return
+            return None
         if self._measuring is None or self._measuring[0] is not meter:
             self._measuring = meter, Measuring(meter, self._names, self._facts)
             watch(meter, self)
-        self._measuring[1].record(record, _gaps(record, call.stash.get(_ARRIVALS) or {}))
+        return self._measuring[1]
 
 
 def _spans_of(call: Call) -> CallSpans | None:
