@@ -126,9 +126,14 @@ class Reservation:
         estimate: What counts as spent if nobody settles the lease before it expires, an
             integer >= 0: what the attempt of a process that died has probably cost.
         enforced: False to book and report only: it never refuses (soft limits, shadow mode).
+        strict: Whether an enforced limit must hold at any price (money). Where a shared state
+            cannot be reached, it then grants only what this process had set aside before, and
+            raises `StorageError` if that is nothing; another one (rates) goes on by this
+            process' share, the limit divided by the number of workers. Of no meaning
+            without a window: slots are always shared out.
         seed: Ask for the books' word (`Unseeded`) if the window began before this state
             knew anything of it. Without a window: if a lease of a time before may still be
-            open, which is for two hours. Reservations of one limit should agree in it.
+            open, which is for a day. Reservations of one limit should agree in it.
     """
 
     key: str
@@ -137,6 +142,7 @@ class Reservation:
     window: Window | float | None = None
     estimate: int = 0
     enforced: bool = True
+    strict: bool = True
     seed: bool = False
 
 
@@ -245,7 +251,7 @@ class State(Protocol):
     def reserve(
         self, reservations: Sequence[Reservation], *, ttl: float, id: str | None = None
     ) -> MaybePending[Grant | Refusal | Unseeded]:
-        """Hold all of these or none, for at most `ttl` seconds. One round trip.
+        """Hold all of these or none, for at most `ttl` seconds (a day at the longest). One round trip.
 
         They are looked at in order: the first that refuses is the answer, unless one before
         it is unseeded; then all that are unseeded are.

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from llmgate_plugins.services import Reservation
 
-__all__ = ["check_actual", "check_reservations"]
+__all__ = ["LONGEST_LEASE", "check_actual", "check_reservations"]
+
+LONGEST_LEASE: Final = 86_400.0
+"""Seconds a lease lasts at the most. So long after a state began, a limit without a window holds
+nothing any more that the state does not know of. The scripts for Redis say the same."""
 
 
 def check_reservations(reservations: Sequence[Reservation], ttl: float) -> None:

@@ -20,9 +20,9 @@ from llmgate_plugins.services import (
     SystemClock,
     Unseeded,
 )
-from llmgate_plugins.state.checks import check_actual, check_reservations
+from llmgate_plugins.state.checks import LONGEST_LEASE, check_actual, check_reservations
 from llmgate_plugins.state.expiring import Expiring
-from llmgate_plugins.state.meters import LONGEST_LEASE, Meter, Part, RollingMeter, bounds_of, meter_of
+from llmgate_plugins.state.meters import Meter, Part, RollingMeter, bounds_of, meter_of
 from llmgate_plugins.windows import Window, window_of
 
 __all__ = ["MemoryState"]
@@ -108,13 +108,14 @@ class MemoryState:
     def reserve(
         self, reservations: Sequence[Reservation], *, ttl: float, id: str | None = None
     ) -> Grant | Refusal | Unseeded:
-        """Hold all of these or none, for at most `ttl` seconds.
+        """Hold all of these or none, for at most `ttl` seconds, a day at the longest.
 
         Raises:
             ValueError: A negative amount, or a window or `ttl` that is not positive.
         """
         reservations = tuple(reservations)
         check_reservations(reservations, ttl)
+        ttl = min(ttl, LONGEST_LEASE)
         wall, now = self._time(), self._monotonic()
         with self._lock:
             if wall < self._latest:
@@ -185,9 +186,13 @@ class MemoryState:
             else:
                 meter = self._meter(key, window, wall)
             if wanted.seed and not meter.known:
-                unseeded = unseeded or []
-                unseeded.append((wanted, *bounds_of(meter.window, wall)))
-                continue
+                start, end = bounds_of(meter.window, wall)
+                meter.known = start >= self._started
+                if not meter.known:
+                    unseeded = unseeded or []
+                    unseeded.append((wanted, start, end))
+                    self._forget_idle(meter)
+                    continue
             part = meter.newest or meter
             if wanted.enforced and meter.spent + meter.held + amount > wanted.limit:
                 if unseeded is not None:

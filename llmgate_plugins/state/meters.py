@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
 
+from llmgate_plugins.state.checks import LONGEST_LEASE
 from llmgate_plugins.windows import ROLLING_PARTS, Rolling, Window
 
-__all__ = ["LONGEST_LEASE", "Meter", "Part", "RollingMeter", "bounds_of", "meter_of"]
-
-LONGEST_LEASE: Final = 7_200.0
-"""Seconds after which a limit without a window can hold nothing any more that the state does
-not know of: the longest lease that limits ask for is one of 3,660."""
+__all__ = ["Meter", "Part", "RollingMeter", "bounds_of", "meter_of"]
 
 
 class Part:

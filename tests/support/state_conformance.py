@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from llmgate_plugins.services import Grant, Lease, Refusal, Reservation, State
+from llmgate_plugins.services import Grant, Lease, Level, Refusal, Reservation, Seed, State, Unseeded
+from llmgate_plugins.windows import Calendar, Fixed, Rolling, Window
 
 __all__ = ["DAY", "ManualClock", "StateConformance", "hold", "run_together", "settled"]
 
 DAY = 86_400.0
-START = 1_800_000_000.0  # 30,000 seconds before the end of a day
+START = 1_800_000_010.0  # neither a minute nor a day begins here
 
 
 class ManualClock:
@@ -57,16 +58,33 @@ def settled(answer: Any) -> Any:
 
 
 def hold(
-    state: State, key: str, amount: int, limit: int, window: float | None = DAY, ttl: float = 60
+    state: State,
+    key: str,
+    amount: int,
+    limit: int,
+    window: Window | float | None = DAY,
+    ttl: float = 60,
+    estimate: int = 0,
+    id: str | None = None,
 ) -> Grant | Refusal:
     """Reserve one amount."""
-    wanted = Reservation(key=key, amount=amount, limit=limit, window=window)
-    answer = settled(state.reserve([wanted], ttl=ttl))
+    wanted = Reservation(key=key, amount=amount, limit=limit, window=window, estimate=estimate)
+    answer = settled(state.reserve([wanted], ttl=ttl, id=id))
     assert isinstance(answer, Grant | Refusal)
     return answer
 
 
-def lease_of(answer: Grant | Refusal) -> Lease:
+def ask_seeded(
+    state: State, key: str, amount: int = 1, limit: int = 100, window: Window | float | None = DAY
+) -> Grant | Refusal | Unseeded:
+    """Reserve one amount of a limit that asks for the books' word."""
+    wanted = Reservation(key=key, amount=amount, limit=limit, window=window, seed=True)
+    answer = settled(state.reserve([wanted], ttl=60))
+    assert isinstance(answer, Grant | Refusal | Unseeded)
+    return answer
+
+
+def lease_of(answer: Grant | Refusal | Unseeded) -> Lease:
     assert isinstance(answer, Grant), answer
     return answer.lease
 
@@ -203,11 +221,17 @@ class StateConformance:
         assert self.settle(state, lease, {key: 2})
         assert settled(state.spent(key, window=DAY)) == (2, 0)
 
-    def test_large_amounts_are_exact(self, state: State) -> None:
-        large = 2**53 + 1
-        lease = lease_of(hold(state, "budget", large, 2**60))
-        assert self.settle(state, lease, {"budget": large})
-        assert settled(state.spent("budget", window=DAY)) == (large, 0)
+    @pytest.mark.parametrize("limit", [10**15, 10**15 + 1, 2**53, 2**53 + 1, 10**18 + 7, 2**62 + 1])
+    def test_large_limits_are_exact_to_the_last_nano_dollar(self, state: State, limit: int) -> None:
+        lease = lease_of(hold(state, "budget", limit - 3, limit))
+        assert self.settle(state, lease, {"budget": limit - 3})
+        lease_of(hold(state, "budget", 1, limit))
+        refusal = hold(state, "budget", 3, limit)
+        assert isinstance(refusal, Refusal)
+        assert refusal.available == 2
+        lease_of(hold(state, "budget", 2, limit))
+        assert isinstance(hold(state, "budget", 1, limit), Refusal)
+        assert settled(state.spent("budget", window=DAY)) == (limit - 3, 3)
 
     @pytest.mark.parametrize(
         ("amount", "window", "ttl"), [(-1, 60.0, 60), (1, 0.0, 60), (1, -60.0, 60), (1, 60.0, 0)]
@@ -268,6 +292,392 @@ class StateConformance:
         assert settled(state.spent("tpm", window=60)) == (0, 100)
         assert self.settle(state, new, {"tpm": 30})
         assert settled(state.spent("tpm", window=60)) == (30, 0)
+
+    # ------------------------------------------------------------ leases by name, and their estimates
+
+    def test_a_lease_is_named_by_who_asks_and_asking_again_holds_nothing_more(self, state: State) -> None:
+        first = hold(state, "budget", 60, 100, id="call:1")
+        again = hold(state, "budget", 60, 100, id="call:1")
+        assert isinstance(first, Grant)
+        assert isinstance(again, Grant)
+        assert first.lease.id == again.lease.id == "call:1"
+        assert again.expires == pytest.approx(first.expires)
+        assert again.levels == first.levels
+        assert settled(state.spent("budget", window=DAY)) == (0, 60)
+        assert self.settle(state, again.lease, {"budget": 10})
+        assert not self.settle(state, first.lease, {"budget": 10})
+        assert settled(state.spent("budget", window=DAY)) == (10, 0)
+
+    def test_the_name_of_a_settled_lease_may_be_used_again(self, state: State) -> None:
+        assert self.settle(state, lease_of(hold(state, "budget", 60, 100, id="call:1")), {"budget": 5})
+        lease_of(hold(state, "budget", 60, 100, id="call:1"))
+        assert settled(state.spent("budget", window=DAY)) == (5, 60)
+
+    def test_a_lease_is_settled_by_whoever_knows_its_name(self, state: State) -> None:
+        grant = hold(state, "budget", 60, 100, id="call:1")
+        assert isinstance(grant, Grant)
+        assert self.settle(state, Lease(id="call:1", reservations=grant.lease.reservations), {"budget": 7})
+        assert not self.settle(state, grant.lease, {"budget": 9})
+        assert settled(state.spent("budget", window=DAY)) == (7, 0)
+
+    def test_a_lease_that_nobody_knows_is_not_settled(self, state: State) -> None:
+        lease_of(hold(state, "budget", 5, 10))
+        wanted = Reservation(key="budget", amount=5, limit=10, window=DAY)
+        stranger = Lease(id="stranger", reservations=(wanted,))
+        assert settled(state.spent("budget", window=DAY)) == (0, 5)
+        settled(state.release(stranger))
+        assert settled(state.spent("budget", window=DAY)) == (0, 5)
+
+    def test_an_expired_lease_counts_as_spent_at_its_estimate(self, state: State, clock: ManualClock) -> None:
+        lease_of(hold(state, "budget", 60, 100, ttl=10, estimate=25))
+        clock.advance(11)
+        assert settled(state.spent("budget", window=DAY)) == (25, 0)
+        refusal = hold(state, "budget", 76, 100)
+        assert isinstance(refusal, Refusal)
+        assert refusal.available == 75
+
+    def test_a_late_settlement_takes_the_place_of_the_estimate_once(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        lease = lease_of(hold(state, "budget", 60, 100, ttl=10, estimate=25))
+        clock.advance(11)
+        assert settled(state.spent("budget", window=DAY)) == (25, 0)
+        assert self.settle(state, lease, {"budget": 40})
+        assert not self.settle(state, lease, {"budget": 40})
+        assert not settled(state.release(lease))
+        assert settled(state.spent("budget", window=DAY)) == (40, 0)
+
+    def test_a_late_release_takes_the_estimate_back(self, state: State, clock: ManualClock) -> None:
+        lease = lease_of(hold(state, "budget", 60, 100, ttl=10, estimate=25))
+        clock.advance(11)
+        assert settled(state.release(lease))
+        assert settled(state.spent("budget", window=DAY)) == (0, 0)
+
+    def test_an_estimate_is_never_spent_where_only_slots_are_held(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        lease = lease_of(hold(state, "slots", 1, 1, window=None, ttl=10, estimate=1))
+        clock.advance(11)
+        assert settled(state.spent("slots")) == (0, 0)
+        assert self.settle(state, lease, {"slots": 1})
+        assert settled(state.spent("slots")) == (0, 0)
+
+    def test_a_settlement_after_the_window_changes_no_later_one(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        clock.advance(60 - clock.time() % 60)
+        lease = lease_of(hold(state, "tpm", 60, 100, window=60, ttl=30, estimate=25))
+        clock.advance(61)
+        lease_of(hold(state, "tpm", 10, 100, window=60))
+        assert self.settle(state, lease, {"tpm": 40})
+        assert settled(state.spent("tpm", window=60)) == (0, 10)
+
+    # ------------------------------------------------------------ levels, and limits that only report
+
+    def test_a_grant_tells_how_every_limit_stands(self, state: State, clock: ManualClock) -> None:
+        assert self.settle(state, lease_of(hold(state, "budget", 60, 100)), {"budget": 30})
+        grant = settled(
+            state.reserve(
+                [
+                    Reservation(key="budget", amount=20, limit=100, window=DAY),
+                    Reservation(key="slots", amount=1, limit=3),
+                ],
+                ttl=60,
+            )
+        )
+        assert isinstance(grant, Grant)
+        day_ends = (clock.time() // DAY + 1) * DAY
+        assert grant.levels == (
+            Level(key="budget", spent=30, held=20, limit=100, resets_at=day_ends),
+            Level(key="slots", spent=0, held=1, limit=3, resets_at=None),
+        )
+        assert grant.exceeded == ()
+
+    def test_a_limit_that_is_not_enforced_holds_reports_and_never_refuses(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        soft = Reservation(key="soft", amount=8, limit=10, window=DAY, enforced=False)
+        first = settled(state.reserve([soft], ttl=60))
+        second = settled(state.reserve([soft], ttl=60))
+        assert isinstance(first, Grant)
+        assert isinstance(second, Grant)
+        assert first.exceeded == ()
+        (exceeded,) = second.exceeded
+        assert (exceeded.key, exceeded.available) == ("soft", 2)
+        assert exceeded.retry_at == (clock.time() // DAY + 1) * DAY
+        assert settled(state.spent("soft", window=DAY)) == (0, 16)
+        assert self.settle(state, second.lease, {"soft": 30})
+        assert settled(state.spent("soft", window=DAY)) == (30, 8)
+
+    def test_where_an_enforced_limit_refuses_one_that_is_not_holds_nothing(self, state: State) -> None:
+        wanted = [
+            Reservation(key="soft", amount=8, limit=1, window=DAY, enforced=False),
+            Reservation(key="hard", amount=8, limit=1, window=DAY),
+        ]
+        refusal = settled(state.reserve(wanted, ttl=60))
+        assert isinstance(refusal, Refusal)
+        assert refusal.key == "hard"
+        assert settled(state.spent("soft", window=DAY)) == (0, 0)
+
+    # ------------------------------------------------------------ calendar and rolling windows
+
+    def test_a_number_is_a_fixed_window_of_so_many_seconds(self, state: State) -> None:
+        lease_of(hold(state, "tpm", 3, 10, window=60))
+        lease_of(hold(state, "tpm", 4, 10, window=60.0))
+        lease_of(hold(state, "tpm", 2, 10, window=Fixed(60)))
+        assert settled(state.spent("tpm", window=Fixed(60.0))) == (0, 9)
+        assert isinstance(hold(state, "tpm", 2, 10, window=60), Refusal)
+
+    @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Apia", "Asia/Kathmandu"])
+    def test_a_calendar_window_ends_with_the_day_of_its_place(
+        self, state: State, clock: ManualClock, zone: str
+    ) -> None:
+        day = Calendar("day", zone)
+        ends = day.bounds(clock.time())[1]
+        assert self.settle(state, lease_of(hold(state, "budget", 10, 10, window=day)), {"budget": 10})
+        refusal = hold(state, "budget", 1, 10, window=day)
+        assert isinstance(refusal, Refusal)
+        assert refusal.retry_at == ends
+        clock.advance(ends - clock.time() - 0.5)
+        assert isinstance(hold(state, "budget", 1, 10, window=day), Refusal)
+        clock.advance(0.5)
+        lease_of(hold(state, "budget", 10, 10, window=day))
+
+    @pytest.mark.parametrize(
+        ("start", "hours"),
+        [(1_806_192_000.0, 23), (1_824_937_200.0, 25)],  # the clock changes of Berlin in 2027
+    )
+    def test_a_day_with_a_clock_change_is_one_window(
+        self, state: State, clock: ManualClock, start: float, hours: int
+    ) -> None:
+        clock.advance(start - clock.time())
+        day = Calendar("day", "Europe/Berlin")
+        begins, ends = day.bounds(clock.time())
+        assert ends - begins == hours * 3600
+        assert self.settle(state, lease_of(hold(state, "budget", 10, 10, window=day)), {"budget": 10})
+        clock.advance(ends - clock.time() - 1)
+        assert isinstance(hold(state, "budget", 1, 10, window=day), Refusal)
+        clock.advance(1)
+        lease_of(hold(state, "budget", 1, 10, window=day))
+
+    def test_units_that_begin_together_are_apart(self, state: State) -> None:
+        wanted = [
+            Reservation(key="budget", amount=5, limit=10, window=Calendar("month")),
+            Reservation(key="budget", amount=5, limit=10, window=Calendar("year")),
+            Reservation(key="budget", amount=5, limit=10, window=Calendar("month", "Asia/Tokyo")),
+        ]
+        assert self.settle(state, lease_of(settled(state.reserve(wanted, ttl=60))), {"budget": 4})
+        for one in wanted:
+            assert settled(state.spent("budget", window=one.window)) == (4, 0)
+
+    def test_a_rolling_window_forgets_part_by_part(self, state: State, clock: ManualClock) -> None:
+        clock.advance(60 - clock.time() % 60 + 0.25)
+        window = Rolling(60)
+        for _ in range(3):
+            assert self.settle(state, lease_of(hold(state, "tpm", 3, 10, window=window)), {"tpm": 3})
+            clock.advance(10)
+        refusal = hold(state, "tpm", 2, 10, window=window)
+        assert isinstance(refusal, Refusal)
+        assert refusal.available == 1
+        first_leaves = clock.time() - 30.25 + 61
+        assert refusal.retry_at == pytest.approx(first_leaves)
+        clock.advance(first_leaves - clock.time() - 0.25)
+        assert isinstance(hold(state, "tpm", 2, 10, window=window), Refusal)
+        clock.advance(0.5)
+        lease = lease_of(hold(state, "tpm", 4, 10, window=window))
+        assert settled(state.spent("tpm", window=window)) == (6, 4)
+        assert self.settle(state, lease, {"tpm": 2})
+        clock.advance(120)
+        assert settled(state.spent("tpm", window=window)) == (0, 0)
+
+    def test_a_rolling_window_tells_when_enough_will_have_left(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        clock.advance(60 - clock.time() % 60 + 0.5)
+        window = Rolling(60)
+        start = clock.time() - 0.5
+        for amount in (5, 3, 2):
+            assert self.settle(
+                state, lease_of(hold(state, "tpm", amount, 10, window=window)), {"tpm": amount}
+            )
+            clock.advance(7)
+        for amount, after in ((5, 61), (6, 68), (9, 75), (11, 75)):
+            refusal = hold(state, "tpm", amount, 10, window=window)
+            assert isinstance(refusal, Refusal)
+            assert refusal.retry_at == pytest.approx(start + after)
+
+    def test_a_hold_leaves_a_rolling_window_with_its_part(self, state: State, clock: ManualClock) -> None:
+        window = Rolling(60)
+        lease = lease_of(hold(state, "tpm", 10, 10, window=window, ttl=600))
+        clock.advance(62)
+        assert settled(state.spent("tpm", window=window)) == (0, 0)
+        lease_of(hold(state, "tpm", 10, 10, window=window, ttl=600))
+        assert self.settle(state, lease, {"tpm": 10})
+        assert settled(state.spent("tpm", window=window)) == (0, 10)
+
+    def test_an_expired_lease_counts_in_the_part_of_its_reserve(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        clock.advance(60 - clock.time() % 60 + 0.5)
+        window = Rolling(60)
+        lease = lease_of(hold(state, "tpm", 10, 10, window=window, ttl=20, estimate=4))
+        clock.advance(30)
+        assert settled(state.spent("tpm", window=window)) == (4, 0)
+        assert self.settle(state, lease, {"tpm": 6})
+        assert settled(state.spent("tpm", window=window)) == (6, 0)
+        clock.advance(31)
+        assert settled(state.spent("tpm", window=window)) == (0, 0)
+
+    # ------------------------------------------------------------ what the state does not know
+
+    def test_a_window_that_began_before_the_state_asks_for_the_books(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        lease_of(hold(state, "anything", 1, 1))
+        answer = ask_seeded(state, "budget")
+        assert isinstance(answer, Unseeded)
+        ((wanted, start, end),) = answer.windows
+        assert (wanted.key, start, end) == ("budget", *Fixed(DAY).bounds(clock.time()))
+        assert answer.since == pytest.approx(clock.time(), abs=0.01)
+        assert settled(state.spent("budget", window=DAY)) == (0, 0)
+
+    def test_who_does_not_ask_is_never_told_of_an_unseeded_window(self, state: State) -> None:
+        lease_of(hold(state, "budget", 1, 1))
+
+    def test_a_window_that_began_later_is_known(self, state: State, clock: ManualClock) -> None:
+        assert isinstance(ask_seeded(state, "tpm", window=60), Unseeded)
+        assert isinstance(ask_seeded(state, "rolling", window=Rolling(60)), Unseeded)
+        clock.advance(60)
+        lease_of(ask_seeded(state, "tpm", window=60))
+        clock.advance(2)
+        lease_of(ask_seeded(state, "rolling", window=Rolling(60)))
+
+    def test_all_unseeded_windows_are_named_and_nothing_is_held(self, state: State) -> None:
+        wanted = [
+            Reservation(key="known", amount=1, limit=9, window=DAY),
+            Reservation(key="day", amount=1, limit=9, window=DAY, seed=True),
+            Reservation(key="month", amount=1, limit=9, window=Calendar("month", "Europe/Berlin"), seed=True),
+            Reservation(key="slots", amount=1, limit=9, seed=True),
+        ]
+        answer = settled(state.reserve(wanted, ttl=60))
+        assert isinstance(answer, Unseeded)
+        assert [one.key for one, _, _ in answer.windows] == ["day", "month", "slots"]
+        assert answer.windows[2][2] == float("inf")
+        assert settled(state.spent("known", window=DAY)) == (0, 0)
+
+    def test_seeding_a_window_makes_it_known_with_what_the_books_say(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        self.seed(state, "budget", DAY, spent=((clock.time() - 10, 20), (clock.time() - 5, 30)))
+        assert settled(state.spent("budget", window=DAY)) == (50, 0)
+        refusal = ask_seeded(state, "budget", 51)
+        assert isinstance(refusal, Refusal)
+        assert refusal.available == 50
+        lease_of(ask_seeded(state, "budget", 50))
+
+    def test_a_second_seed_changes_nothing(self, state: State, clock: ManualClock) -> None:
+        first = self.seed(state, "budget", DAY, spent=((clock.time(), 20),))
+        lease_of(ask_seeded(state, "budget", 5))
+        settled(state.seed([Seed(key="budget", window=DAY, start=first.start, spent=((0.0, 99),))]))
+        assert settled(state.spent("budget", window=DAY)) == (20, 5)
+
+    def test_a_seed_of_a_window_that_is_over_changes_nothing(self, state: State, clock: ManualClock) -> None:
+        answer = ask_seeded(state, "tpm", window=60)
+        assert isinstance(answer, Unseeded)
+        clock.advance(60)
+        settled(state.seed([Seed(key="tpm", window=60, start=answer.windows[0][1], spent=((0.0, 99),))]))
+        assert settled(state.spent("tpm", window=60)) == (0, 0)
+
+    def test_what_the_books_say_takes_the_place_of_what_was_spent_so_far(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        assert self.settle(state, lease_of(hold(state, "budget", 9, 100)), {"budget": 9})
+        open_still = lease_of(hold(state, "budget", 7, 100))
+        self.seed(state, "budget", DAY, spent=((clock.time(), 20),))
+        assert settled(state.spent("budget", window=DAY)) == (20, 7)
+        assert self.settle(state, open_still, {"budget": 1})
+        assert settled(state.spent("budget", window=DAY)) == (21, 0)
+
+    def test_open_leases_of_the_books_are_held_until_their_owners_settle_them(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        expires = clock.time() + 30
+        self.seed(state, "budget", DAY, open={"call:1": (60, 25, expires), "call:2": (10, 5, expires)})
+        assert settled(state.spent("budget", window=DAY)) == (0, 70)
+        reservation = Reservation(key="budget", amount=60, limit=100, window=DAY)
+        lease = Lease(id="call:1", reservations=(reservation,))
+        assert self.settle(state, lease, {"budget": 40})
+        assert not self.settle(state, lease, {"budget": 40})
+        assert settled(state.spent("budget", window=DAY)) == (40, 10)
+        clock.advance(31)
+        assert settled(state.spent("budget", window=DAY)) == (45, 0)
+
+    def test_an_open_lease_of_the_books_whose_time_is_over_counts_at_its_estimate(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        self.seed(state, "budget", DAY, open={"call:1": (60, 25, clock.time() - 1)})
+        assert settled(state.spent("budget", window=DAY)) == (25, 0)
+
+    def test_one_open_lease_is_seeded_in_every_one_of_its_limits(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        expires = clock.time() + 30
+        self.seed(state, "team", DAY, open={"call:1": (60, 25, expires)})
+        self.seed(state, "user", DAY, open={"call:1": (60, 25, expires)})
+        self.seed(state, "slots", None, open={"call:1": (1, 0, expires)})
+        assert settled(state.spent("slots")) == (0, 1)
+        both = tuple(Reservation(key=key, amount=60, limit=99, window=DAY) for key in ("team", "user"))
+        assert self.settle(state, Lease(id="call:1", reservations=both), {"team": 9, "user": 9})
+        assert settled(state.spent("team", window=DAY)) == (9, 0)
+        assert settled(state.spent("user", window=DAY)) == (9, 0)
+        assert settled(state.spent("slots")) == (0, 0)
+
+    def test_slots_that_were_seeded_stay_known_while_none_is_held(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        assert isinstance(ask_seeded(state, "slots", window=None), Unseeded)
+        self.seed(state, "slots", None)
+        for _ in range(3):
+            settled(state.release(lease_of(ask_seeded(state, "slots", window=None))))
+            clock.advance(100)
+
+    def test_slots_are_known_once_no_lease_of_a_time_before_can_be_open(
+        self, state: State, clock: ManualClock
+    ) -> None:
+        assert isinstance(ask_seeded(state, "slots", window=None), Unseeded)
+        clock.advance(DAY)
+        lease_of(ask_seeded(state, "slots", window=None))
+
+    def test_a_rolling_window_is_seeded_part_by_part(self, state: State, clock: ManualClock) -> None:
+        clock.advance(0.5)
+        window = Rolling(60)
+        now = clock.time()
+        spent = ((now - 90, 50), (now - 40, 20), (now - 10, 30), (now, 1))
+        self.seed(state, "tpm", window, spent=spent, open={"call:1": (5, 2, now + 10)})
+        assert settled(state.spent("tpm", window=window)) == (51, 5)
+        clock.advance(11)
+        assert settled(state.spent("tpm", window=window)) == (53, 0)
+        clock.advance(10)
+        assert settled(state.spent("tpm", window=window)) == (33, 0)
+        clock.advance(30)
+        assert settled(state.spent("tpm", window=window)) == (3, 0)
+        lease_of(ask_seeded(state, "tpm", 97, window=window))
+
+    def seed(
+        self,
+        state: State,
+        key: str,
+        window: Window | float | None,
+        *,
+        spent: tuple[tuple[float, int], ...] = (),
+        open: Mapping[str, tuple[int, int, float]] | None = None,
+    ) -> Seed:
+        """Ask, be told that it is unseeded, and seed it."""
+        answer = ask_seeded(state, key, window=window)
+        assert isinstance(answer, Unseeded)
+        seed = Seed(key=key, window=window, start=answer.windows[0][1], spent=spent, open=open or {})
+        settled(state.seed([seed]))
+        return seed
 
     # ------------------------------------------------------------ values and counters
 

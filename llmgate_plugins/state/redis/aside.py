@@ -1,0 +1,391 @@
+"""What a process may go on with by itself while the server is down."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+from llmgate_plugins.errors import StorageError
+from llmgate_plugins.services import Grant, Lease, Level, Refusal, Reservation
+from llmgate_plugins.state.memory import MemoryState
+from llmgate_plugins.state.redis.asks import Reserve, Settle, SharedLease, Used
+from llmgate_plugins.windows import Rolling, Window, window_of
+
+if TYPE_CHECKING:
+    from llmgate_plugins.state.redis.state import RedisState
+
+__all__ = ["Aside", "Slice"]
+
+SHARE: Final = 100
+"""A slice is at most a hundredth of its limit."""
+SPAN: Final = 30.0
+"""Seconds of use, as it was lately, that a slice is made for."""
+REFRESH: Final = 15.0
+"""Seconds after which a slice is asked for anew; the server keeps it for 60."""
+IDLE: Final = 30.0
+"""Seconds without use after which a slice is given back."""
+MEASURED: Final = 1.0
+"""Seconds a limit has to be in use before anything is set aside of it."""
+
+
+class Slice:
+    """An amount of one limit that is held in the server for this process.
+
+    Attributes:
+        epoch: Of the state that holds it.
+        until: Unix time at which its window ends.
+        drawn: Of it, by calls under way.
+        spent: Of it.
+        retired: Nothing more is drawn.
+    """
+
+    __slots__ = (
+        "amount",
+        "asked",
+        "at",
+        "drawn",
+        "epoch",
+        "id",
+        "key",
+        "retired",
+        "spent",
+        "until",
+        "window",
+    )
+
+    def __init__(self, slice_id: str, wanted: Reservation, amount: int, at: float) -> None:
+        self.id = slice_id
+        self.key = wanted.key
+        self.window = wanted.window
+        self.amount = amount
+        self.at = at
+        self.epoch = ""
+        window = wanted.window
+        # Of a rolling window it leaves as a whole.
+        self.until = at + window.seconds if isinstance(window, Rolling) else math.inf
+        self.drawn = self.spent = 0
+        self.retired = False
+
+    @property
+    def left(self) -> int:
+        """What may still be drawn."""
+        return self.amount - self.drawn - self.spent
+
+
+class _Use:
+    """How much of one limit this process uses, and what it has set aside."""
+
+    __slots__ = ("amount", "largest", "last", "next", "since", "slice")
+
+    def __init__(self, at: float) -> None:
+        self.since = self.last = at
+        self.next = at + MEASURED
+        self.amount = self.largest = 0
+        self.slice: Slice | None = None
+
+
+class _Local:
+    """The inside of a lease that this process granted by itself.
+
+    Attributes:
+        draws: From slices.
+        inner: Of the shares of limits that need not hold at any price.
+        doubtful: The server may have granted it, too.
+    """
+
+    __slots__ = ("doubtful", "draws", "inner")
+
+    def __init__(self, draws: Sequence[tuple[Slice, int]], inner: Lease, doubtful: bool) -> None:
+        self.draws = draws
+        self.inner = inner
+        self.doubtful = doubtful
+
+
+class Aside:
+    """Slices of limits, shares of limits, values, and what has to be told when the server is back.
+
+    Thread-safe.
+
+    Args:
+        state: The shared state this belongs to.
+    """
+
+    def __init__(self, state: RedisState) -> None:
+        self._state = state
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._uses: dict[tuple[str, Window | float | None], _Use] = {}
+        self._retired: list[Slice] = []
+        self._later: list[Settle] = []
+        self._reports: dict[tuple[str, Window | float | None, float], Used] = {}
+        self._used = False
+        self._values = self._shares = MemoryState(self._state.clock)
+
+    @property
+    def memory(self) -> MemoryState:
+        """Values and counters of this process alone, until the server is back."""
+        self._used = True
+        return self._values
+
+    def after_fork_in_child(self) -> None:
+        """What was set aside is the parent's."""
+        self._begin()
+
+    # ------------------------------------------------------------ while the server is there
+
+    def wanted(self, reservations: Sequence[Reservation], at: float) -> list[Slice | None]:
+        """What to ask for along with these reservations, so that something is there in an outage."""
+        asked: list[Slice | None] = []
+        with self._lock:
+            for one in reservations:
+                slice_ = None
+                if one.enforced and one.strict and one.window is not None and one.limit >= SHARE:
+                    use = self._uses.get((one.key, one.window))
+                    if use is None:
+                        use = self._uses[one.key, one.window] = _Use(at)
+                    use.amount += one.amount
+                    use.last = at
+                    if one.amount > use.largest:
+                        use.largest = one.amount
+                    if at >= use.next:
+                        slice_ = self._due(use, one, at)
+                asked.append(slice_)
+        return asked
+
+    def _due(self, use: _Use, wanted: Reservation, at: float) -> Slice | None:
+        use.next = at + REFRESH
+        amount = min(wanted.limit // SHARE, math.ceil(use.amount / max(at - use.since, MEASURED) * SPAN))
+        use.since, use.amount = at, 0
+        there = use.slice
+        if there is not None and (there.until <= at or there.drawn or there.spent):
+            self._retire(use)
+            there = None
+        if there is not None and amount <= 2 * there.amount:
+            return there
+        if amount < use.largest:
+            return None  # it would not be enough for one call
+        return Slice(self._state.new_lease_id(), wanted, amount, at)
+
+    def keep(self, slice_: Slice, epoch: str, now: float, until: float | None) -> None:
+        """The server holds it."""
+        with self._lock:
+            use = self._uses.get((slice_.key, slice_.window))
+            if use is None or use.slice is slice_:
+                return
+            self._retire(use)
+            slice_.epoch, slice_.at = epoch, now
+            if until is not None and not isinstance(slice_.window, Rolling):
+                slice_.until = until
+            use.slice = slice_
+            # In the next window something has to be set aside anew.
+            use.next = min(use.next, slice_.until)
+
+    def give_back(self, wanted: Reservation) -> Settle | None:
+        """What to ask so that a refused call finds what this process has set aside itself."""
+        with self._lock:
+            use = self._uses.get((wanted.key, wanted.window))
+            if use is None or use.slice is None or use.slice.drawn or use.slice.spent:
+                return None
+            there, use.slice = use.slice, None
+            use.next = self._state.now() + REFRESH
+            return self._settled(there)
+
+    def forget(self, slices: Sequence[Slice | None]) -> None:
+        """Nobody knows whether the server holds these: they are given back, not drawn from."""
+        with self._lock:
+            self._later += [self._settled(one) for one in slices if one is not None and not one.epoch]
+
+    # ------------------------------------------------------------ while it is not
+
+    def reserve(self, ask: Reserve, error: StorageError) -> Grant | Refusal:
+        """Grant from what is set aside, and from this process' share of the other limits.
+
+        Raises:
+            StorageError: A limit must hold, and nothing of it is set aside here.
+        """
+        now = self._state.now()
+        self.forget(ask.slices)
+        with self._lock:
+            self._used = True
+            draws: list[tuple[Slice, int]] = []
+            shares: list[Reservation] = []
+            levels: list[Level | None] = []
+            for one in ask.reservations:
+                if not (one.enforced and one.strict and one.window is not None):
+                    shares.append(self._share(one))
+                    levels.append(None)
+                    continue
+                use = self._uses.get((one.key, one.window))
+                there = use.slice if use is not None else None
+                if there is None or there.until <= now:
+                    self._undo(draws)
+                    raise StorageError(
+                        f"{error}; nothing of {one.key!r} was set aside in this process, so it refuses "
+                        "until the state is back"
+                    )
+                if there.left < one.amount:
+                    left = there.left
+                    self._undo(draws)
+                    return Refusal(key=one.key, available=left, retry_at=_ends(there))
+                there.drawn += one.amount
+                draws.append((there, one.amount))
+                levels.append(Level(one.key, there.spent, there.drawn, there.amount, _ends(there)))
+            inner = cast(
+                "Grant | Refusal", self._shares.reserve(shares, ttl=ask.ttl, id=ask.id)
+            )  # none asks for a seed
+            if isinstance(inner, Refusal):
+                self._undo(draws)
+                return inner
+        lease = SharedLease(ask.id, ask.reservations)
+        lease.epoch, lease.at, lease.ended = self._state.epoch, now, False
+        lease.aside = _Local(draws, inner.lease, ask.sent)
+        told = iter(inner.levels)
+        return Grant(
+            lease,
+            now + ask.ttl,
+            tuple(one if one is not None else next(told) for one in levels),
+            inner.exceeded,
+        )
+
+    def _share(self, wanted: Reservation) -> Reservation:
+        limit = max(1, wanted.limit // self._state.workers) if wanted.enforced else wanted.limit
+        return Reservation(
+            key=wanted.key,
+            amount=wanted.amount,
+            limit=limit,
+            window=wanted.window,
+            estimate=wanted.estimate,
+            enforced=wanted.enforced,
+        )
+
+    def settlement(self, lease: SharedLease, used: Sequence[Used], actual: Mapping[str, int]) -> Settle:
+        """What to ask when a lease ends that this process granted by itself."""
+        drawn = {(one.key, one.window) for one, _ in lease.aside.draws}
+        for one in used:
+            one.drawn = (one.key, one.window) in drawn
+        return _SettleAside(self._state, lease, used, actual)
+
+    def finish(self, lease: SharedLease, actual: Mapping[str, int], *, found: bool) -> None:
+        """A lease of this process alone has ended; `found`: the server had granted it, too."""
+        local: _Local = lease.aside
+        with self._lock:
+            for there, amount in local.draws:
+                there.drawn -= amount
+                if not found:
+                    there.spent += actual.get(there.key, 0)
+                if there.retired and not there.drawn:
+                    self._end(there)
+            self._shares.settle(local.inner, actual)
+
+    def report(self, used: Sequence[Used]) -> None:
+        """To be told when the server is back: sums by window, however many calls there were."""
+        with self._lock:
+            for one in used:
+                window = window_of(one.window)
+                if one.drawn or window is None or not one.spent:
+                    continue
+                place = (one.key, one.window, window.bounds(one.at)[1])
+                there = self._reports.get(place)
+                if there is None:
+                    self._reports[place] = Used(one.key, one.window, one.at, one.spent)
+                else:
+                    there.spent += one.spent
+
+    def later(self, ask: Settle) -> None:
+        """Ask it when the server is back."""
+        with self._lock:
+            self._later.append(ask)
+
+    # ------------------------------------------------------------ when it is back
+
+    def look_after(self) -> None:
+        """Tell what has to be told, give back what nobody uses. Called about once a second."""
+        state = self._state
+        now = state.now()
+        if state.line.outage.over():
+            return
+        with self._lock:
+            if self._used:
+                self._used = False
+                self._values = self._shares = MemoryState(state.clock)
+            for place, use in list(self._uses.items()):
+                there = use.slice
+                if there is not None and (
+                    there.until <= now
+                    or there.epoch != state.epoch
+                    or there.drawn
+                    or there.spent
+                    or use.last + IDLE <= now
+                ):
+                    self._retire(use)
+                if use.slice is None and use.last + 2 * IDLE <= now:
+                    del self._uses[place]
+            asks, self._later = self._later, []
+            reports, self._reports = list(self._reports.values()), {}
+        for start in range(0, len(reports), 200):
+            asks.append(
+                Settle(state, state.new_lease_id(), state.epoch, reports[start : start + 200], local=True)
+            )
+        for ask in asks:
+            state.line.send(ask)
+
+    def last_words(self) -> list[Settle]:
+        """What to tell before the end: every slice, and what is still to be told."""
+        with self._lock:
+            for use in self._uses.values():
+                self._retire(use)
+            asks, self._later = self._later, []
+            return asks
+
+    def _retire(self, use: _Use) -> None:
+        there, use.slice = use.slice, None
+        if there is not None:
+            there.retired = True
+            if not there.drawn:
+                self._end(there)
+
+    def _end(self, there: Slice) -> None:
+        if there.until > self._state.now():  # else nothing of it counts any more
+            self._later.append(self._settled(there))
+
+    def _settled(self, there: Slice) -> Settle:
+        used = [Used(there.key, there.window, there.at, there.spent)]
+        return Settle(self._state, there.id, there.epoch or "-", used)
+
+    def _undo(self, draws: Sequence[tuple[Slice, int]]) -> None:
+        for there, amount in draws:
+            there.drawn -= amount
+
+
+class _SettleAside(Settle):
+    """The end of a lease that this process granted by itself."""
+
+    __slots__ = ("actual", "lease")
+
+    def __init__(
+        self, state: RedisState, lease: SharedLease, used: Sequence[Used], actual: Mapping[str, int]
+    ) -> None:
+        super().__init__(state, lease.id, lease.epoch, used, local=True)
+        self.lease = lease
+        self.actual = dict(actual)
+
+    def told(self, fields: list[str], now: float) -> bool:  # noqa: ARG002 - of a base class
+        self.shared.aside.finish(self.lease, self.actual, found=fields[3] == "1")
+        return True
+
+    def lost(self, error: StorageError) -> bool:  # noqa: ARG002 - of a base class
+        aside = self.shared.aside
+        if self.lease.aside.doubtful or self.sent:
+            aside.later(self)
+        else:
+            aside.finish(self.lease, self.actual, found=False)
+            aside.report(self.used)
+        return True
+
+
+def _ends(there: Slice) -> float | None:
+    return None if there.until == math.inf else there.until

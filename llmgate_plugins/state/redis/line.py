@@ -1,0 +1,455 @@
+"""One connection that all callers share: what is asked at the same time goes out in one write."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import weakref
+from asyncio import events
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Final, Generic, TypeVar, cast
+
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import TimeoutError as TookTooLong
+
+from llmgate_plugins.errors import StorageError
+from llmgate_plugins.services import MaybePending
+from llmgate_plugins.state.redis.dialing import Connection, Dialer
+from llmgate_plugins.state.redis.outage import Outage
+from llmgate_plugins.state.redis.scripts import Script, packed
+
+__all__ = ["Again", "Ask", "Line"]
+
+T = TypeVar("T")
+
+log = logging.getLogger("llmgate.state")
+
+MOST_AT_ONCE: Final = 256
+"""Commands in one write: their answers fit into the buffers of a socket."""
+TICK: Final = 1.0
+"""Seconds between two looks at what has to be done in the background."""
+
+
+class Ask(Generic[T]):
+    """Something to ask the server, and what becomes of the answer.
+
+    Attributes:
+        script: The script to run; None for a plain command.
+        repeats: Whether it may be sent again when nobody knows whether it arrived.
+        sent: It may have arrived.
+        repeated: It was sent again.
+    """
+
+    __slots__ = ("error", "future", "instead", "loaded", "repeated", "script", "sent", "value")
+    repeats = True
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script
+        self.future: Future[T] | None = None
+        self.value: T | None = None
+        self.error: BaseException | None = None
+        self.instead: Ask[T] | None = None
+        self.sent = self.repeated = self.loaded = False
+
+    def command(self) -> bytes:
+        """As it is sent."""
+        raise NotImplementedError
+
+    def read(self, reply: Any) -> T | Again:
+        """What the reply means; `Again` to ask something else first."""
+        raise NotImplementedError
+
+    def lost(self, error: StorageError) -> T:
+        """What to answer where the server cannot be asked. Raises if there is nothing."""
+        raise error
+
+    def take(self, reply: Any) -> Sequence[Ask[Any]]:
+        """Resolve with a reply, or return what has to be asked first."""
+        try:
+            told = self.read(reply)
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            self._fail(error)
+            return ()
+        if isinstance(told, Again):
+            last = told.asks[-1]
+            if last is not self:
+                last.future, self.future = self.future, None
+                self.instead = last
+            return told.asks
+        self._resolve(told)
+        return ()
+
+    def give_up(self, error: StorageError) -> None:
+        """Resolve without a reply."""
+        try:
+            self._resolve(self.lost(error))
+        except Exception as failure:  # noqa: BLE001 - it is the answer
+            self._fail(failure)
+
+    def _resolve(self, value: T) -> None:
+        self.value = value
+        if self.future is not None and self.future.set_running_or_notify_cancel():
+            self.future.set_result(value)
+
+    def _fail(self, error: BaseException) -> None:
+        self.error = error
+        if self.future is not None and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+class _Load(Ask[None]):
+    """Gives the server a script that it has forgotten."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self.source = script.source
+
+    def command(self) -> bytes:
+        return packed(("SCRIPT", "LOAD", self.source))
+
+    def read(self, reply: Any) -> None:  # noqa: ARG002 - there is nothing to learn from it
+        return None
+
+    def lost(self, error: StorageError) -> None:  # noqa: ARG002 - whoever needs the script is told
+        return None
+
+
+class Again:
+    """Ask these, in one write; the last one's answer is the answer."""
+
+    __slots__ = ("asks",)
+
+    def __init__(self, *asks: Ask[Any]) -> None:
+        self.asks = asks
+
+
+class Line:
+    """A connection, made when it is needed, and a thread that serves whoever must not wait.
+
+    A caller without an event loop sends and reads by itself if nobody else does, and takes
+    along what others have asked meanwhile: no switch of threads. In an event loop the
+    answer is a future; the thread sends. So both go at the speed of the network, and many at
+    once share one round trip.
+
+    Thread-safe, loop-safe. A child of a fork begins with a connection of its own.
+
+    Args:
+        dialer: Makes connections.
+        shown: Names the server in errors.
+        greet: Given a connection, learns and tells what each connection must.
+        tick: Called by the thread about once a second, connected or not.
+        forked: Called in the child of a fork.
+    """
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        shown: str,
+        *,
+        greet: Callable[[Line], None],
+        tick: Callable[[], None],
+        forked: Callable[[], None],
+    ) -> None:
+        self._dialer = dialer
+        self._shown = shown
+        self._greet = greet
+        self._tick = tick
+        self._forked = forked
+        self._closed = False
+        self._begin()
+        _open.add(self)
+
+    def _begin(self) -> None:
+        self.outage = Outage(self._shown)
+        self._connection: Connection | None = None
+        self._asked: queue.SimpleQueue[Ask[Any] | None] = queue.SimpleQueue()
+        self._turn = threading.Lock()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def put(self, ask: Ask[T]) -> MaybePending[T]:
+        """Ask; the answer, or in an event loop one that is on its way."""
+        if self.outage.over():
+            ask.give_up(self.outage.error())
+        elif events._get_running_loop() is not None:
+            return self._hand_over(ask)
+        elif self._turn.acquire(blocking=False):
+            try:
+                self._carry([ask])
+            finally:
+                self._turn.release()
+        else:
+            return self._hand_over(ask).result()
+        return _answer(ask)
+
+    def send(self, ask: Ask[T]) -> Future[T]:
+        """Ask from the background: always a future."""
+        return self._hand_over(ask)
+
+    def call(self, *commands: bytes) -> list[Any]:
+        """Ask these at once, for whoever greets; an error of any is raised."""
+        connection = cast("Connection", self._connection)
+        connection.send_packed_command([b"".join(commands)], check_health=False)
+        return [connection.read_response() for _ in commands]
+
+    def close(self) -> None:
+        """End the thread and let go of the connection. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        thread = self._thread
+        if thread is not None:
+            self._asked.put(None)
+            if thread is not threading.current_thread():
+                thread.join()
+        with self._turn:
+            self._fail_waiting(StorageError(f"the state at {self._shown} is closed"))
+            self._hang_up()
+            self._dialer.close()
+
+    def _hand_over(self, ask: Ask[T]) -> Future[T]:
+        future = ask.future = Future()
+        if self._closed:
+            ask.give_up(StorageError(f"the state at {self._shown} is closed"))
+            return future
+        self._asked.put(ask)
+        if self._thread is None:
+            self.start()
+        if self._closed:  # meanwhile
+            self._fail_waiting(StorageError(f"the state at {self._shown} is closed"))
+        return future
+
+    # ------------------------------------------------------------ whoever has the turn
+
+    def _carry(self, asks: list[Ask[Any]]) -> None:
+        """Ask these and what else waits, until each has its answer."""
+        self._take_waiting(asks)
+        if self._closed:
+            for ask in asks:
+                ask.give_up(StorageError(f"the state at {self._shown} is closed"))
+            return
+        while asks:
+            asks = self._round(asks)
+
+    def _take_waiting(self, asks: list[Ask[Any]]) -> None:
+        try:
+            while len(asks) < MOST_AT_ONCE:
+                ask = self._asked.get_nowait()
+                if ask is None:
+                    self._asked.put(None)  # for the thread
+                    return
+                asks.append(ask)
+        except queue.Empty:
+            pass
+
+    def _round(self, asks: list[Ask[Any]]) -> list[Ask[Any]]:
+        """One write, one reading; what has to be asked after it."""
+        fresh = self._connection is None
+        try:
+            connection = self._connected()
+        except (RedisError, OSError, StorageError) as error:
+            return self._down(asks, error)
+        after: list[Ask[Any]] = []
+        told = 0
+        moved: ResponseError | None = None
+        try:
+            written = b"".join([ask.command() for ask in asks])
+            for ask in asks:
+                ask.sent = True
+            connection.send_packed_command([written], check_health=False)
+            for ask in asks:
+                try:
+                    reply: Any = connection.read_response()
+                except (Disconnected, TookTooLong):
+                    raise
+                except ResponseError as error:
+                    reply = error
+                told += 1
+                if isinstance(reply, ResponseError):
+                    after += self._refused(ask, reply)
+                    moved = reply if _elsewhere(reply) else moved
+                else:
+                    after += ask.take(reply)
+        except (Disconnected, OSError) as error:
+            self._hang_up()
+            unanswered = [*asks[told:], *after]
+            # A connection that lay idle may have been closed by the other end: try a new one.
+            if fresh or isinstance(error, TookTooLong):
+                return self._down(unanswered, error)
+            return self._once_more(unanswered, error)
+        except TookTooLong as error:
+            self._hang_up()
+            return self._down([*asks[told:], *after], error)
+        except BaseException as error:  # Ctrl-C in a caller that reads: the answers would be out of step
+            self._hang_up()
+            self._down([*asks[told:], *after], error)
+            raise
+        if moved is not None:
+            self._hang_up()
+            return self._down(after, moved)
+        self.outage.ended()
+        return after
+
+    def _once_more(self, asks: list[Ask[Any]], error: Exception) -> list[Ask[Any]]:
+        again: list[Ask[Any]] = []
+        for ask in asks:
+            if ask.repeats and not ask.repeated:
+                ask.repeated = True
+                again.append(ask)
+            else:
+                ask.give_up(self._told(error))
+        return again
+
+    def _down(self, asks: list[Ask[Any]], error: BaseException) -> list[Ask[Any]]:
+        """The server cannot be asked now; nor can what waits."""
+        self.outage.failed(error)
+        told = self._told(error)
+        for ask in asks:
+            ask.give_up(told)
+        self._fail_waiting(told)
+        if self.outage.over():
+            self.start()  # which looks when it comes back
+        return []
+
+    def _fail_waiting(self, error: StorageError) -> None:
+        waiting: list[Ask[Any]] = []
+        self._take_waiting(waiting)
+        for ask in waiting:
+            ask.give_up(error)
+
+    def _refused(self, ask: Ask[Any], error: ResponseError) -> list[Ask[Any]]:
+        """The server answered with an error."""
+        if isinstance(error, NoScriptError) and ask.script is not None and not ask.loaded:
+            ask.loaded = True
+            return [_Load(ask.script), ask]
+        ask.give_up(self._told(error))
+        return []
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._dialer.dial()
+            try:
+                self._connection.connect()
+                self._greet(self)
+            except BaseException:
+                self._hang_up()
+                raise
+        return self._connection
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def _told(self, error: BaseException) -> StorageError:
+        if isinstance(error, StorageError):
+            return error
+        if isinstance(error, AuthenticationError):
+            return StorageError(f"the state at {self._shown} refuses the user or the password")
+        if isinstance(error, ResponseError):
+            return StorageError(f"the state at {self._shown} answered with an error: {error}")
+        return StorageError(f"the state at {self._shown} cannot be reached: {type(error).__name__}")
+
+    # ------------------------------------------------------------ the thread
+
+    def start(self) -> None:
+        """Start the thread if it does not run."""
+        with self._starting:
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(
+                    target=_serve, args=(weakref.ref(self), self._asked), name="llmgate-state", daemon=True
+                )
+                self._thread.start()
+
+    def serve(self, ask: Ask[Any] | None) -> None:
+        """What the thread does: with something to ask, or when a second is over."""
+        with self._turn:
+            if ask is not None and self.outage.over():
+                ask.give_up(self.outage.error())
+                self._fail_waiting(self.outage.error())
+            elif ask is not None:
+                self._carry([ask])
+            elif self.outage.over():
+                try:
+                    self._connected()
+                except (RedisError, OSError, StorageError) as error:
+                    self.outage.failed(error)
+                else:
+                    self.outage.ended()
+        if ask is None:
+            self._tick()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    # ------------------------------------------------------------ fork
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: connection and thread stayed in the parent."""
+        self._begin()
+        self._forked()
+
+
+def _serve(line: weakref.ref[Line], asked: queue.SimpleQueue[Ask[Any] | None]) -> None:
+    # Only a weak reference is held while waiting, so that a state nobody has any more can go.
+    while True:
+        try:
+            ask = asked.get(timeout=TICK)
+        except queue.Empty:
+            ask = None
+        else:
+            if ask is None:
+                return
+        here = line()
+        if here is None or here.closed:
+            return
+        try:
+            here.serve(ask)
+        except Exception:
+            log.exception("the state's background thread met an error")
+        del here, ask
+
+
+def _elsewhere(error: ResponseError) -> bool:
+    """Whether another server has the keys now, or will have."""
+    kinds = (MovedError, AskError, ReadOnlyError, ClusterDownError, MasterDownError)
+    return isinstance(error, kinds) or "READONLY" in str(error)
+
+
+def _answer(ask: Ask[T]) -> T:
+    """What an ask came to, or the one that took its place."""
+    while ask.instead is not None:
+        ask = ask.instead
+    if ask.error is not None:
+        raise ask.error
+    return cast("T", ask.value)
+
+
+_open: weakref.WeakSet[Line] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for line in list(_open):
+        line.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
