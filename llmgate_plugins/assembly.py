@@ -34,6 +34,7 @@ from llmgate_plugins.plugins import (
     with_places,
 )
 from llmgate_plugins.services import SystemClock
+from llmgate_plugins.state import open_state
 from llmgate_plugins.transports import default_transport
 from llmgate_plugins.types import EMPTY, Deployment, Request
 
@@ -92,6 +93,8 @@ def assemble(
         made["transport"] = default_transport(deployments, clock=given.get("clock") or SystemClock())
     if "ledger" not in given:
         made["ledger"] = open_ledger(config.ledger)
+    if "state" not in given:
+        made["state"] = open_state(config.state_url(), clock=given.get("clock"), random=given.get("random"))
     return {**made, **given}
 
 

@@ -300,6 +300,9 @@ class State(Protocol):
     def add(self, key: str, amount: int = 1, *, ttl: float | None = None) -> MaybePending[int]:
         """Add to a counter and return it; `ttl` counts from its first use."""
 
+    def close(self) -> None:
+        """Let go of connections and threads, and of what was set aside. Idempotent."""
+
 
 # ---------------------------------------------------------------- ledger
 

@@ -15,8 +15,9 @@ from llmgate_plugins.config.policy_config import BudgetConfig, PluginConfig, Pol
 from llmgate_plugins.config.problems import Locator
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free
-from llmgate_plugins.errors import Problem
+from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.secrets import Secret
+from llmgate_plugins.state import check_state
 
 __all__ = ["CredentialConfig", "GatewayConfig"]
 
@@ -30,13 +31,15 @@ def _not_empty(entries: tuple[DeploymentConfig, ...]) -> tuple[DeploymentConfig,
     return entries
 
 
-def _state(value: str) -> str:
-    # The value is not quoted: such addresses carry passwords.
-    if value == "memory":
+def _state(value: Secret | None) -> Secret | None:
+    if value is None or value.reference is not None:
         return value
-    if value.partition(":")[0] in ("redis", "rediss", "redis+cluster", "redis+sentinel", "valkey", "unix"):
-        raise PydanticCustomError("unsupported", "state on Redis is not in this version; write state: memory")
-    raise PydanticCustomError("unsupported", "not a kind of state; write state: memory")
+    url = value.look_up()
+    try:
+        check_state(url)
+    except ConfigurationError as error:
+        raise PydanticCustomError("state", "{why}", {"why": str(error)}) from None
+    return None if url == "memory" else value  # which is no secret
 
 
 def _ledger(value: str) -> str:
@@ -103,8 +106,11 @@ class GatewayConfig(Section):
     plugins: tuple[PluginConfig, ...] = Field(
         (), description="Installed plugins that may be loaded, in the order they run."
     )
-    state: Annotated[str, AfterValidator(_state)] = Field(
-        "memory", description="Where counters and reservations are kept: memory."
+    state: Annotated[Secret | None, AfterValidator(_state)] = Field(
+        None,
+        description="Where counters and reservations are kept: memory, or redis://HOST:6379/0 and the "
+        "like, shared by processes; or a reference to it (os.environ/REDIS_URL).",
+        json_schema_extra={"default": "memory"},
     )
     ledger: Annotated[str, AfterValidator(_ledger)] = Field(
         "memory", description="Where attempts are booked: memory, or sqlite:///PATH."
@@ -137,6 +143,19 @@ class GatewayConfig(Section):
     def locator(self) -> Locator:
         """Where its parts stand in the file, for messages. Holds no values."""
         return self._locator
+
+    def state_url(self) -> str:
+        """Where the state is, a reference followed.
+
+        Raises:
+            SecretNotFound: The reference leads nowhere.
+        """
+        if self.state is None:
+            return "memory"
+        reference = self.state.reference or ""
+        name = reference.removeprefix("os.environ/").removeprefix("env:")
+        own = self.environment_variables.get(name) if name != reference else None
+        return (own or self.state).look_up()
 
     @property
     def ignored(self) -> tuple[Problem, ...]:

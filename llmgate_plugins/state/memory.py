@@ -366,6 +366,9 @@ class MemoryState:
             self._counters.replace(key, total)
             return total
 
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
 
 def _grant(hold: _Hold, reservations: tuple[Reservation, ...], meters: Sequence[Meter]) -> Grant:
     lease = _MemoryLease(hold.id, reservations)

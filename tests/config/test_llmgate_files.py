@@ -74,7 +74,7 @@ def test_the_example_is_read_as_typed_values() -> None:
     assert budget.limit == SpendingLimit(nano_usd=50 * 10**9, per="day")
     assert budget.limit.seconds == 86400
     assert budget.on_exhausted == Degrade(prefer="cheapest")
-    assert config.state == "memory"
+    assert config.state_url() == "memory"
     assert config.ledger_path == "llmgate.db"
     assert config.fallback_map() == {"fast": ("strong",)}
     assert config.warnings == ()
@@ -145,7 +145,8 @@ BAD = [
         "deny",
     ),
     ("price", ONE + "prices: {openai/x: {input: -1}}\n", 4, "must be at least 0"),
-    ("Redis", ONE + "state: redis://user:pw@host\n", 4, "Redis is not in this version"),
+    ("state", ONE + "state: reddis://user:pw@host\n", 4, "'reddis' is not known"),
+    ("state timeout", ONE + "state: redis://user:pw@host?timeout=soon\n", 4, "write ?timeout=50ms"),
     ("PostgreSQL", ONE + "ledger: postgresql+psycopg://u:pw@h/d\n", 4, "PostgreSQL is not in this version"),
     ("ledger", ONE + "ledger: sqlite://\n", 4, "not a kind of ledger"),
     ("region as truth value", ONE + "    model_info: {region: no}\n", 4, "put it in quotes"),

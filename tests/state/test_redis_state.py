@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from support.server_clock import ServerClock
 from support.servers import RedisServer
 from support.state_conformance import ManualClock, StateConformance
 
 from llmgate_plugins.state.redis import RedisState
-from tests.state.conftest import ServerClock
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from llmgate_plugins.state.redis.address import Address
+from llmgate_plugins.state.address import Address
 
 __all__ = ["Connection", "Dialer", "dialer_of"]
 
@@ -46,7 +46,6 @@ def dialer_of(address: Address, key: str) -> Dialer:
         "socket_timeout": address.timeout,
         "socket_connect_timeout": address.timeout,
         "retry": Retry(NoBackoff(), 0),
-        "retry_on_timeout": False,
         "health_check_interval": 0,
     }
     if address.kind == "sentinel":
@@ -112,7 +111,7 @@ class _Cluster:
         kept = {
             name: value
             for name, value in own.connection_kwargs.items()
-            if name not in ("host", "port", "db", "retry", "retry_on_timeout")
+            if name not in ("host", "port", "db", "retry")
         }
         nodes = [cluster.ClusterNode(host.strip("[]"), port) for host, port in self._hosts]
         if own.connection_class.__name__ == "SSLConnection":

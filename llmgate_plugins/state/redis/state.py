@@ -21,8 +21,8 @@ from llmgate_plugins.services import (
     SystemClock,
     Unseeded,
 )
+from llmgate_plugins.state.address import parse_address
 from llmgate_plugins.state.checks import LONGEST_LEASE, check_actual, check_reservations
-from llmgate_plugins.state.redis.address import parse_address
 from llmgate_plugins.state.redis.aside import Aside
 from llmgate_plugins.state.redis.asks import (
     Add,

@@ -1,7 +1,8 @@
--- Books what was spent in place of a lease, once: 1 if it was found, 2 if it was not known, 0 if it
--- was settled before. ARGV: 4 lease id, 5 the epoch in which it was granted, - if nobody knows, 6 "local" if it was
--- granted while the state could not be reached, else "-"; then for each limit its key and "WINDOW
--- AT SPENT", the time of its reserve, or "-" if it was drawn from a slice, which counts already.
+-- Books what was spent in place of a lease, once. Answers 1 if it was found, 2 if it was not known
+-- and is counted, 0 if it was settled before. ARGV: 4 lease id, 5 the epoch in which it was granted
+-- ("-" if nobody knows), 6 "local" if it was granted while the state could not be reached, else
+-- "-"; then for each limit its key and "WINDOW AT SPENT": the time of its reserve, or "-" if it was
+-- drawn from a slice, which counts by itself.
 
 local id, granted, locally = ARGV[4], ARGV[5], ARGV[6] == 'local'
 sweep(16)

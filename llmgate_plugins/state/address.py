@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.masking import conceal
 
 __all__ = ["SCHEMES", "Address", "parse_address"]
 
@@ -99,6 +100,8 @@ def parse_address(url: str) -> Address:
     if scheme != "unix" and path.strip("/") and not path.strip("/").isdecimal():
         raise _wrong("has a database that is no number", f"write {_EXAMPLE}")
     user, at, _ = parts.netloc.rpartition("@")
+    if parts.password:
+        conceal(unquote(parts.password))
     first = "" if scheme == "unix" else "{}:{}".format(*hosts[0])
     query = f"?{urlencode(options)}" if options else ""
     where = ",".join(f"{host}:{port}" for host, port in hosts)
