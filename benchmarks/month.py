@@ -61,7 +61,10 @@ def make_rows(path: Path, attempts: int = 1_000_000, *, seed: int = 1) -> int:
     return calls
 
 
-def _insert(connection: sqlite3.Connection, table: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
+def _insert(
+    connection: sqlite3.Connection, table: str, columns: list[str], rows: list[dict[str, Any]]
+) -> None:
+    columns = [column for column in columns if column in rows[0]]
     marks = ", ".join("?" * len(columns))
     names = ", ".join(f'"{column}"' for column in columns)
     connection.executemany(
@@ -122,7 +125,7 @@ def _who(chance: random.Random) -> dict[str, Any]:
 def _attempt(
     call_id: str, number: int, at: float, where: tuple[Any, ...], who: dict[str, Any], chance: random.Random
 ) -> dict[str, Any]:
-    id, alias, provider, model, region, seconds, (per_input, per_output) = where
+    name, alias, provider, model, region, seconds, (per_input, per_output) = where
     failed = chance.random() < 0.05
     latency = seconds * math.exp(chance.gauss(0.0, 0.6)) * (0.2 if failed else 1.0)
     read, cached = chance.getrandbits(11), chance.getrandbits(10)
@@ -136,7 +139,7 @@ def _attempt(
         "settled_at": at + latency,
         "requested_model": alias,
         "alias": alias,
-        "deployment": id,
+        "deployment": name,
         "provider": provider,
         "model": model,
         "served_model": None if failed else model,

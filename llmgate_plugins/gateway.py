@@ -48,7 +48,9 @@ from llmgate_plugins.usage import estimate_usage
 if TYPE_CHECKING:
     from llmgate_plugins.catalog import Catalog
     from llmgate_plugins.config import GatewayConfig
-    from llmgate_plugins.insight import LiveBy, LiveRow
+    from llmgate_plugins.insight import Level, LiveBy, LiveRow, Report
+    from llmgate_plugins.insight.conditions import Where
+    from llmgate_plugins.insight.spans import Moment
 
 __all__ = ["Gateway", "Open", "Send"]
 
@@ -388,6 +390,24 @@ class Gateway:
     def decision(self, call_id: str) -> DecisionRecord | None:
         """The decision record of one of the last 1,000 calls."""
         return next((record for record in reversed(self._decisions) if record.call_id == call_id), None)
+
+    def report(
+        self,
+        by: str | Sequence[str] = ("model",),
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        zone: str = "UTC",
+        where: Where = (),
+        of: Level | None = None,
+    ) -> Report:
+        """What the ledger says was asked, how it went and what it cost; see `insight.read_report`."""
+        from llmgate_plugins.insight import read_report
+
+        now = self.services.clock.time()
+        return read_report(
+            self.services.ledger, by=by, since=since, until=until, zone=zone, where=where, of=of, now=now
+        )
 
     def live(self, seconds: float = 300.0, *, by: LiveBy = "deployment") -> tuple[LiveRow, ...]:
         """How the last seconds of this process were, if it has the plugin `LiveStatistics`.

@@ -5,16 +5,42 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
+from llmgate_plugins.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from llmgate_plugins.insight.live import LiveBy, LiveRow, LiveStatistics, live_of
+    from llmgate_plugins.insight.reading import read_report
+    from llmgate_plugins.insight.report import Level, Quantiles, Report, ReportRow
 
-__all__ = ["LiveBy", "LiveRow", "LiveStatistics", "live_of"]
+__all__ = [
+    "Level",
+    "LiveBy",
+    "LiveRow",
+    "LiveStatistics",
+    "Quantiles",
+    "Report",
+    "ReportRow",
+    "live_of",
+    "read_report",
+]
 
-_HOMES: Final = {"LiveBy": "live", "LiveRow": "live", "LiveStatistics": "live", "live_of": "live"}
+_HOMES: Final = {
+    "live": ("LiveBy", "LiveRow", "LiveStatistics", "live_of"),
+    "reading": ("read_report",),
+    "report": ("Level", "Quantiles", "Report", "ReportRow"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Some of them bring SQLAlchemy along, so each is imported when it is asked for.
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    # Some bring SQLAlchemy along, so each is imported when it is asked for.
+    for home, names in _HOMES.items():
+        if name in names:
+            try:
+                return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+            except ModuleNotFoundError as missing:
+                if (missing.name or "").partition(".")[0] != "sqlalchemy":
+                    raise
+                raise ConfigurationError(
+                    "reports need SQLAlchemy: pip install 'llmgate-plugins[insight]'"
+                ) from missing
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

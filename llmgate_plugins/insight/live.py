@@ -150,7 +150,7 @@ class LiveStatistics:
                 elif status == "error":
                     failure = outcome.failure
                     part.fail("unknown" if failure is None else failure.error_class.value)
-            if record.status == "success":
+            if record.status in ("success", "answered"):
                 whole.succeed(record.latency, record.first_token)
             elif record.status == "error":
                 whole.fail(_class_of(record))

@@ -1,0 +1,250 @@
+"""Reading the books: one connection, and what each database does in its own way."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from abc import ABC, abstractmethod
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Double,
+    Integer,
+    StaticPool,
+    Text,
+    cast,
+    create_engine,
+    func,
+    insert,
+    literal,
+    make_url,
+    select,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.sql.functions import Function
+
+from llmgate_plugins.errors import ConfigurationError, StorageError
+from llmgate_plugins.ledger.rows import dump_json
+from llmgate_plugins.ledger.schema import attempts, calls, metadata
+from llmgate_plugins.services import Ledger
+
+__all__ = ["SHARES", "Books", "open_books"]
+
+SHARES: Final = (0.50, 0.95, 0.99)
+"""The quantiles that reports tell."""
+
+_PLAIN_LABEL: Final = re.compile(r"[A-Za-z0-9_ .:/@-]+")
+_AT_ONCE: Final = 1_000
+"""Rows of a ledger in memory that are copied in one statement."""
+
+
+class Books(ABC):
+    """A connection to read the two tables from, in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @abstractmethod
+    def label(self, column: ColumnElement[Any], name: str) -> ColumnElement[str | None]:
+        """One value of a JSON column of labels; NULL if there is none of that name."""
+
+    @abstractmethod
+    def bucket(self, at: ColumnElement[float], bounds: Sequence[float]) -> ColumnElement[int]:
+        """How many of these moments, in rising order, are not after it."""
+
+    @abstractmethod
+    def quantiles(self, column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[Any]:
+        """An aggregate: the `SHARES` of what is not NULL where the condition holds, by nearest rank."""
+
+    @abstractmethod
+    def read_quantiles(self, value: Any) -> tuple[float, ...] | None:
+        """What such an aggregate gave; None if it had no value to look at."""
+
+
+class SqliteBooks(Books):
+    """SQLite has no quantiles: it gathers a group's values, which are then sorted in Python.
+
+    Measured over a million rows in ten groups, that takes a third of the time that window
+    functions do. The aggregate's step is `array.append` itself, so that no Python code runs
+    once for each row; nor does `bisect_right` for time.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._driver = _driver_of(connection)
+        self._driver.create_aggregate("llmgate_quantiles", 1, _Gathered)
+        self._buckets = 0
+
+    def label(self, column: ColumnElement[Any], name: str) -> ColumnElement[str | None]:
+        """By path, which is fast, where the name can be written in one."""
+        if _PLAIN_LABEL.fullmatch(name):
+            return func.json_extract(column, literal(f'$."{name}"'), type_=Text)
+        labels = func.json_each(column).table_valued("key", "value")
+        return cast(select(labels.c.value).where(labels.c.key == name).scalar_subquery(), Text)
+
+    def bucket(self, at: ColumnElement[float], bounds: Sequence[float]) -> ColumnElement[int]:
+        """By a function that is made for these bounds."""
+        self._buckets += 1
+        name = f"llmgate_bucket_{self._buckets}"
+        self._driver.create_function(name, 1, partial(bisect_right, bounds), deterministic=True)
+        return Function(name, at, type_=Integer)
+
+    def quantiles(self, column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[Any]:
+        """By an aggregate of our own."""
+        return func.llmgate_quantiles(column, type_=Text).filter(condition, column.is_not(None))
+
+    def read_quantiles(self, value: Any) -> tuple[float, ...] | None:
+        """A JSON list."""
+        return tuple(json.loads(value)) or None if value is not None else None
+
+
+def _driver_of(connection: Connection) -> Any:
+    """The driver's own connection, which functions are made on."""
+    return connection.connection.driver_connection
+
+
+class _Gathered(array):  # type: ignore[type-arg]  # an array cannot be subscripted when it is a base
+    """The values of one group."""
+
+    def __new__(cls) -> Self:
+        return super().__new__(cls, "d")  # type: ignore[return-value]  # typeshed forgets subclasses
+
+    step = array.append
+
+    def finalize(self) -> str:
+        values = sorted(self)
+        return json.dumps([values[max(math.ceil(share * len(values)), 1) - 1] for share in SHARES if values])
+
+
+class PostgresBooks(Books):
+    """PostgreSQL can do all of it."""
+
+    def label(self, column: ColumnElement[Any], name: str) -> ColumnElement[str | None]:
+        """`->>`"""
+        return cast(column.op("->>")(literal(name, Text)), Text)
+
+    def bucket(self, at: ColumnElement[float], bounds: Sequence[float]) -> ColumnElement[int]:
+        """`width_bucket` with thresholds of our own."""
+        return func.width_bucket(at, literal(list(bounds), ARRAY(Double)), type_=Integer)
+
+    def quantiles(self, column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[Any]:
+        """`percentile_disc`"""
+        shares = literal(list(SHARES), ARRAY(Double))
+        return func.percentile_disc(shares, type_=ARRAY(Double)).within_group(column).filter(condition)
+
+    def read_quantiles(self, value: Any) -> tuple[float, ...] | None:
+        """A list; NULL of nothing."""
+        return tuple(value) if value is not None and value[0] is not None else None
+
+
+@contextmanager
+def open_books(ledger: Ledger | str) -> Iterator[Books]:
+    """Read the books of a ledger, as they stand now.
+
+    Args:
+        ledger: A gateway's, or the URL of one in a database.
+
+    Raises:
+        ConfigurationError: No such ledger, or a package that is not installed.
+        StorageError: It could not be read.
+    """
+    if not isinstance(ledger, str):
+        ledger.flush()
+        address = _address_of(ledger)
+        if address is None:
+            with _copied(ledger) as books:
+                yield books
+            return
+        ledger = address
+    kind = ledger.partition(":")[0].strip().lower()
+    reading = _sqlite if kind.startswith("sqlite") else _postgres if kind.startswith("postgres") else None
+    if reading is None:
+        # Only the scheme is shown: what follows it may hold a password.
+        raise ConfigurationError(
+            f"a ledger {kind!r} cannot be read by others; there are: sqlite:///FILE, postgresql://..."
+        )
+    try:
+        with reading(ledger) as books:
+            yield books
+    except DBAPIError as error:
+        raise StorageError(
+            f"the ledger could not be read: {error.orig}; if another version of llmgate wrote it: "
+            "llmgate ledger upgrade"
+        ) from error
+
+
+def _address_of(ledger: Ledger) -> str | None:
+    """The URL of a ledger in a database; None for one that is not."""
+    path = getattr(ledger, "path", None)
+    return f"sqlite:///{path}" if path is not None else None
+
+
+@contextmanager
+def _sqlite(url: str) -> Iterator[Books]:
+    try:
+        path = Path(str(make_url(url).database or "")).expanduser().absolute()
+    except ArgumentError:
+        raise ConfigurationError(f"the ledger {url!r} is not a URL; write sqlite:///FILE") from None
+    if not path.is_file():
+        raise ConfigurationError(f"there is no ledger {path}")
+    engine = create_engine(f"sqlite:///{path}")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+            connection.exec_driver_sql("PRAGMA mmap_size = 17179869184")  # as much of it as there is
+            yield SqliteBooks(connection)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _postgres(url: str) -> Iterator[Books]:
+    try:
+        address = make_url(url).set(drivername="postgresql+psycopg")
+        engine = create_engine(
+            address.difference_update_query(["durability", "outbox"]), hide_parameters=True
+        )
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            "the ledger's address is not a URL; write postgresql://USER@HOST/NAME"
+        ) from None
+    except ModuleNotFoundError as missing:
+        raise ConfigurationError(
+            "a ledger on PostgreSQL needs psycopg: pip install 'llmgate-plugins[postgres]'"
+        ) from missing
+    try:
+        with engine.connect() as connection:
+            yield PostgresBooks(
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            )
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _copied(ledger: Ledger) -> Iterator[Books]:
+    """The rows of a ledger that is in no database, in one of their own."""
+    engine = create_engine("sqlite://", poolclass=StaticPool, json_serializer=dump_json)
+    try:
+        with engine.connect() as connection:
+            metadata.create_all(connection)
+            # Nobody asks a report for what was decided; it is most of a row.
+            without: dict[str, Any] = {"decision": {}, "problems": []}
+            for table, rows in ((attempts, ledger.attempts()), (calls, ledger.calls())):
+                names = table.c.keys()
+                for start in range(0, len(rows), _AT_ONCE):
+                    chunk = [row | without for row in rows[start : start + _AT_ONCE]]
+                    connection.execute(insert(table), [{name: row[name] for name in names} for row in chunk])
+            yield SqliteBooks(connection)
+    finally:
+        engine.dispose()

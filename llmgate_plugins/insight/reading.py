@@ -1,0 +1,345 @@
+"""Reads reports from the books: a few statements, each one pass over its table, that give exact figures."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+
+from llmgate_plugins.insight.books import Books, open_books
+from llmgate_plugins.insight.conditions import Condition, Where, conditions_of
+from llmgate_plugins.insight.facts import TIMES, TimeUnit, fact_of
+from llmgate_plugins.insight.report import NO_TIMES, Level, Quantiles, Report, ReportRow
+from llmgate_plugins.insight.spans import Moment, Span, span_of
+from llmgate_plugins.ledger.schema import attempts, calls
+from llmgate_plugins.services import Ledger
+from llmgate_plugins.types import BUCKETS
+from llmgate_plugins.windows import Calendar
+
+__all__ = ["read_report"]
+
+_MOST_BUCKETS: Final = 100_000
+_NOT_SENT: Final = ("skipped", "intent")
+_FAILOVERS: Final = ("next_deployment", "fallback")
+_TABLES: Final = {"attempts": attempts, "calls": calls}
+_Key = tuple[Any, ...]
+
+
+def read_report(
+    ledger: Ledger | str,
+    *,
+    by: str | Sequence[str] = ("model",),
+    since: Moment | None = None,
+    until: Moment | None = None,
+    zone: str = "UTC",
+    where: Where = (),
+    of: Level | None = None,
+    now: float | None = None,
+) -> Report:
+    """Read a report from a ledger.
+
+    Args:
+        ledger: A gateway's (`gateway.services.ledger`), or the URL of one in a database.
+        by: Dimensions: "model", "served_model", "provider", "deployment", "region", "alias",
+            "route" (the alias asked for), "policy", "reason", "error_class", "tenant", "team",
+            "user", ..., "tag:NAME", "extra:NAME", and "hour", "day", "week" or "month".
+            Empty for the totals alone.
+        since, until: The span, half-open: "7d", "2026-11-01", a `datetime`, Unix time, ...
+        zone: IANA name: where days begin, for `by` as for the span.
+        where: Conditions that must all hold: `["team=search,mail", "cost>0.01"]`, or
+            `{"team": "search"}`.
+        of: Whether requests are "calls" or "attempts"; None for calls where everything the
+            report is about is a fact of calls.
+        now: Unix time that durations are counted back from; None for the machine's clock.
+
+    Raises:
+        ValueError: Something of this makes no sense.
+        ConfigurationError: No such ledger.
+        StorageError: It could not be read.
+    """
+    question = _Question.of(by, where, of, zone)
+    span = span_of(since, until, now=time.time() if now is None else now, zone=zone)
+    with open_books(ledger) as books:
+        answer = _Answer(question, span, books)
+        rows, totals = answer.read()
+    return Report(
+        by=question.by,
+        of=question.level,
+        since=span.since,
+        until=span.until,
+        zone=zone,
+        where=tuple(map(str, question.conditions)),
+        rows=rows,
+        totals=totals,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a report is about. `calls_know`: whether calls have all these facts, and not only attempts."""
+
+    by: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    level: Level
+    calls_know: bool
+    zone: str
+
+    @classmethod
+    def of(cls, by: str | Sequence[str], where: Where, of: Level | None, zone: str) -> _Question:
+        names = tuple(by.split(",")) if isinstance(by, str) and by else tuple(by)
+        if len(set(names)) != len(names):
+            raise ValueError(f"a report cannot be by the same thing twice: {', '.join(names)}")
+        conditions = conditions_of(where)
+        strange = [name for name in names if name not in TIMES and fact_of(name).of_call is None]
+        strange += [str(one) for one in conditions if not one.of_calls]
+        if of not in (None, "calls", "attempts"):
+            raise ValueError(f"a report is of calls or of attempts, not of {of!r}")
+        if of == "calls" and strange:
+            raise ValueError(f"a report of calls cannot be by {strange[0]}, which belongs to an attempt")
+        return cls(names, conditions, of or ("attempts" if strange else "calls"), not strange, zone)
+
+
+@dataclass(slots=True)
+class _Group:
+    """What the statements have found of one group so far."""
+
+    numbers: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    classes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    latency: Quantiles = NO_TIMES
+    first_token: Quantiles = NO_TIMES
+
+    def row(self, group: Mapping[str, Any], level: Level) -> ReportRow:
+        numbers = self.numbers
+        return ReportRow(
+            group=group,
+            requests=numbers[level],
+            successes=numbers[f"{level}:success"] + (numbers["answered"] if level == "calls" else 0),
+            failures=numbers[f"{level}:error"],
+            error_classes=dict(sorted(self.classes.items())),
+            latency=self.latency,
+            first_token=self.first_token,
+            tokens={bucket: numbers[f"{bucket}_tokens"] for bucket in BUCKETS},
+            **{name: numbers[name] for name in _COUNTED},
+        )
+
+
+_COUNTED: Final = (
+    *("calls", "denied", "answered", "attempts", "retries", "failovers", "hedges", "estimated", "cost"),
+)
+
+
+class _Answer:
+    """Asks the statements and puts together what they say."""
+
+    def __init__(self, question: _Question, span: Span, books: Books) -> None:
+        self._question = question
+        self._books = books
+        self._span = self._narrowed(span)
+        self._times: dict[str, list[float]] = {
+            name: self._bounds(name) for name in TIMES if name in question.by
+        }
+        self._groups: defaultdict[_Key, _Group] = defaultdict(_Group)
+        self._whole = _Group()
+
+    def read(self) -> tuple[tuple[ReportRow, ...], ReportRow]:
+        level = self._question.level
+        self._read_attempts()
+        self._read_reasons()
+        if self._question.calls_know:
+            self._read_calls()
+        else:
+            self._read_calls_of_attempts()
+        self._read_whole()
+        rows = [group.row(self._named(key), level) for key, group in self._groups.items()]
+        rows.sort(key=self._order)
+        return tuple(rows), self._whole.row({}, level)
+
+    # ------------------------------------------------------------ statements
+
+    def _read_attempts(self) -> None:
+        """What there was, what it cost; its times, where attempts are what is asked for."""
+        table = attempts.c
+        measures: list[ColumnElement[Any]] = [
+            func.count().label("attempts"),
+            func.count().filter(table.status == "success").label("attempts:success"),
+            func.count().filter(table.status == "error").label("attempts:error"),
+            func.count().filter(table.estimated).label("estimated"),
+            *(func.sum(table[f"{bucket}_tokens"]).label(f"{bucket}_tokens") for bucket in BUCKETS),
+            func.sum(table.cost_nano_usd).label("cost"),
+        ]
+        self._read("attempts", measures)
+
+    def _read_reasons(self) -> None:
+        """Why attempts were made and why they failed: of those few that are no first successes."""
+        table = attempts.c
+        keys = self._keys("attempts")
+        statement = self._grouped(
+            select(*keys, table.error_class, table.reason, func.count()).where(
+                *self._chosen("attempts"), or_(table.error_class.is_not(None), table.reason != "first")
+            ),
+            len(keys),
+            table.error_class,
+            table.reason,
+        )
+        for *key, error_class, reason, number in self._books.connection.execute(statement):
+            for group in (self._groups[tuple(key)], self._whole):
+                if error_class is not None:
+                    group.classes[error_class] += number
+                kind = (
+                    "failovers"
+                    if reason in _FAILOVERS
+                    else {"retry": "retries", "hedge": "hedges"}.get(reason)
+                )
+                if kind is not None:
+                    group.numbers[kind] += number
+
+    def _read_calls(self) -> None:
+        """How many calls there were and how they ended."""
+        status = calls.c.status
+        measures: list[ColumnElement[Any]] = [
+            func.count().label("calls"),
+            func.count().filter(status == "success").label("calls:success"),
+            func.count().filter(status == "error").label("calls:error"),
+            func.count().filter(status == "denied").label("denied"),
+            func.count().filter(status == "answered").label("answered"),
+        ]
+        self._read("calls", measures)
+
+    def _read_calls_of_attempts(self) -> None:
+        """How many calls these attempts belong to: as many, less those that a call had more of here.
+
+        Only calls with several attempts are looked at; they are few."""
+        table = attempts.c
+        several = select(table.call_id).where(table.number > 1, *self._during("attempts"))
+        chosen = (*self._chosen("attempts"), table.call_id.in_(several))
+        more = func.count() - func.count(table.call_id.distinct())
+        keys = self._keys("attempts")
+        for group in (*self._groups.values(), self._whole):
+            group.numbers["calls"] = group.numbers["attempts"]
+        execute = self._books.connection.execute
+        for *key, number in execute(self._grouped(select(*keys, more).where(*chosen), len(keys))):
+            self._groups[tuple(key)].numbers["calls"] -= number
+        self._whole.numbers["calls"] -= execute(select(more).where(*chosen)).scalar_one()
+
+    def _read_whole(self) -> None:
+        """The times of all groups together: quantiles do not add up as numbers do."""
+        level = self._question.level
+        if len(self._groups) == 1:
+            (only,) = self._groups.values()
+            self._whole.latency, self._whole.first_token = only.latency, only.first_token
+        elif self._groups:
+            statement = select(*self._quantiles(level)).where(*self._chosen(level))
+            self._set_times(self._whole, self._books.connection.execute(statement).one())
+
+    def _read(self, level: Level, measures: list[ColumnElement[Any]]) -> None:
+        """Numbers by their labels, then the times if they are those of this table."""
+        names = [measure.key or "" for measure in measures]
+        timed = level == self._question.level
+        keys = self._keys(level)
+        times = self._quantiles(level) if timed else ()
+        statement = select(*keys, *measures, *times).where(*self._chosen(level))
+        for row in self._books.connection.execute(self._grouped(statement, len(keys))):
+            values = list(row)
+            group = self._groups[tuple(values[: len(keys)])]
+            for name, value in zip(names, values[len(keys) :], strict=False):
+                group.numbers[name] += int(value or 0)
+                self._whole.numbers[name] += int(value or 0)
+            if timed:
+                self._set_times(group, values[-2:])
+
+    def _set_times(self, group: _Group, values: Sequence[Any]) -> None:
+        latency, first_token = map(self._books.read_quantiles, values)
+        group.latency = Quantiles(*latency) if latency else NO_TIMES
+        group.first_token = Quantiles(*first_token) if first_token else NO_TIMES
+
+    # ------------------------------------------------------------ parts of statements
+
+    def _keys(self, level: Level) -> list[ColumnElement[Any]]:
+        columns: list[ColumnElement[Any]] = []
+        for place, name in enumerate(self._question.by):
+            if name in TIMES:
+                column: ColumnElement[Any] = self._books.bucket(_TABLES[level].c.at, self._times[name])
+            else:
+                column = fact_of(name).column(level, self._books)
+            columns.append(column.label(f"key_{place}"))
+        return columns
+
+    def _grouped(self, statement: Select[Any], keys: int, *others: ColumnElement[Any]) -> Select[Any]:
+        """By its first columns, by their labels: what holds parameters must not be written twice."""
+        labels = [f"key_{place}" for place in range(keys)]
+        return statement.group_by(*labels, *others) if labels or others else statement
+
+    def _quantiles(self, level: Level) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+        table = _TABLES[level].c
+        ended = table.status.in_(("success", "answered") if level == "calls" else ("success",))
+        quantiles = self._books.quantiles
+        return quantiles(table.latency_s, ended), quantiles(table.first_token_s, ended)
+
+    def _chosen(self, level: Level) -> list[ColumnElement[bool]]:
+        clauses = [one.clause(level, self._books) for one in self._question.conditions]
+        if level == "attempts":
+            clauses.append(attempts.c.status.not_in(_NOT_SENT))
+        return [*self._during(level), *clauses]
+
+    def _during(self, level: Level) -> list[ColumnElement[bool]]:
+        at = _TABLES[level].c.at
+        bounds = []
+        if self._span.since is not None:
+            bounds.append(at >= self._span.since)
+        if self._span.until is not None:
+            bounds.append(at < self._span.until)
+        return bounds
+
+    # ------------------------------------------------------------ time
+
+    def _narrowed(self, span: Span) -> Span:
+        """Without bounds that leave nothing out: a whole table is read faster without its index."""
+        self._first, self._last = self._ends()
+        since = None if span.since is not None and span.since <= self._first else span.since
+        until = None if span.until is not None and span.until > self._last else span.until
+        return Span(since, until)
+
+    def _ends(self) -> tuple[float, float]:
+        found = [
+            self._books.connection.execute(select(function(table.c.at))).scalar()
+            for function in (func.min, func.max)
+            for table in (attempts, calls)
+        ]
+        there = [at for at in found if at is not None]
+        return min(there, default=0.0), max(there, default=0.0)
+
+    def _bounds(self, unit: TimeUnit) -> list[float]:
+        """When each of these units begins, from the first that has a row to the last."""
+        calendar = Calendar(unit, self._question.zone)
+        first = max(self._first, self._span.since or self._first)
+        last = min(self._last, self._span.until or self._last)
+        bounds = [calendar.bounds(first)[0]]
+        while (end := calendar.bounds(bounds[-1])[1]) <= last:
+            bounds.append(end)
+            if len(bounds) > _MOST_BUCKETS:
+                raise ValueError(
+                    f"a report by {unit} over so long a time has more than {_MOST_BUCKETS:,} rows"
+                )
+        return bounds
+
+    def _named(self, key: _Key) -> dict[str, Any]:
+        place = ZoneInfo(self._question.zone)
+        named: dict[str, Any] = {}
+        for name, value in zip(self._question.by, key, strict=True):
+            if name in TIMES:
+                at = datetime.fromtimestamp(self._times[name][value - 1], UTC).astimezone(place)
+                named[name] = at.isoformat(timespec="minutes") if name == "hour" else at.date().isoformat()
+            else:
+                named[name] = value
+        return named
+
+    def _order(self, row: ReportRow) -> tuple[Any, ...]:
+        texts = tuple(str(value or "") for value in row.group.values())
+        timed = tuple(row.group[name] for name in self._question.by if name in TIMES)
+        return *timed, -row.cost, -row.requests, texts

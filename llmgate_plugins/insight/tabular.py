@@ -1,0 +1,86 @@
+"""Rows of plain values as CSV, Parquet and DataFrames."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from llmgate_plugins.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["csv_text", "frame_of", "guarded", "write_csv", "write_parquet"]
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that a spreadsheet takes for a formula."""
+
+
+def guarded(value: Any) -> Any:
+    """The value; a text that a spreadsheet would run gets an apostrophe, as OWASP advises."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def write_csv(file: TextIO, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
+    """Write a heading and rows, with `guarded` cells; how many rows."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([guarded(column) for column in columns])
+    number = 0
+    for number, row in enumerate(rows, start=1):  # noqa: B007 - how many is what is asked for
+        writer.writerow([guarded(row[column]) for column in columns])
+    return number
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV; of none, nothing."""
+    file = io.StringIO()
+    if rows:
+        write_csv(file, rows, tuple(rows[0]))
+    return file.getvalue()
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a DataFrame.
+
+    Raises:
+        ConfigurationError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as missing:
+        raise ConfigurationError("a DataFrame needs pandas: pip install pandas") from missing
+    return pd.DataFrame.from_records([dict(row) for row in rows])
+
+
+def write_parquet(path: str | Path, chunks: Iterable[Sequence[Mapping[str, Any]]], schema: Any = None) -> int:
+    """Write a Parquet file, one row group for each chunk; how many rows.
+
+    Args:
+        schema: A pyarrow schema; None for what the first chunk has.
+
+    Raises:
+        ConfigurationError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as missing:
+        raise ConfigurationError("Parquet needs pyarrow: pip install 'llmgate-plugins[parquet]'") from missing
+    number = 0
+    writer = None
+    try:
+        for chunk in chunks:
+            table = pa.Table.from_pylist([dict(row) for row in chunk], schema=schema)
+            schema = table.schema
+            writer = writer or pq.ParquetWriter(str(path), schema)
+            writer.write_table(table)
+            number += len(chunk)
+        if writer is None:  # a file without rows has its columns all the same
+            writer = pq.ParquetWriter(str(path), schema or pa.schema([]))
+    finally:
+        if writer is not None:
+            writer.close()
+    return number
