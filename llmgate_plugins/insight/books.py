@@ -27,15 +27,16 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    make_url,
     select,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.functions import Function
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger.rows import dump_json
 from llmgate_plugins.ledger.schema import attempts, calls, metadata
+from llmgate_plugins.ledger.sql import SqlLedger, open_database
+from llmgate_plugins.ledger.upgrading import prepare, version_of
 from llmgate_plugins.services import Ledger
 
 __all__ = ["SHARES", "Books", "open_books"]
@@ -156,95 +157,56 @@ def open_books(ledger: Ledger | str) -> Iterator[Books]:
 
     Raises:
         ConfigurationError: No such ledger, or a package that is not installed.
-        StorageError: It could not be read.
+        StorageError: It could not be read, or another version of llmgate wrote it.
     """
-    if not isinstance(ledger, str):
-        ledger.flush()
-        address = _address_of(ledger)
-        if address is None:
-            with _copied(ledger) as books:
-                yield books
-            return
-        ledger = address
-    kind = ledger.partition(":")[0].strip().lower()
-    reading = _sqlite if kind.startswith("sqlite") else _postgres if kind.startswith("postgres") else None
-    if reading is None:
+    if isinstance(ledger, str):
+        reading = _database(ledger)
+    elif isinstance(ledger, SqlLedger):
+        reading = ledger.reading()
+    else:
+        reading = _copied(ledger)
+    with reading as connection:
+        yield (SqliteBooks if connection.dialect.name == "sqlite" else PostgresBooks)(connection)
+
+
+@contextmanager
+def _database(url: str) -> Iterator[Connection]:
+    """A database that is read only: nothing is made where there is none."""
+    kind = url.partition(":")[0].strip().lower()
+    if not kind.startswith(("sqlite", "postgres")):
         # Only the scheme is shown: what follows it may hold a password.
         raise ConfigurationError(
             f"a ledger {kind!r} cannot be read by others; there are: sqlite:///FILE, postgresql://..."
         )
+    database = open_database(url.strip())
     try:
-        with reading(ledger) as books:
-            yield books
+        if (kind.startswith("sqlite") and not Path(database.name).is_file()) or version_of(database) is None:
+            raise ConfigurationError(f"there is no ledger {database.name}")
+        prepare(database)  # makes nothing, since it is there; refuses what another version wrote
+        with database.connect() as connection:
+            yield connection
     except DBAPIError as error:
-        raise StorageError(
-            f"the ledger could not be read: {error.orig}; if another version of llmgate wrote it: "
-            "llmgate ledger upgrade"
-        ) from error
-
-
-def _address_of(ledger: Ledger) -> str | None:
-    """The URL of a ledger in a database; None for one that is not."""
-    path = getattr(ledger, "path", None)
-    return f"sqlite:///{path}" if path is not None else None
-
-
-@contextmanager
-def _sqlite(url: str) -> Iterator[Books]:
-    try:
-        path = Path(str(make_url(url).database or "")).expanduser().absolute()
-    except ArgumentError:
-        raise ConfigurationError(f"the ledger {url!r} is not a URL; write sqlite:///FILE") from None
-    if not path.is_file():
-        raise ConfigurationError(f"there is no ledger {path}")
-    engine = create_engine(f"sqlite:///{path}")
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA query_only = ON")
-            connection.exec_driver_sql("PRAGMA mmap_size = 17179869184")  # as much of it as there is
-            yield SqliteBooks(connection)
+        said = " ".join(str(error.orig).split())
+        raise StorageError(f"the ledger {database.name} could not be read: {said}") from error
     finally:
-        engine.dispose()
+        database.engine.dispose()
 
 
 @contextmanager
-def _postgres(url: str) -> Iterator[Books]:
-    try:
-        address = make_url(url).set(drivername="postgresql+psycopg")
-        engine = create_engine(
-            address.difference_update_query(["durability", "outbox"]), hide_parameters=True
-        )
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(
-            "the ledger's address is not a URL; write postgresql://USER@HOST/NAME"
-        ) from None
-    except ModuleNotFoundError as missing:
-        raise ConfigurationError(
-            "a ledger on PostgreSQL needs psycopg: pip install 'llmgate-plugins[postgres]'"
-        ) from missing
-    try:
-        with engine.connect() as connection:
-            yield PostgresBooks(
-                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            )
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def _copied(ledger: Ledger) -> Iterator[Books]:
+def _copied(ledger: Ledger) -> Iterator[Connection]:
     """The rows of a ledger that is in no database, in one of their own."""
     engine = create_engine("sqlite://", poolclass=StaticPool, json_serializer=dump_json)
+    # Nobody asks a report for what was decided; it is most of a row.
+    without: dict[str, Any] = {"decision": {}, "problems": []}
     try:
         with engine.connect() as connection:
             metadata.create_all(connection)
-            # Nobody asks a report for what was decided; it is most of a row.
-            without: dict[str, Any] = {"decision": {}, "problems": []}
+            ledger.flush()
             for table, rows in ((attempts, ledger.attempts()), (calls, ledger.calls())):
                 names = table.c.keys()
                 for start in range(0, len(rows), _AT_ONCE):
                     chunk = [row | without for row in rows[start : start + _AT_ONCE]]
                     connection.execute(insert(table), [{name: row[name] for name in names} for row in chunk])
-            yield SqliteBooks(connection)
+            yield connection
     finally:
         engine.dispose()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sqlite3
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -451,8 +452,11 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 def test_what_is_no_ledger_says_so(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("this is no database, and it is long enough to be sure of that" * 99)
-    with pytest.raises(StorageError, match="could not be read"):
+    with pytest.raises(StorageError, match="cannot be a ledger"):
         read_report(f"sqlite:///{tmp_path / 'text.db'}")
+    sqlite3.connect(tmp_path / "empty.db").close()
+    with pytest.raises(ConfigurationError, match="there is no ledger"):
+        read_report(f"sqlite:///{tmp_path / 'empty.db'}")
     with pytest.raises(ConfigurationError, match="there are: sqlite") as refused:
         read_report("mysql://user:hidden@host/books")
     assert "hidden" not in str(refused.value)

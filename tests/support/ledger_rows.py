@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, delete, insert, make_url
+from sqlalchemy import delete, insert
 
-from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, dump_json
-from llmgate_plugins.ledger.schema import attempts, calls, metadata
+from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
+from llmgate_plugins.ledger.schema import attempts, calls
+from llmgate_plugins.ledger.sql import open_database
+from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.services import Ledger
 
 __all__ = ["BEGIN", "COLUMNS_OF_ATTEMPTS", "COLUMNS_OF_CALLS", "Filled", "RowsLedger", "books"]
@@ -53,16 +55,13 @@ class Filled:
     """A database with a ledger's tables, to be filled with rows as often as wanted."""
 
     def __init__(self, url: str) -> None:
-        address = make_url(url)
-        if address.drivername.startswith("postgres"):
-            address = address.set(drivername="postgresql+psycopg")
         self.url = url
-        self._engine = create_engine(address, json_serializer=dump_json)
-        metadata.create_all(self._engine)
+        self._database = open_database(url)
+        prepare(self._database)
 
     def fill(self, rows: RowsLedger) -> str:
         """Put the rows in place of all that is there."""
-        with self._engine.begin() as connection:
+        with self._database.connect(writing=True) as connection, connection.begin():
             for table, some in ((attempts, rows.attempt_rows), (calls, rows.call_rows)):
                 connection.execute(delete(table))
                 if some:
@@ -70,7 +69,7 @@ class Filled:
         return self.url
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._database.engine.dispose()
 
 
 @st.composite
