@@ -12,20 +12,24 @@ from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import (
     GatewayConfig,
     LatencyGoal,
+    LedgerConfig,
     PolicyConfig,
+    StoreContentConfig,
     build_deployments,
     load_config,
 )
 from llmgate_plugins.context import Context
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.hookspecs import hookimpl
-from llmgate_plugins.ledger import open_ledger
+from llmgate_plugins.ledger import Retention, open_ledger
 from llmgate_plugins.plugins import (
     Budget,
     Cheapest,
+    Contents,
     Failover,
     Fastest,
     InOrder,
+    LedgerAccounting,
     Patience,
     Policies,
     Policy,
@@ -33,7 +37,7 @@ from llmgate_plugins.plugins import (
     default_plugins,
     with_places,
 )
-from llmgate_plugins.services import SystemClock
+from llmgate_plugins.services import Ledger, SystemClock
 from llmgate_plugins.state import open_state
 from llmgate_plugins.transports import default_transport
 from llmgate_plugins.types import EMPTY, Deployment, Request
@@ -92,7 +96,7 @@ def assemble(
     if "transport" not in given:
         made["transport"] = default_transport(deployments, clock=given.get("clock") or SystemClock())
     if "ledger" not in given:
-        made["ledger"] = open_ledger(config.ledger)
+        made["ledger"] = _ledger(config.ledger)
     if "state" not in given:
         made["state"] = open_state(config.state_url(), clock=given.get("clock"), random=given.get("random"))
     return {**made, **given}
@@ -135,6 +139,7 @@ class GeneralFallbacks:
 def _sections(config: GatewayConfig) -> Iterator[object]:
     """The plugins that the sections of the file stand for."""
     yield from _budgets(config)
+    yield from _contents(config.ledger)
     fallbacks = _general_fallbacks(config)
     if fallbacks is not None:
         yield fallbacks
@@ -153,6 +158,8 @@ def _tuned(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[object
             yield _failover(config)
         elif isinstance(plugin, Patience):
             yield Patience(**config.failover.for_patience())
+        elif isinstance(plugin, LedgerAccounting):
+            yield LedgerAccounting(required=config.ledger.required)
         else:
             yield plugin
 
@@ -181,6 +188,25 @@ def _policy(policy: PolicyConfig) -> Policy:
         on_break=policy.on_break,
         version=policy.state,
     )
+
+
+def _ledger(config: LedgerConfig) -> Ledger:
+    kept, contents = config.retention, config.content_retention
+    return open_ledger(
+        config.address,
+        durability=config.durability,
+        outbox=config.outbox,
+        retention=Retention(default=kept.default, tenants=kept.tenants),
+        content_retention=Retention(default=contents.default, tenants=contents.tenants),
+    )
+
+
+def _contents(config: LedgerConfig) -> Iterator[Contents]:
+    wanted = config.store_content
+    if wanted is True:
+        yield Contents()
+    elif isinstance(wanted, StoreContentConfig):
+        yield Contents(tenants=wanted.tenants, policies=wanted.policies)
 
 
 def _general_fallbacks(config: GatewayConfig) -> GeneralFallbacks | None:

@@ -318,7 +318,8 @@ class AttemptIntent:
             if the process dies.
         reserve, reserve_tokens: Nano-dollars and tokens that limits hold for it: the worst
             case.
-        expires: Unix time at which what limits hold ends; None where nothing is held.
+        expires: Unix time at which it must be over: what limits hold ends then, or the call's
+            deadline has passed. Recovery books it from then on. None if nothing says when.
         call: The record of its call as it stands, for what else is known of it: policy,
             trace, tags.
         selection: Which of the selections in that record chose it, counted from 1; 0 if none.

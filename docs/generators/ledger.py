@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Table
 
 from generators.markdown import NOTICE, table
-from llmgate_plugins.ledger.schema import SCHEMA_VERSION, attempts, calls
+from llmgate_plugins.ledger.schema import SCHEMA_VERSION, attempts, calls, contents
 
 __all__ = ["page"]
 
@@ -70,7 +70,7 @@ ATTEMPTS = {
     "estimate_nano_usd": "What it would probably cost, written before sending; what a crash is booked at.",
     "reserve_nano_usd": "Nano-dollars that limits held for it: the worst case.",
     "reserve_tokens": "Tokens that limits held for it.",
-    "expires": "Unix time at which that hold ended.",
+    "expires": "Unix time by which it must be over; recovery gives it up from then on.",
     "cost_nano_usd": "What it cost, rounded up. 1 USD is 1,000,000,000.",
     "price_source": "Where its price is from: config, litellm or genai-prices.",
     "price_as_of": "Date or version of that source.",
@@ -105,12 +105,21 @@ CALLS = {
     "decision": "The decision record: who was considered, dropped, ranked, tried. JSON.",
 }
 
+CONTENTS = {
+    "call_id": "The call.",
+    "at": "Unix time when the call began.",
+    "tenant": "`Context.tenant`, for the retention.",
+    "messages": "What was asked: role, content, tool calls of each message. JSON.",
+    "answer": "What was answered, with its finish reason; empty where no whole answer came. JSON.",
+}
+
 HEAD = f"""{NOTICE}
 
 # Ledger
 
 One row per attempt, one row per call. The same columns stand in the rows of a ledger in memory
-(`gateway.services.ledger.attempts()`, `.calls()`) and in the SQLite file. Tables of version {SCHEMA_VERSION}.
+(`gateway.services.ledger.attempts()`, `.calls()`), in an SQLite file and in a PostgreSQL database. Tables of
+version {SCHEMA_VERSION}. A third table, `contents`, stays empty unless `store_content` asks for it.
 
 An attempt's row is written before the first byte leaves, with status `intent`, and settled exactly once.
 """
@@ -118,7 +127,9 @@ An attempt's row is written before the first byte leaves, with status `intent`, 
 
 def page() -> str:
     """The page. A column without a description is an error."""
-    return "\n".join([HEAD, _table(attempts, ATTEMPTS), "", _table(calls, CALLS), ""])
+    return "\n".join(
+        [HEAD, _table(attempts, ATTEMPTS), "", _table(calls, CALLS), "", _table(contents, CONTENTS), ""]
+    )
 
 
 def _table(found: Table, descriptions: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmgate_plugins.config.deployment_config import DeploymentConfig, DeploymentInfo, DeploymentParams
 from llmgate_plugins.config.deployments import build_deployments, missing_secrets
 from llmgate_plugins.config.gateway_config import GatewayConfig
+from llmgate_plugins.config.ledger_config import LedgerConfig, RetentionConfig, StoreContentConfig
 from llmgate_plugins.config.litellm_settings import LiteLLMSettings, RouterSettings
 from llmgate_plugins.config.loading import Report, check_config, load_config, parse_config
 from llmgate_plugins.config.policy_config import (
@@ -27,14 +28,17 @@ __all__ = [
     "DeploymentParams",
     "GatewayConfig",
     "LatencyGoal",
+    "LedgerConfig",
     "LiteLLMSettings",
     "PluginConfig",
     "PolicyConfig",
     "PriceOverride",
     "Report",
     "Requirements",
+    "RetentionConfig",
     "RouterSettings",
     "SpendingLimit",
+    "StoreContentConfig",
     "build_deployments",
     "check_config",
     "config_schema",

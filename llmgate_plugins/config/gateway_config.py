@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from llmgate_plugins.config.deployment_config import DeploymentConfig, Name
 from llmgate_plugins.config.failover_config import FailoverConfig
+from llmgate_plugins.config.ledger_config import LedgerConfig, WrittenLedger
 from llmgate_plugins.config.litellm_settings import FallbackList, LiteLLMSettings, RouterSettings
 from llmgate_plugins.config.policy_config import BudgetConfig, PluginConfig, PolicyConfig, PriceOverride
 from llmgate_plugins.config.problems import Locator
@@ -40,19 +41,6 @@ def _state(value: Secret | None) -> Secret | None:
     except ConfigurationError as error:
         raise PydanticCustomError("state", "{why}", {"why": str(error)}) from None
     return None if url == "memory" else value  # which is no secret
-
-
-def _ledger(value: str) -> str:
-    if value == "memory" or (value.startswith(_SQLITE) and len(value) > len(_SQLITE) and "?" not in value):
-        return value
-    if value.startswith("postgres"):
-        raise PydanticCustomError(
-            "unsupported",
-            "a ledger on PostgreSQL is not in this version; write ledger: sqlite:///llmgate.db",
-        )
-    raise PydanticCustomError(
-        "unsupported", "not a kind of ledger; write ledger: memory, or ledger: sqlite:///llmgate.db"
-    )
 
 
 def _texts(value: Any) -> Any:
@@ -112,8 +100,10 @@ class GatewayConfig(Section):
         "like, shared by processes; or a reference to it (os.environ/REDIS_URL).",
         json_schema_extra={"default": "memory"},
     )
-    ledger: Annotated[str, AfterValidator(_ledger)] = Field(
-        "memory", description="Where attempts are booked: memory, or sqlite:///PATH."
+    ledger: WrittenLedger = Field(
+        default_factory=LedgerConfig,
+        description="Where attempts are booked: memory, sqlite:///PATH, postgresql://HOST/DATABASE, or a "
+        "section that says more.",
     )
     router_settings: RouterSettings = Field(
         default_factory=RouterSettings, description="LiteLLM's router settings."
@@ -197,8 +187,9 @@ class GatewayConfig(Section):
 
     @property
     def ledger_path(self) -> str | None:
-        """The ledger's SQLite file; None for memory."""
-        return self.ledger.removeprefix(_SQLITE) if self.ledger.startswith(_SQLITE) else None
+        """The ledger's SQLite file; None for every other kind."""
+        url = self.ledger.url if isinstance(self.ledger.url, str) else ""
+        return url.partition("?")[0].removeprefix(_SQLITE) if url.startswith(_SQLITE) else None
 
     def price_overrides(self) -> dict[str, dict[str, Any]]:
         """`prices` in the form the catalogue takes as its overrides."""

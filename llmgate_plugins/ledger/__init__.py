@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.ledger.memory import MemoryLedger
+from llmgate_plugins.ledger.retention import Retention
 from llmgate_plugins.ledger.rows import labels_of
 from llmgate_plugins.services import Ledger
 
 if TYPE_CHECKING:
     from llmgate_plugins.ledger.sql import SqlLedger
-    from llmgate_plugins.ledger.sweeping import Retention
 
-__all__ = ["MemoryLedger", "SqlLedger", "labels_of", "open_ledger"]
+__all__ = ["MemoryLedger", "Retention", "SqlLedger", "labels_of", "open_ledger"]
 
 
 def open_ledger(
     url: str = "memory",
     *,
+    durability: str | None = None,
+    outbox: str | Path | None = None,
     retention: Retention | None = None,
     content_retention: Retention | None = None,
 ) -> Ledger:
@@ -30,6 +33,7 @@ def open_ledger(
             (an absolute one) or "postgresql://user@host/database"; "?durability=full" or
             "?durability=normal" at the end says how safe a commit is, "?outbox=DIRECTORY"
             where rows wait while the database is away.
+        durability, outbox: The same; they win over what the URL says.
         retention, content_retention: How long rows are kept; for ever if left out.
 
     Raises:
@@ -42,7 +46,13 @@ def open_ledger(
     if url.lower() in ("memory", "memory:", "memory://"):
         return MemoryLedger()
     if scheme in ("sqlite", "sqlite+pysqlite", "postgres", "postgresql", "postgresql+psycopg"):
-        return _sql_ledger()(url, retention=retention, content_retention=content_retention)
+        return _sql_ledger()(
+            url,
+            durability=durability,
+            outbox=outbox,
+            retention=retention,
+            content_retention=content_retention,
+        )
     # Only the scheme is shown: what follows it may hold a password.
     raise ConfigurationError(
         f"ledger {scheme!r} is not known; there are: memory, sqlite:///FILE, postgresql://HOST/DATABASE"

@@ -35,7 +35,7 @@ _VALUES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "open": attempt_row,
     "settle": _settle_values,
     "close": call_row,
-    "content": lambda row: row,
+    "content": lambda row: row | {name: plain_text(row[name]) for name in ("call_id", "tenant")},
 }
 
 

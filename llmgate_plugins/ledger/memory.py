@@ -38,11 +38,12 @@ anyone reads it. A list, since one is made per attempt."""
 class _Call:
     """A call's rows before anyone reads them. `closing` is the record, or its row."""
 
-    __slots__ = ("attempts", "closing")
+    __slots__ = ("attempts", "closing", "content")
 
     def __init__(self) -> None:
         self.attempts: dict[int, _Attempt] = {}
         self.closing: DecisionRecord | dict[str, Any] | None = None
+        self.content: Mapping[str, Any] | None = None
 
 
 class MemoryLedger:
@@ -121,6 +122,13 @@ class MemoryLedger:
                 if self._rows > self.limit:
                     self._drop_oldest()
 
+    def keep_content(self, content: Mapping[str, Any]) -> None:
+        """Keep what was asked and answered (a row of `contents`), as long as its call."""
+        with self._lock:
+            call = self._calls.setdefault(content["call_id"], _Call())
+            if call.content is None:
+                call.content = dict(content)
+
     def recover(self, *, older_than: float, now: float) -> int:
         """Turn intents opened more than `older_than` seconds before `now` (Unix time)
         into status "unknown" at their estimate; how many."""
@@ -186,6 +194,12 @@ class MemoryLedger:
         rows = [_with_json(row, CALL_JSON) for row in rows]
         rows.sort(key=lambda row: (row["at"], row["call_id"]))
         return rows
+
+    def contents(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """What was asked and answered, where that is kept, oldest first."""
+        with self._lock:
+            found = [dict(call.content) for call in self._found(call_id) if call.content is not None]
+        return sorted(found, key=lambda row: (row["at"], row["call_id"]))
 
     def _found(self, call_id: str | None) -> list[_Call]:
         if call_id is None:

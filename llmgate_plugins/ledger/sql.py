@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table
@@ -16,9 +17,10 @@ from llmgate_plugins.ledger import sweeping
 from llmgate_plugins.ledger.database import DURABILITY, Database
 from llmgate_plugins.ledger.entries import Entry
 from llmgate_plugins.ledger.outbox import MOST_BYTES, MOST_SECONDS, Outbox
+from llmgate_plugins.ledger.retention import Retention
 from llmgate_plugins.ledger.rows import ENDS, check_columns, not_an_end
 from llmgate_plugins.ledger.schema import attempts, calls, contents
-from llmgate_plugins.ledger.sweeping import Retention, Sweeper
+from llmgate_plugins.ledger.sweeping import Sweeper
 from llmgate_plugins.ledger.tables import Tables
 from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.ledger.writer import Writer
@@ -76,6 +78,8 @@ class SqlLedger:
             "?durability=full" and "?outbox=DIRECTORY" may follow.
         durability: "normal" or "full"; None for what the URL says, else "normal" for SQLite
             and "full" for PostgreSQL.
+        outbox: Directory in which rows wait while the database is away; None for what the URL
+            says, else next to the file, or in the user's state directory for PostgreSQL.
         queue_limit: Rows that may wait to be written.
         queue_patience: Seconds to wait for room in a full queue.
         batch: The most rows in one transaction.
@@ -94,6 +98,7 @@ class SqlLedger:
         url: str,
         *,
         durability: str | None = None,
+        outbox: str | Path | None = None,
         queue_limit: int = 10_000,
         queue_patience: float = 2.0,
         batch: int = 500,
@@ -111,13 +116,13 @@ class SqlLedger:
         except BaseException:
             self._tables.disconnect()
             raise
-        outbox = Outbox(
-            self._database.outbox,
+        box = Outbox(
+            self._database.outbox if outbox is None else Path(outbox).expanduser().absolute(),
             sync=self._database.durability == "full",
             limit=outbox_limit,
             patience=outbox_patience,
         )
-        self._writer = Writer(self._tables, outbox, limit=queue_limit, patience=queue_patience, batch=batch)
+        self._writer = Writer(self._tables, box, limit=queue_limit, patience=queue_patience, batch=batch)
         # Also runs when the interpreter ends. The writer does not know this object, so
         # it can be collected while its thread is alive.
         self._closing = weakref.finalize(self, self._writer.close)
@@ -178,23 +183,32 @@ class SqlLedger:
         into status "unknown" at their estimate; how many.
 
         May run in many processes at once: each intent is counted by one of them."""
-        self.flush()
-        with self._writer.gate, self._tables.writing() as connection:
+        with self.changing() as connection:
             return sweeping.recover(connection, before=now - older_than, now=now)
 
     def recover_expired(self, *, now: float) -> int:
         """The same for intents whose time is over (see `attend`)."""
-        self.flush()
-        with self._writer.gate, self._tables.writing() as connection:
+        with self.changing() as connection:
             return sweeping.recover_expired(connection, now)
 
-    def purge(self, *, now: float) -> int:
-        """Remove rows that have been kept long enough; how many."""
+    def purge(
+        self, *, now: float, retention: Retention | None = None, content_retention: Retention | None = None
+    ) -> int:
+        """Remove rows that have been kept long enough, by the ledger's own rules or these; how many."""
         self.flush()
-        removed = 0
-        for count in sweeping.purge(self._database, now, self._retention, self._content_retention):
-            removed += count
-        return removed
+        rows, contents = retention or self._retention, content_retention or self._content_retention
+        return sum(sweeping.purge(self._database, now, rows, contents))
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """A transaction that may change rows, apart from all that is being written.
+
+        Raises:
+            StorageError: The database takes no rows.
+        """
+        self.flush()
+        with self._writer.gate, self._tables.writing() as connection:
+            yield connection
 
     def flush(self) -> None:
         """Return when everything handed over so far is in the database, or its future has the error.

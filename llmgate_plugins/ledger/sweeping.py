@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy import (
@@ -23,11 +22,11 @@ from sqlalchemy import (
 )
 
 from llmgate_plugins.ledger.database import Database
+from llmgate_plugins.ledger.retention import Retention
 from llmgate_plugins.ledger.schema import attempts, calls, contents
 from llmgate_plugins.services import Clock
-from llmgate_plugins.types import EMPTY
 
-__all__ = ["ABANDONED", "Retention", "Sweeper", "purge", "recover", "recover_expired"]
+__all__ = ["ABANDONED", "Sweeper", "is_over", "purge", "recover", "recover_expired"]
 
 ABANDONED: Final = 3600.0
 """Seconds after which an intent that does not say when it must be over is given up."""
@@ -35,35 +34,6 @@ RECOVER_EVERY: Final = 30.0
 PURGE_EVERY: Final = 3600.0
 BATCH: Final = 500
 """Calls that are removed in one transaction, so that nobody waits for long."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """How long rows are kept.
-
-    Attributes:
-        default: Seconds, for every tenant that is not named; None for ever.
-        tenants: Tenant -> seconds.
-    """
-
-    default: float | None = None
-    tenants: Mapping[str, float] = EMPTY
-
-    def __post_init__(self) -> None:
-        for seconds in (self.default, *self.tenants.values()):
-            if seconds is not None and not seconds > 0:
-                raise ValueError(f"rows can be kept for more than 0 seconds, not for {seconds!r}")
-
-    def too_old(self, table: Table, now: float) -> ColumnElement[bool] | None:
-        """Which rows of a table have been kept long enough; None if none ever are."""
-        rules = [
-            and_(table.c.tenant == tenant, table.c.at < now - seconds)
-            for tenant, seconds in self.tenants.items()
-        ]
-        if self.default is not None:
-            others = or_(table.c.tenant.is_(None), table.c.tenant.not_in(list(self.tenants)))
-            rules.append(and_(others, table.c.at < now - self.default))
-        return or_(*rules) if rules else None
 
 
 class Sweeper:
@@ -109,8 +79,13 @@ def recover_expired(connection: Connection, now: float) -> int:
     """Book intents whose time is over at their estimate; how many.
 
     Their time is over when they said it would be, or else an hour after they were opened."""
-    over = or_(attempts.c.expires < now, and_(attempts.c.expires.is_(None), attempts.c.at < now - ABANDONED))
-    return _give_up(connection, over, now)
+    return _give_up(connection, is_over(now), now)
+
+
+def is_over(now: float) -> ColumnElement[bool]:
+    """Which attempts' time is over, settled or not."""
+    expires = attempts.c.expires
+    return or_(expires < now, and_(expires.is_(None), attempts.c.at < now - ABANDONED))
 
 
 def _give_up(connection: Connection, which: ColumnElement[bool], now: float) -> int:
@@ -128,19 +103,19 @@ def purge(database: Database, now: float, rows: Retention, content: Retention) -
     """Remove what has been kept long enough; per transaction, how many rows that were.
 
     A call goes as a whole, by its own age, with its attempts and contents."""
-    old = rows.too_old(calls, now)
+    old = _too_old(rows, calls, now)
     if old is not None:
         ids = select(calls.c.call_id).where(old).limit(BATCH)
         while removed := _remove(database, ids):
             yield removed
-    old = rows.too_old(attempts, now)
+    old = _too_old(rows, attempts, now)
     if old is not None:  # attempts whose call never ended
         ended = exists().where(calls.c.call_id == attempts.c.call_id)
         keys = (attempts.c.call_id, attempts.c.number)
         left = select(*keys).where(old, attempts.c.status != "intent", ~ended).limit(BATCH)
         while removed := _delete(database, delete(attempts).where(tuple_(*keys).in_(left))):
             yield removed
-    old = content.too_old(contents, now)
+    old = _too_old(content, contents, now)
     if old is not None:
         ids = select(contents.c.call_id).where(old).limit(BATCH)
         while removed := _delete(database, delete(contents).where(contents.c.call_id.in_(ids))):
@@ -160,3 +135,14 @@ def _remove(database: Database, ids: Select[tuple[str]]) -> int:
 def _delete(database: Database, statement: Delete) -> int:
     with database.connect(writing=True) as connection, connection.begin():
         return connection.execute(statement).rowcount
+
+
+def _too_old(kept: Retention, table: Table, now: float) -> ColumnElement[bool] | None:
+    """Which rows of a table have been kept long enough; None if none ever are."""
+    rules = [
+        and_(table.c.tenant == tenant, table.c.at < now - seconds) for tenant, seconds in kept.tenants.items()
+    ]
+    if kept.default is not None:
+        others = or_(table.c.tenant.is_(None), table.c.tenant.not_in(list(kept.tenants)))
+        rules.append(and_(others, table.c.at < now - kept.default))
+    return or_(*rules) if rules else None

@@ -9,6 +9,7 @@ from llmgate_plugins.plugins import channels
 from llmgate_plugins.plugins.accounting import LedgerAccounting
 from llmgate_plugins.plugins.budgets import Budget
 from llmgate_plugins.plugins.channels import LogChannel
+from llmgate_plugins.plugins.contents import Contents
 from llmgate_plugins.plugins.context_fit import ContextFit
 from llmgate_plugins.plugins.failover import Failover
 from llmgate_plugins.plugins.health import Health
@@ -30,6 +31,7 @@ __all__ = [
     "Budget",
     "Capabilities",
     "Cheapest",
+    "Contents",
     "ContextConstraints",
     "ContextFit",
     "EmailChannel",

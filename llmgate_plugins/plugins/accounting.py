@@ -9,16 +9,22 @@ from typing import Any, Final
 from opentelemetry import trace
 
 from llmgate_plugins.context import Call, Context, StashKey
-from llmgate_plugins.decisions import Skip, Wait
+from llmgate_plugins.decisions import Skip
+from llmgate_plugins.errors import StorageError
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.ledger import labels_of
 from llmgate_plugins.plugins.estimates import probable_cost
 from llmgate_plugins.plugins.holds import HOLDS, Hold
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, Services, Settlement
+from llmgate_plugins.services import AttemptIntent, MaybePending, Services, Settlement
 from llmgate_plugins.types import EMPTY, Attempt, Outcome, Request
 
 __all__ = ["LedgerAccounting"]
+
+GRACE: Final = 60.0
+"""Seconds after a call's deadline in which an attempt of a process that lives is settled for sure."""
+UNBOOKED: Final = "ledger"
+"""Why an attempt is skipped whose intent cannot be written."""
 
 _NOTHING: Final = Hold()
 _NONE: Final[frozenset[int]] = frozenset()
@@ -26,7 +32,7 @@ _LEFT: Final = ("cancelled", "abandoned")
 _OPENING: Final[StashKey[frozenset[int]]] = StashKey("opening")
 """Numbers of the attempts whose intents were handed over and waited for."""
 
-Begun = Wait | Skip | Awaitable[None] | Future[None] | None
+Begun = Skip | Awaitable[None] | Future[None] | Future[Skip | None] | None
 
 
 class LedgerAccounting:
@@ -41,9 +47,14 @@ class LedgerAccounting:
     "extra:NAME", the caller's tags under "tag:NAME", so that no tag can pass for a fact.
 
     Run it last: what others refuse then leaves no trace of an attempt.
+
+    Args:
+        required: Whether an attempt whose intent cannot be written is skipped ("ledger"), since
+            nothing may be sent that is not booked. Else it is sent, and the failure noted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, required: bool = False) -> None:
+        self._required = required
         self._last: tuple[Context, Mapping[str, str]] = (Context(), EMPTY)
 
     @hookimpl
@@ -51,32 +62,46 @@ class LedgerAccounting:
         self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
     ) -> Begun:
         """Write the intent, and wait until it is as safe as the ledger promises."""
+        try:
+            opened = self._open(attempt, request, context, call, services)
+        except StorageError:
+            if not self._required:
+                raise
+            return Skip(UNBOOKED)
+        if opened is None:
+            return None
+        call.stash[_OPENING] = (call.stashed(_OPENING) or _NONE) | {attempt.number}
+        return _or_skip(opened) if self._required and isinstance(opened, Future) else opened
+
+    def _open(
+        self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
+    ) -> MaybePending[None]:
         deployment = attempt.deployment
         record = call.record
         if record.trace_id is None:
             record.trace_id = _trace_id()
         holds = call.stashed(HOLDS)
         held = _NOTHING if holds is None else holds.get(attempt.number, _NOTHING)
-        opened = services.ledger.open_attempt(
+        at, expires = services.clock.time(), held.expires
+        if expires is None and attempt.deadline is not None:
+            expires = at + attempt.deadline - services.clock.monotonic() + GRACE
+        return services.ledger.open_attempt(
             AttemptIntent(
                 call_id=attempt.call_id,
                 number=attempt.number,
-                at=services.clock.time(),
+                at=at,
                 deployment=deployment,
                 alias=attempt.alias,
                 reason=attempt.reason,
                 estimate=probable_cost(deployment, request) if deployment.price is not None else 0,
                 reserve=held.nano_usd,
                 reserve_tokens=held.tokens,
-                expires=held.expires,
+                expires=expires,
                 labels=self._labels(context, request.tags),
                 call=record,
                 selection=len(record.selections),
             )
         )
-        if opened is not None:
-            call.stash[_OPENING] = (call.stashed(_OPENING) or _NONE) | {attempt.number}
-        return opened
 
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> Any:
@@ -123,6 +148,17 @@ class LedgerAccounting:
         if not tags:
             return labels
         return {**labels, **{f"tag:{name}": value for name, value in tags.items()}}
+
+
+def _or_skip(opened: Future[None]) -> Future[Skip | None]:
+    """The same answer, but a failure means that the attempt is not sent."""
+    answer: Future[Skip | None] = Future()
+    opened.add_done_callback(
+        lambda done: answer.set_result(
+            Skip(UNBOOKED) if done.cancelled() or done.exception() is not None else None
+        )
+    )
+    return answer
 
 
 def _trace_id() -> str | None:

@@ -147,7 +147,8 @@ BAD = [
     ("price", ONE + "prices: {openai/x: {input: -1}}\n", 4, "must be at least 0"),
     ("state", ONE + "state: reddis://user:pw@host\n", 4, "'reddis' is not known"),
     ("state timeout", ONE + "state: redis://user:pw@host?timeout=soon\n", 4, "write ?timeout=50ms"),
-    ("PostgreSQL", ONE + "ledger: postgresql+psycopg://u:pw@h/d\n", 4, "PostgreSQL is not in this version"),
+    ("MySQL", ONE + "ledger: mysql://u:pw@h/d\n", 4, "not a kind of ledger"),
+    ("retention", ONE + "ledger:\n  retention: {default: soon}\n", 5, "duration"),
     ("ledger", ONE + "ledger: sqlite://\n", 4, "not a kind of ledger"),
     ("region as truth value", ONE + "    model_info: {region: no}\n", 4, "put it in quotes"),
     (

@@ -116,13 +116,21 @@ MISTAKES = [
     FILE + f"state: redis://:{CANARY}@host/x\n",
     FILE + f"state: redis://:{CANARY}/@host\n",
     FILE + f"state: {CANARY}\n",
-    FILE + f"ledger: postgresql://u:{CANARY}@host/db\n",
+    FILE + f"ledger: mysql://u:{CANARY}@host/db\n",
+    FILE + f"ledger: {{url: postgresql://u:{CANARY}@host/db, durability: {CANARY}}}\n",
     FILE + f"budgets: [{{scope: {CANARY}, limit: {CANARY}}}]\n",
     FILE + f"policies: {{default: {{prefer: {CANARY}, deadline: {CANARY}, max_attempts: {CANARY}}}}}\n",
     FILE + f"prices: {{x: {{input: {CANARY}}}}}\n",
     f"{CANARY}",
     f"- {CANARY}",
 ]
+
+
+def test_the_password_of_a_ledger_is_shown_nowhere() -> None:
+    config = parse_config(FILE + f"ledger: postgresql://u:{CANARY}@host/db\n")
+    assert CANARY in config.ledger.address
+    assert CANARY not in repr(config) + str(config.ledger) + config.model_dump_json()
+    assert config.ledger_path is None
 
 
 @pytest.mark.parametrize("text", MISTAKES, ids=range(len(MISTAKES)))

@@ -10,8 +10,7 @@ import pytest
 from support.books import answer, intent, record, settlement
 
 from llmgate_plugins.context import Context
-from llmgate_plugins.ledger import SqlLedger, labels_of
-from llmgate_plugins.ledger.sweeping import Retention
+from llmgate_plugins.ledger import Retention, SqlLedger, labels_of
 from llmgate_plugins.testing import VirtualClock
 
 DAY = 86_400.0
