@@ -21,6 +21,7 @@ from llmgate_plugins.plugins.policies import Policies, Policy
 from llmgate_plugins.plugins.preferences import Cheapest, Fastest
 from llmgate_plugins.plugins.smoothing import RateLimit, RateLimits
 from llmgate_plugins.plugins.telemetry import Telemetry
+from llmgate_plugins.plugins.watching import ExpiryAlerts, FailureAlarms, Goal, SloAlerts, SpendAnomalies
 from llmgate_plugins.plugins.weighted import Weighted
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ __all__ = [
     "ContextConstraints",
     "ContextFit",
     "EmailChannel",
+    "ExpiryAlerts",
     "Failover",
+    "FailureAlarms",
     "Fastest",
+    "Goal",
     "Health",
     "Idempotency",
     "InOrder",
@@ -48,6 +52,8 @@ __all__ = [
     "RateLimit",
     "RateLimits",
     "SlackChannel",
+    "SloAlerts",
+    "SpendAnomalies",
     "Telemetry",
     "WebhookChannel",
     "Weighted",
@@ -66,6 +72,7 @@ BUILTINS: tuple[type, ...] = (
     Patience,
     Failover,
     LedgerAccounting,
+    FailureAlarms,
     LogChannel,
 )
 """What every gateway has unless it says otherwise, in run order.

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from llmgate_plugins.alerts import NO_ALERTS, Alerts
 from llmgate_plugins.context import Call
 from llmgate_plugins.decisions import Drop, GiveUp, NextAlias, Recovery, Skip
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
+from llmgate_plugins.plugins.health.alerting import alert_of
 from llmgate_plugins.plugins.health.breaker import State
 from llmgate_plugins.plugins.health.breakers import Breakers
 from llmgate_plugins.plugins.health.groups import Group, View
@@ -47,6 +49,10 @@ class Health:
     "throttled" (soft); "no_money", "bad_key", "bad_certificate", "model_gone", "region_refused",
     "not_allowed" (hard: one failure ejects, and only a probe is sent there); "probing" (another call is
     finding out), "slow_start" (it has just come back, and this call is not of its share).
+
+    Alerts: "ejected" (a deployment), "credential_dead" (a key without money or rights) and
+    "provider_down", from the ejection until it serves again; where a key or a certificate is
+    at fault, or a whole provider, they are critical, else warnings.
 
     Args:
         consecutive: So many soft failures in a row eject.
@@ -128,13 +134,15 @@ class Health:
         self._members = 0
         self._lock = threading.Lock()
         self._on_change = on_change
+        self._alerts: Alerts = NO_ALERTS
+        self._unix = 0.0
 
     def report(self, now: float) -> list[HealthRow]:
         """Everything of which something bad is known, at this monotonic time."""
         with self._lock:
             self._breakers.wake(now)
             rows = [row_of(one) for group in self._breakers.known.values() for one in group.values()]
-        self._tell()
+        self._hand_out()
         return rows
 
     # ------------------------------------------------------------ hooks
@@ -185,7 +193,7 @@ class Health:
                 if leave is not None and any(map(takes_leave, around)):
                     leave.used_by = attempt
                 breakers.claim([one for one in around if one.state is State.HALF_OPEN], attempt, now)
-        self._tell()
+        self._tell(services)
         if bar is None:
             return None
         if bar.state is State.PROBING:
@@ -215,7 +223,7 @@ class Health:
                 leave = call.stash.get(LEAVE)
                 if leave is not None and leave.used_by is attempt:
                     leave.used_by = None
-        self._tell()
+        self._tell(services)
 
     @hookimpl
     def recover_attempt(
@@ -279,19 +287,25 @@ class Health:
                 unix = services.clock.time() - now
                 group.refresh(breakers.open, breakers.version, unix, self.numbers.least_left)
             view = group.view
-        self._tell()
+        self._tell(services)
         return view
 
-    def _tell(self) -> None:
+    def _tell(self, services: Services) -> None:
         """Hand out what has changed, outside of the lock."""
-        breakers = self._breakers
-        if not breakers.changes:
-            return
+        if self._breakers.changes:
+            self._alerts = services.alerts
+            self._unix = services.clock.time() - services.clock.monotonic()
+            self._hand_out()
+
+    def _hand_out(self) -> None:
         with self._lock:
-            changes, breakers.changes = breakers.changes, []
-        if self._on_change is None:
-            return
+            changes, self._breakers.changes = self._breakers.changes, []
         for change in changes:
+            alert = alert_of(change, self._unix)
+            if alert is not None:
+                self._alerts.report(alert)
+            if self._on_change is None:
+                continue
             try:
                 self._on_change(change)
             except Exception:  # an alert that fails must not stop a call
