@@ -389,7 +389,7 @@ class Gateway:
 
     def decision(self, call_id: str) -> DecisionRecord | None:
         """The decision record of one of the last 1,000 calls."""
-        return next((record for record in reversed(self._decisions) if record.call_id == call_id), None)
+        return next((record for record in reversed(self.decisions) if record.call_id == call_id), None)
 
     def report(
         self,

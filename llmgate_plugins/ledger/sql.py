@@ -173,7 +173,7 @@ class SqlLedger:
         """Recover expired intents and remove old rows, from the next row on, by this clock.
 
         A gateway asks for it. An intent whose time is over (`expires`), or that does not say
-        and is an hour old, is booked as "unknown" at its estimate, every 30 s; what has been
+        and is an hour old, is booked as "unknown" at its estimate, within 5 s; what has been
         kept long enough is removed once an hour."""
         self._tables.sweeper = Sweeper(self._database, clock, self._retention, self._content_retention)
         self._writer.tend()

@@ -30,7 +30,8 @@ __all__ = ["ABANDONED", "Sweeper", "is_over", "purge", "recover", "recover_expir
 
 ABANDONED: Final = 3600.0
 """Seconds after which an intent that does not say when it must be over is given up."""
-RECOVER_EVERY: Final = 30.0
+RECOVER_EVERY: Final = 4.0
+"""Seconds: an intent is booked within five of the end of its time."""
 PURGE_EVERY: Final = 3600.0
 BATCH: Final = 500
 """Calls that are removed in one transaction, so that nobody waits for long."""

@@ -152,8 +152,14 @@ class Tables:
         return None
 
     def tend(self) -> float | None:
-        """A piece of housekeeping; seconds until the next, None without a sweeper."""
-        return None if self.sweeper is None else self.sweeper.step()
+        """A piece of housekeeping; seconds until the next, None without a sweeper.
+
+        Raises `StorageError` for whatever the database says."""
+        try:
+            return None if self.sweeper is None else self.sweeper.step()
+        except DBAPIError as error:
+            said = " ".join(str(error.orig).split())
+            raise StorageError(f"the ledger {self.database.name} could not be written: {said}") from error
 
     # ------------------------------------------------------------ connections
 

@@ -50,3 +50,20 @@ def test_1000_tasks_share_a_gateway_with_async_plugins() -> None:
     assert s.books_balance()
     ids = [row["call_id"] for row in s.ledger.calls()]
     assert len(set(ids)) == 1000
+
+
+def test_decisions_can_be_looked_up_while_others_are_made() -> None:
+    s = scene({"a": ["fine"]})
+    for number in range(1_000):  # as many as are remembered
+        s.gateway.complete("fast", "hi", call_id=f"first-{number}")
+
+    def ask(n: int) -> None:
+        call_id = f"then-{n}"
+        s.gateway.complete("fast", "hi", call_id=call_id)
+        record = s.gateway.decision(call_id)
+        assert record is not None
+        assert record.call_id == call_id
+        assert s.gateway.decision("nobody") is None
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(400)))

@@ -26,7 +26,7 @@ from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.meters import ChunkMeter
 from support.gateways import deployment
 
-__all__ = ["PHASES", "Phase", "call_until_killed", "open_and_die", "told"]
+__all__ = ["PHASES", "Phase", "call_until_killed", "open_and_die", "told", "upgrade_and_die"]
 
 Phase = Literal["any", "before the intent", "sent", "mid-stream", "before the settlement", "in a transaction"]
 PHASES: tuple[Phase, ...] = (
@@ -177,15 +177,27 @@ def _die_between_statements(death: Death) -> None:
 
 def open_and_die(url: str, statements: int) -> None:
     """Open a ledger, and die after so many statements of whatever that takes."""
+    _die_after(statements)
+    open_ledger(url).close()
+
+
+def upgrade_and_die(url: str, statements: int) -> None:
+    """Upgrade a ledger, and die after so many statements."""
+    from llmgate_plugins.ledger.sql import open_database
+    from llmgate_plugins.ledger.upgrading import upgrade
+
+    _die_after(statements)
+    upgrade(open_database(url))
+
+
+def _die_after(statements: int) -> None:
     from sqlalchemy import Engine, event
 
-    death = Death("opening", statements)
+    death = Death("any statement", statements)
 
     @event.listens_for(Engine, "after_cursor_execute")
     def _passes(*_: Any) -> None:
-        death.passes("opening")
-
-    open_ledger(url).close()
+        death.passes("any statement")
 
 
 def told(file: Path) -> tuple[set[tuple[str, int]], dict[str, int]]:

@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,6 +65,7 @@ class Spending:
         cap: Nano-dollars of the budget.
         tasks, threads: How many of them call, one call after another.
         until: Monotonic seconds at which they stop.
+        over: Whether they stop before.
         takes: Seconds of an answer, at most.
     """
 
@@ -74,7 +75,11 @@ class Spending:
     tasks: int = 0
     threads: int = 0
     until: float
+    over: Callable[[], bool] = bool
     takes: float = 0.01
+
+    def goes_on(self) -> bool:
+        return time.monotonic() < self.until and not self.over()
 
     def gateway(self, transport: Any, state: State, ledger: Ledger) -> Gateway:
         return Gateway(
@@ -155,7 +160,7 @@ def spend_through(gateway: Gateway, how: Spending) -> None:
 
 def _in_thread(gateway: Gateway, how: Spending, number: int) -> None:
     turn = number
-    while time.monotonic() < how.until:
+    while how.goes_on():
         turn += 1
         try:
             if turn % 2:
@@ -169,7 +174,7 @@ def _in_thread(gateway: Gateway, how: Spending, number: int) -> None:
 
 async def _in_tasks(gateway: Gateway, how: Spending) -> None:
     async def work(turn: int) -> None:
-        while time.monotonic() < how.until:
+        while how.goes_on():
             turn += 1
             try:
                 if turn % 2:
