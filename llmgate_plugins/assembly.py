@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from llmgate_plugins.services import Ledger, SystemClock
 from llmgate_plugins.state import open_state
 from llmgate_plugins.transports import default_transport
 from llmgate_plugins.types import EMPTY, Deployment, Request
+from llmgate_plugins.usage import prepare_counting
 
 __all__ = ["GeneralFallbacks", "assemble"]
 
@@ -81,6 +83,8 @@ def assemble(
     deployments = [
         _with_defaults(one, config) for one in build_deployments(config, catalog, secrets=check_secrets)
     ]
+    if config.tokens == "counted":
+        _count_tokens(config)
     tuned = _tuned(config, default_plugins() if given.pop("defaults", True) else ())
     own, built_in = with_places([*plugins, *_from_file(config)], tuned)
     made: dict[str, Any] = {
@@ -100,6 +104,20 @@ def assemble(
     if "state" not in given:
         made["state"] = open_state(config.state_url(), clock=given.get("clock"), random=given.get("random"))
     return {**made, **given}
+
+
+def _count_tokens(config: GatewayConfig) -> None:
+    """Have the token tables read.
+
+    Raises:
+        ConfigurationError: tiktoken is not installed.
+    """
+    if find_spec("tiktoken") is None:
+        remedy = "pip install 'llmgate-plugins[tokens]', or write tokens: estimated"
+        raise ConfigurationError(
+            problems=[config.locator.problem(("tokens",), "tiktoken is not installed", remedy)]
+        )
+    prepare_counting()
 
 
 class GeneralFallbacks:

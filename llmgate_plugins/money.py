@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["BUCKETS", "INPUT_BUCKETS", "NANO", "NO_USAGE", "OUTPUT_BUCKETS", "Price", "PriceTier", "Usage"]
+__all__ = [
+    "BUCKETS",
+    "INPUT_BUCKETS",
+    "NANO",
+    "NO_USAGE",
+    "OUTPUT_BUCKETS",
+    "Price",
+    "PriceTier",
+    "Usage",
+    "cost_per_1k",
+]
 
 NANO = 1_000_000_000
 """Nano-dollars in one US dollar."""
@@ -197,3 +207,9 @@ class PriceTier:
     above: int = 0
     variant: str = ""
     price: Price
+
+
+def cost_per_1k(cost: int, usage: Usage) -> int | None:
+    """Nano-dollars per thousand tokens of all buckets, rounded up; None where there are none."""
+    total = usage.total
+    return -(-cost * 1000 // total) if total else None

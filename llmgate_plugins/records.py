@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llmgate_plugins.context import NOBODY, Context
+from llmgate_plugins.money import cost_per_1k
 from llmgate_plugins.types import BUCKETS, EMPTY, NANO, Attempt, Outcome, Usage
 
 __all__ = ["CallStatus", "DecisionRecord", "Selection"]
@@ -89,6 +90,11 @@ class DecisionRecord:
         return sum(outcome.cost for _, outcome in self.attempts)
 
     @property
+    def cost_per_1k(self) -> int | None:
+        """Nano-dollars per thousand tokens of all attempts, rounded up; None where there are none."""
+        return cost_per_1k(self.cost, self.usage)
+
+    @property
     def usage(self) -> Usage:
         """Tokens of all attempts, bucket by bucket."""
         outcomes = [outcome.usage for _, outcome in self.attempts]
@@ -122,6 +128,7 @@ class DecisionRecord:
             "first_token_s": self.first_token,
             "cost_nano_usd": self.cost,
             "cost_usd": self.cost / NANO,
+            "cost_per_1k_nano_usd": cost_per_1k(self.cost, usage),
             "usage": _usage(usage),
             "context": {
                 name: value
@@ -182,6 +189,9 @@ def _attempt(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
         "first_token_s": outcome.first_token,
         "usage": _usage(outcome.usage),
         "cost_nano_usd": outcome.cost,
+        "cost_per_1k_nano_usd": outcome.cost_per_1k,
+        "price_source": outcome.price.source if outcome.price else None,
+        "price_as_of": outcome.price.as_of if outcome.price else None,
         "finish_reason": outcome.finish_reason,
         "adapted": list(attempt.adapted),
         "skipped": outcome.skipped,

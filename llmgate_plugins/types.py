@@ -22,6 +22,7 @@ from llmgate_plugins.money import (
     Price,
     PriceTier,
     Usage,
+    cost_per_1k,
 )
 from llmgate_plugins.secrets import Secret
 
@@ -470,3 +471,8 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the attempt gave a whole answer."""
         return self.status == "success"
+
+    @property
+    def cost_per_1k(self) -> int | None:
+        """Nano-dollars per thousand tokens, rounded up; None where there are none."""
+        return cost_per_1k(self.cost, self.usage)

@@ -79,7 +79,7 @@ def _bounded(flight: Flight, attempt: Attempt, usage: Usage, window: int) -> Usa
     answers = request.params.get("n")
     longest *= answers if isinstance(answers, int) and answers > 1 else 1
     bounds = (
-        (INPUT_BUCKETS, max(window, most_input(request))),
+        (INPUT_BUCKETS, max(window, most_input(request, deployment))),
         (OUTPUT_BUCKETS, max(window, longest)),
     )
     cut: dict[str, Any] = {}

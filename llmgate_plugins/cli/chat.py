@@ -172,6 +172,7 @@ def _plain(text: str, record: DecisionRecord, explain: bool) -> dict[str, Any]:
         "attempts": len(told["attempts"]),
         "usage": told["usage"],
         "cost_usd": told["cost_usd"],
+        "cost_per_1k_nano_usd": told["cost_per_1k_nano_usd"],
         "latency_s": told["latency_s"],
         "first_token_s": told["first_token_s"],
         "call_id": told["call_id"],

@@ -22,6 +22,8 @@ def summary(record: DecisionRecord) -> str:
         parts.append(f"first token {seconds(record.first_token)}")
     if record.attempts:
         parts += [tokens(record.usage), usd(record.cost)]
+        if record.cost_per_1k is not None:
+            parts[-1] += f" ({usd(record.cost_per_1k)} per 1K)"
     return " | ".join(parts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
@@ -90,6 +90,11 @@ class GatewayConfig(Section):
     )
     prices: Mapping[str, PriceOverride] = Field(
         default_factory=dict, description='"provider/model" -> its prices, over those of the catalogue.'
+    )
+    tokens: Literal["estimated", "counted"] = Field(
+        "estimated",
+        description="What limits hold for a prompt: the most it can have by its length, or, for models whose "
+        "token table is on this machine (extra `tokens`), what it has.",
     )
     plugins: tuple[PluginConfig, ...] = Field(
         (), description="Installed plugins that may be loaded, in the order they run."

@@ -41,7 +41,7 @@ def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) 
     price = deployment.price
     if price is None:
         return 0
-    tokens = most_input(request)
+    tokens = most_input(request, deployment)
     if deployment.context_window is not None:
         tokens = min(tokens, deployment.context_window)
     output = 0 if request.operation == "embedding" else _bound(deployment, request, assume_output)

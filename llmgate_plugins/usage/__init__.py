@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from llmgate_plugins.usage.attachments import ATTACHMENT_TOKENS
+from llmgate_plugins.usage.counting import count_tokens, most_input
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
-from llmgate_plugins.usage.estimating import ATTACHMENT_TOKENS, estimate_tokens, estimate_usage, most_input
+from llmgate_plugins.usage.encodings import prepare_counting
+from llmgate_plugins.usage.estimating import estimate_tokens, estimate_usage
 from llmgate_plugins.usage.reading import (
     usage_from_anthropic,
     usage_from_langchain,
@@ -16,9 +19,11 @@ from llmgate_plugins.usage.tiers import tier_of
 __all__ = [
     "ATTACHMENT_TOKENS",
     "MOST_TOKENS",
+    "count_tokens",
     "estimate_tokens",
     "estimate_usage",
     "most_input",
+    "prepare_counting",
     "tier_of",
     "together",
     "usage_from_anthropic",

@@ -6,15 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmgate_plugins.types import Request, Usage
+from llmgate_plugins.usage.attachments import ATTACHMENT_TOKENS
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 
-__all__ = ["ATTACHMENT_TOKENS", "MOST_ATTACHMENT_TOKENS", "estimate_tokens", "estimate_usage", "most_input"]
-
-ATTACHMENT_TOKENS = 1_000
-"""What an image, a sound or a file in a message is estimated at: the order of a large image."""
-
-MOST_ATTACHMENT_TOKENS = 2_000
-"""What an image or a file is at most expected to take."""
+__all__ = ["estimate_tokens", "estimate_usage"]
 
 _CHARACTERS_PER_TOKEN: Final = 4
 
@@ -57,33 +52,6 @@ def estimate_usage(request: Request, delivered_chars: int) -> Usage:
     return Usage(
         input=max(read, 1), output=min(estimate_tokens(delivered_chars), MOST_TOKENS), estimated=True
     )
-
-
-def most_input(request: Request) -> int:
-    """Tokens that a request has at most, in practice. Reads the messages.
-
-    ASCII text rarely has more than a token per two characters, other text at most one per
-    byte; each message has a few of its own.
-    """
-    tokens = 0
-    for message in request.messages:
-        tokens += _most(message.content) + 16
-        for call in message.tool_calls:
-            tokens += _most(call.name) + _most(call.arguments) + 16
-    for name in ("tools", "functions", "response_format", "input", "prompt"):
-        if (value := request.params.get(name)) is not None:
-            tokens += _most(str(value))
-    return tokens
-
-
-def _most(content: Any) -> int:
-    if isinstance(content, str):
-        return (len(content) + 1) // 2 if content.isascii() else len(content.encode("utf-8", "replace"))
-    total = 0
-    for part in content:
-        text = part.get("text")
-        total += _most(text) if isinstance(text, str) else MOST_ATTACHMENT_TOKENS
-    return total
 
 
 def _length(value: Any, depth: int = 8) -> int:

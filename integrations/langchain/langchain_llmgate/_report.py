@@ -47,7 +47,7 @@ def report(generation: ChatGeneration, call: Call, leaf: Leaf | None, *, aloud: 
             "deployment": attempt.deployment.id,
             "decision_id": call.id,
             "attempt": attempt.number,
-            "cost_usd": record.cost / NANO,
+            **_costs(record),
         }
         info = generation.generation_info
         generation.generation_info = {**info, TRACE_KEY: told} if info else {TRACE_KEY: told}
@@ -103,8 +103,17 @@ def _how(record: DecisionRecord) -> dict[str, Any]:
         {
             "deployment": attempt.deployment.id,
             "status": outcome.status,
+            "cost_usd": outcome.cost / NANO,
             "error_class": outcome.failure.error_class.value if outcome.failure is not None else None,
         }
         for attempt, outcome in record.attempts
     ]
-    return {"attempts": attempts, "cost_usd": record.cost / NANO}
+    return {"attempts": attempts, **_costs(record)}
+
+
+def _costs(record: DecisionRecord) -> dict[str, Any]:
+    per_1k = record.cost_per_1k
+    return {
+        "cost_usd": record.cost / NANO,
+        "cost_per_1k_usd": None if per_1k is None else per_1k / NANO,
+    }

@@ -102,7 +102,9 @@ def _noted(answer: Any, host: HostCall, sending: Sending | None) -> Any:
     told = hidden["llmgate"] = host.told
     told["call_id"] = call.id
     host.tell(sending)
+    per_1k = None if host.asked.stream else record.cost_per_1k
     told["cost_usd"] = None if host.asked.stream else record.cost / NANO
+    told["cost_per_1k_usd"] = None if per_1k is None else per_1k / NANO
     return answer
 
 
