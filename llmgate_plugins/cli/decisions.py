@@ -22,8 +22,6 @@ def summary(record: DecisionRecord) -> str:
         parts.append(f"first token {seconds(record.first_token)}")
     if record.attempts:
         parts += [tokens(record.usage), usd(record.cost)]
-        if record.cost_per_1k is not None:
-            parts[-1] += f" ({usd(record.cost_per_1k)} per 1K)"
     return " | ".join(parts)
 
 
@@ -50,7 +48,8 @@ def explanation(record: DecisionRecord) -> list[str]:
             lines.append(f"    {_attempt(attempt, outcome)}")
             lines += [f"      {change}" for change in attempt.adapted]
     lines += [f"  {plugin} failed in {hook}: {error}" for plugin, hook, error in record.problems]
-    lines.append(f"  {summary(record)}")
+    per_1k = record.cost_per_1k
+    lines.append(f"  {summary(record)}" + (f" | {usd(per_1k)} per 1K tokens" if per_1k else ""))
     return [wrapped(line, " " * (len(line) - len(line.lstrip()) + 4)) for line in lines]
 
 
