@@ -25,6 +25,7 @@ from llmgate_plugins.plugins import (
     Capabilities,
     Fastest,
     InOrder,
+    Limits,
     Policies,
     Policy,
     Weighted,
@@ -135,7 +136,7 @@ def working_plugins() -> list[object]:
     return [
         Policies({"default": Policy(prefer="cheapest")}),
         Capabilities(),
-        Budget(scope="team", limit=10**15, window=86_400),
+        Limits([Budget(scope="team", limit=10**15, window=86_400)]),
         Fastest(),
         Weighted(),
         InOrder(),

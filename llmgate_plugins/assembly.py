@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from llmgate_plugins._configured_limits import configured_limits
 from llmgate_plugins._discovery import Allowed, installed, load_allowed
 from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import (
@@ -19,18 +20,18 @@ from llmgate_plugins.config import (
     build_deployments,
     load_config,
 )
-from llmgate_plugins.context import Context
+from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.ledger import Retention, open_ledger
 from llmgate_plugins.plugins import (
-    Budget,
     Cheapest,
     Contents,
     Failover,
     Fastest,
     InOrder,
     LedgerAccounting,
+    Limits,
     Patience,
     Policies,
     Policy,
@@ -38,6 +39,7 @@ from llmgate_plugins.plugins import (
     default_plugins,
     with_places,
 )
+from llmgate_plugins.plugins.policies import POLICY
 from llmgate_plugins.services import Ledger, SystemClock
 from llmgate_plugins.state import open_state
 from llmgate_plugins.transports import default_transport
@@ -61,8 +63,8 @@ def assemble(
 ) -> dict[str, Any]:
     """Keyword arguments for `Gateway`.
 
-    Plugins run in this order: those given here, those the file names, budgets, general
-    fallbacks, policies, LiteLLM's routing strategy, the built-in ones. A built-in one among
+    Plugins run in this order: those given here, those the file names, general fallbacks,
+    policies, LiteLLM's routing strategy, the built-in ones. A built-in one among
     those given keeps its place among the built-in ones.
 
     Args:
@@ -86,7 +88,12 @@ def assemble(
     if config.tokens == "counted":
         _count_tokens(config)
     tuned = _tuned(config, default_plugins() if given.pop("defaults", True) else ())
-    own, built_in = with_places([*plugins, *_from_file(config)], tuned)
+    plugins = [*plugins, *_from_file(config)]
+    if any(isinstance(one, Limits) for one in plugins) and (config.budgets or config.limits):
+        path = ("budgets",) if config.budgets else ("limits",)
+        message = "limits stand in the file, and in the program as well"
+        raise ConfigurationError(problems=[config.locator.problem(path, message, "keep them in one place")])
+    own, built_in = with_places(plugins, tuned)
     made: dict[str, Any] = {
         "deployments": deployments,
         "plugins": [*own, *_sections(config), *built_in],
@@ -146,17 +153,17 @@ class GeneralFallbacks:
         self._aliases = dict(aliases)
 
     @hookimpl
-    def admit_request(self, request: Request, context: Context) -> Request | None:
+    def admit_request(self, request: Request, context: Context, call: Call) -> Request | None:
         """Write them into a request that names none."""
         if request.fallbacks is not None or self._aliases.get(request.model, request.model) in self._named:
             return None
-        targets = self._by_policy.get(context.policy or "default", self._otherwise)
+        policy = call.stashed(POLICY) or context.policy or "default"
+        targets = self._by_policy.get(policy, self._otherwise)
         return request.replace(fallbacks=targets) if targets else None
 
 
 def _sections(config: GatewayConfig) -> Iterator[object]:
     """The plugins that the sections of the file stand for."""
-    yield from _budgets(config)
     yield from _contents(config.ledger)
     fallbacks = _general_fallbacks(config)
     if fallbacks is not None:
@@ -172,7 +179,9 @@ def _sections(config: GatewayConfig) -> Iterator[object]:
 def _tuned(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[object]:
     """The plugins that are always there, as the file wants them."""
     for plugin in defaults:
-        if isinstance(plugin, Failover):
+        if isinstance(plugin, Limits):
+            yield configured_limits(config)
+        elif isinstance(plugin, Failover):
             yield _failover(config)
         elif isinstance(plugin, Patience):
             yield Patience(**config.failover.for_patience())
@@ -236,31 +245,6 @@ def _general_fallbacks(config: GatewayConfig) -> GeneralFallbacks | None:
     if not by_policy and not otherwise:
         return None
     return GeneralFallbacks(by_policy, otherwise, named, config.alias_map())
-
-
-def _budgets(config: GatewayConfig) -> list[Budget]:
-    """The budgets, in the file's order.
-
-    Raises:
-        ConfigurationError: Two are for the same scope and window.
-    """
-    made: dict[str, Budget] = {}
-    problems: list[Problem] = []
-    for index, one in enumerate(config.budgets):
-        budget = Budget(
-            one.scope,
-            one.limit.nano_usd,
-            float(one.limit.seconds),
-            one.hard,
-            "deny" if one.on_exhausted == "deny" else one.on_exhausted.prefer,
-        )
-        if budget.name in made:
-            message = f"there is another budget for each {one.scope} and {one.limit.per}"
-            problems.append(config.locator.problem(("budgets", index), message, "keep one of them"))
-        made[budget.name] = budget
-    if problems:
-        raise ConfigurationError(problems=problems)
-    return list(made.values())
 
 
 def _with_defaults(deployment: Deployment, config: GatewayConfig) -> Deployment:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.values import a_call
 
 from llmgate_plugins import (
     Attempt,
@@ -161,7 +162,6 @@ def test_plugins_run_in_the_documented_order(monkeypatch: pytest.MonkeyPatch) ->
     assert [name for name, _ in built.plugins] == [
         "Mine",
         "Theirs",
-        "Budget:team:86400s",
         "GeneralFallbacks",
         "Policies",
         *(kind.__name__ for kind in BUILTINS),
@@ -299,9 +299,13 @@ def test_default_fallbacks_hold_for_every_alias_without_its_own(settings: dict[s
 
 def test_general_fallbacks_leave_a_request_alone_that_names_its_own() -> None:
     plugin = GeneralFallbacks({"default": ["b"]}, named=["x"])
-    assert plugin.admit_request(Request(model="x"), Context()) is None
-    assert plugin.admit_request(Request(model="y", fallbacks=()), Context()) is None
-    changed = plugin.admit_request(Request(model="y"), Context())
+
+    def admitted(request: Request) -> Request | None:
+        return plugin.admit_request(request, Context(), a_call(request))
+
+    assert admitted(Request(model="x")) is None
+    assert admitted(Request(model="y", fallbacks=())) is None
+    changed = admitted(Request(model="y"))
     assert changed is not None
     assert changed.fallbacks == ("b",)
 
@@ -356,7 +360,7 @@ def test_two_budgets_for_the_same_are_refused_with_the_line_of_the_second(tmp_pa
         "budgets:\n- {scope: team, limit: 5 USD/day}\n- {scope: team, limit: 50 USD/month}\n"
         "- {scope: team, limit: 9 USD/day}\n"
     )
-    with pytest.raises(ConfigurationError, match=r"llmgate.yaml:7: .*another budget for each team and day"):
+    with pytest.raises(ConfigurationError, match=r"llmgate.yaml:7: .*another budget for each team per day"):
         assemble(file)
 
 

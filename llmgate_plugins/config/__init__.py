@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from llmgate_plugins.config.amounts import CountLimit, SpendingLimit
 from llmgate_plugins.config.deployment_config import DeploymentConfig, DeploymentInfo, DeploymentParams
 from llmgate_plugins.config.deployments import build_deployments, missing_secrets
 from llmgate_plugins.config.gateway_config import GatewayConfig
 from llmgate_plugins.config.ledger_config import LedgerConfig, RetentionConfig, StoreContentConfig
+from llmgate_plugins.config.limit_config import BudgetConfig, Degrade, LimitConfig, UnderAlias, UnderPolicy
 from llmgate_plugins.config.litellm_settings import LiteLLMSettings, RouterSettings
 from llmgate_plugins.config.loading import Report, check_config, load_config, parse_config
 from llmgate_plugins.config.policy_config import (
-    BudgetConfig,
-    Degrade,
     LatencyGoal,
     PluginConfig,
     PolicyConfig,
     PriceOverride,
     Requirements,
 )
-from llmgate_plugins.config.quantities import SpendingLimit
 from llmgate_plugins.config.schema import config_schema
 
 __all__ = [
     "BudgetConfig",
+    "CountLimit",
     "Degrade",
     "DeploymentConfig",
     "DeploymentInfo",
@@ -29,6 +29,7 @@ __all__ = [
     "GatewayConfig",
     "LatencyGoal",
     "LedgerConfig",
+    "LimitConfig",
     "LiteLLMSettings",
     "PluginConfig",
     "PolicyConfig",
@@ -39,6 +40,8 @@ __all__ = [
     "RouterSettings",
     "SpendingLimit",
     "StoreContentConfig",
+    "UnderAlias",
+    "UnderPolicy",
     "build_deployments",
     "check_config",
     "config_schema",

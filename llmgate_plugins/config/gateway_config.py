@@ -11,8 +11,9 @@ from pydantic_core import PydanticCustomError
 from llmgate_plugins.config.deployment_config import DeploymentConfig, Name
 from llmgate_plugins.config.failover_config import FailoverConfig
 from llmgate_plugins.config.ledger_config import LedgerConfig, WrittenLedger
+from llmgate_plugins.config.limit_config import BudgetConfig, LimitConfig
 from llmgate_plugins.config.litellm_settings import FallbackList, LiteLLMSettings, RouterSettings
-from llmgate_plugins.config.policy_config import BudgetConfig, PluginConfig, PolicyConfig, PriceOverride
+from llmgate_plugins.config.policy_config import PluginConfig, PolicyConfig, PriceOverride
 from llmgate_plugins.config.problems import Locator
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free
@@ -79,6 +80,9 @@ class GatewayConfig(Section):
         default_factory=dict, description="Named policies; `default` applies where the context names none."
     )
     budgets: tuple[BudgetConfig, ...] = Field((), description="How much may be spent.")
+    limits: tuple[LimitConfig, ...] = Field(
+        (), description="How much may be used: requests, tokens, calls at once, money."
+    )
     aliases: Mapping[str, Name] = Field(default_factory=dict, description="Other name -> alias.")
     fallbacks: FallbackList = Field(
         default_factory=dict,

@@ -1,4 +1,4 @@
-"""The sections that say who may use what, in which order and for how much."""
+"""The sections that say who may use what, and in which order."""
 
 from __future__ import annotations
 
@@ -6,28 +6,24 @@ import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from llmgate_plugins.config.deployment_config import Name, Text
-from llmgate_plugins.config.quantities import Duration, Limit, Share, UsdPerMillion
+from llmgate_plugins.config.quantities import Duration, Share, UsdPerMillion
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free, shield
 from llmgate_plugins.types import OnBreak
 
 __all__ = [
-    "BudgetConfig",
-    "Degrade",
     "LatencyGoal",
     "PluginConfig",
     "PolicyConfig",
     "Preference",
     "PriceOverride",
     "Requirements",
-    "Scope",
 ]
 
 Preference = Literal["ordered", "weighted", "cheapest", "fastest"]
-Scope = Literal["global", "tenant", "team", "project", "user", "feature", "cohort", "environment"]
 
 
 def _one_or_many(value: Any) -> Any:
@@ -89,32 +85,6 @@ class PolicyConfig(Section):
     def state(self) -> str:
         """The version, or eight hex digits that change with the content."""
         return self.version or hashlib.sha256(repr(self).encode()).hexdigest()[:8]
-
-
-class Degrade(Section):
-    """Go on, but differently."""
-
-    prefer: Literal["cheapest"] = Field(description="What to prefer from then on: cheapest.")
-
-
-def _shape(value: Any) -> str:
-    return "(mapping)" if isinstance(value, Mapping | Degrade) else "(word)"
-
-
-class BudgetConfig(Section):
-    """How much may be spent, and what happens then."""
-
-    scope: Scope = Field(
-        description='For whom: "global" is one budget for all; "team" is one for each team, and so on.'
-    )
-    limit: Limit = Field(description='How much per hour, day, week or month: "50 USD/day".')
-    hard: bool = Field(
-        True, description="Whether it is never exceeded, by reserving before sending; else it is watched."
-    )
-    on_exhausted: Annotated[
-        Annotated[Literal["deny"], Tag("(word)")] | Annotated[Degrade, Tag("(mapping)")],
-        Discriminator(_shape),
-    ] = Field("deny", description="What happens then: deny, or {prefer: cheapest}.")
 
 
 class _BucketPrices(Section):

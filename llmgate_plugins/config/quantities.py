@@ -1,64 +1,26 @@
-"""Durations, spending limits and prices as people write them, turned into exact values."""
+"""Durations, shares and prices as people write them, turned into exact values."""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from llmgate_plugins.types import NANO
-
 __all__ = [
-    "WINDOWS",
     "Duration",
-    "Limit",
     "Share",
-    "SpendingLimit",
     "UsdPerMillion",
     "UsdPerToken",
     "parse_duration",
-    "parse_limit",
 ]
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?\s*")
 _LONGEST: Final = 366 * 86400.0
-
-Window = Literal["hour", "day", "week", "month"]
-
-WINDOWS: Final[dict[str, int]] = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400}
-"""Seconds of each window of a spending limit; a month is 30 days."""
-
-_LIMIT: Final = re.compile(
-    r"(?:\$\s*)?(?P<amount>\d{1,12}(?:[._]\d{1,12})?)\s*(?P<currency>[A-Za-z]{3})?\s*"
-    r"(?:(?:/|per\s)\s*(?P<window>[A-Za-z]{1,10}))?\s*"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpendingLimit:
-    """So much money per window.
-
-    Attributes:
-        nano_usd: Integer nano-dollars.
-        per: The window's name.
-    """
-
-    nano_usd: int
-    per: Window
-
-    @property
-    def seconds(self) -> int:
-        """How long the window is; a month counts as 30 days."""
-        return WINDOWS[self.per]
-
-    def __str__(self) -> str:
-        return f"{(Decimal(self.nano_usd) / NANO).normalize():f} USD/{self.per}"
 
 
 def parse_duration(value: Any) -> float:
@@ -93,30 +55,6 @@ def _seconds(value: Any) -> float | None:
     return total
 
 
-def parse_limit(value: Any) -> SpendingLimit:
-    """The limit in "50 USD/day".
-
-    Raises:
-        PydanticCustomError: It is no such limit.
-    """
-    if isinstance(value, SpendingLimit):
-        return value
-    match = _LIMIT.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise PydanticCustomError("spending_limit", "not a spending limit; write 50 USD/day")
-    if (match["currency"] or "USD").upper() != "USD":
-        raise PydanticCustomError("spending_limit", "only USD is understood; write 50 USD/day")
-    window = (match["window"] or "").lower()
-    if window not in WINDOWS:
-        raise PydanticCustomError(
-            "spending_limit", "a spending limit is per hour, day, week or month; write 50 USD/day"
-        )
-    nano = int(Decimal(match["amount"].replace("_", "")) * NANO)
-    if nano <= 0:
-        raise PydanticCustomError("spending_limit", "a spending limit must be more than 0")
-    return SpendingLimit(nano_usd=nano, per=window)  # type: ignore[arg-type]
-
-
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -138,20 +76,6 @@ UsdPerToken = Annotated[Decimal, Field(ge=0, le=1)]
 UsdPerMillion = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 """US dollars per million tokens, exact."""
 
-Limit = Annotated[
-    SpendingLimit,
-    PlainValidator(parse_limit),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^\s*\$?\s*[0-9][0-9._]*\s*([Uu][Ss][Dd])?\s*(/|per )\s*(hour|day|week|month)\s*$",
-            "examples": ["50 USD/day"],
-        }
-    ),
-]
-"""A `SpendingLimit`; written "50 USD/day"."""
-
 
 def _share(value: Any) -> Any:
     """0.05 as it is; "5%" as the share it is."""
@@ -164,3 +88,6 @@ _PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%")
 
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_share, json_schema_input_type=float | str)]
 """A part of a whole, 0 to 1, also as a percentage."""
+
+Threshold = Annotated[float, Field(gt=0, le=10), BeforeValidator(_share, json_schema_input_type=float | str)]
+"""A part of a limit at which somebody should know, also as a percentage; one that watches may be passed."""

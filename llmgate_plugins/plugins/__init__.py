@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from llmgate_plugins.errors import PluginRefused
 from llmgate_plugins.plugins import channels
 from llmgate_plugins.plugins.accounting import LedgerAccounting
-from llmgate_plugins.plugins.budgets import Budget
 from llmgate_plugins.plugins.channels import LogChannel
 from llmgate_plugins.plugins.contents import Contents
 from llmgate_plugins.plugins.context_fit import ContextFit
@@ -15,6 +15,15 @@ from llmgate_plugins.plugins.failover import Failover
 from llmgate_plugins.plugins.health import Health
 from llmgate_plugins.plugins.idempotency import Idempotency
 from llmgate_plugins.plugins.in_order import InOrder
+from llmgate_plugins.plugins.limits import (
+    Budget,
+    ConcurrencyLimit,
+    Instead,
+    Limit,
+    Limits,
+    RequestLimit,
+    TokenLimit,
+)
 from llmgate_plugins.plugins.narrowing import Capabilities, ContextConstraints
 from llmgate_plugins.plugins.patience import Patience
 from llmgate_plugins.plugins.policies import Policies, Policy
@@ -32,6 +41,7 @@ __all__ = [
     "Budget",
     "Capabilities",
     "Cheapest",
+    "ConcurrencyLimit",
     "Contents",
     "ContextConstraints",
     "ContextFit",
@@ -44,17 +54,22 @@ __all__ = [
     "Health",
     "Idempotency",
     "InOrder",
+    "Instead",
     "LedgerAccounting",
+    "Limit",
+    "Limits",
     "LogChannel",
     "Patience",
     "Policies",
     "Policy",
     "RateLimit",
     "RateLimits",
+    "RequestLimit",
     "SlackChannel",
     "SloAlerts",
     "SpendAnomalies",
     "Telemetry",
+    "TokenLimit",
     "WebhookChannel",
     "Weighted",
     "default_plugins",
@@ -71,6 +86,7 @@ BUILTINS: tuple[type, ...] = (
     Health,
     Patience,
     Failover,
+    Limits,
     LedgerAccounting,
     FailureAlarms,
     LogChannel,
@@ -79,7 +95,8 @@ BUILTINS: tuple[type, ...] = (
 
 What must be so comes first. Who has to wait waits before anybody looks at health: a deployment
 may have fallen ill by the end of the wait. The intent is written last, so that what others
-refuse leaves no trace of an attempt.
+refuse leaves no trace of an attempt, right after what limits hold for it. Without any limit
+there are no `Limits`.
 """
 
 
@@ -104,9 +121,20 @@ def with_places(plugins: Iterable[object], defaults: Iterable[object]) -> tuple[
     Args:
         plugins: The application's, in its order.
         defaults: The built-in ones as they would be.
+
+    Raises:
+        PluginRefused: A limit stands among the plugins.
     """
     plugins, defaults = tuple(plugins), tuple(defaults)
+    for plugin in plugins:
+        if isinstance(plugin, Limit):
+            raise PluginRefused(
+                "is a limit, not a plugin",
+                plugin=type(plugin).__name__,
+                remedy="write Limits([...]) around it",
+            )
     kinds = {type(plugin) for plugin in defaults}
     given = {type(plugin): plugin for plugin in plugins if type(plugin) in kinds}
     own = [plugin for plugin in plugins if given.get(type(plugin)) is not plugin]
-    return own, [given.get(type(plugin), plugin) for plugin in defaults]
+    placed = [given.get(type(plugin), plugin) for plugin in defaults]
+    return own, [plugin for plugin in placed if not (isinstance(plugin, Limits) and not plugin.limits)]

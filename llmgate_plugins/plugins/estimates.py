@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llmgate_plugins.types import Deployment, LazyMessages, Request
+from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Deployment, LazyMessages, Request
 from llmgate_plugins.usage import most_input, tier_of
 
-__all__ = ["USUAL_OUTPUT", "longest_answer", "probable_cost", "worst_cost"]
+__all__ = [
+    "USUAL_OUTPUT",
+    "longest_answer",
+    "probable_cost",
+    "probable_tokens",
+    "worst_cost",
+    "worst_price",
+    "worst_tokens",
+]
 
 USUAL_OUTPUT: Final = 256
 """Output tokens of an answer whose length nobody bounds."""
@@ -20,6 +28,12 @@ def probable_cost(deployment: Deployment, request: Request) -> int:
     price = deployment.price
     if price is None:
         return 0
+    read, written = probable_tokens(deployment, request)
+    return -(-(read * price.input + written * price.output) // 1_000_000)
+
+
+def probable_tokens(deployment: Deployment, request: Request) -> tuple[int, int]:
+    """(input, output), cheaply: messages that are not read yet are only counted."""
     messages = request.messages
     tokens = 0
     if isinstance(messages, LazyMessages):
@@ -29,7 +43,7 @@ def probable_cost(deployment: Deployment, request: Request) -> int:
             content = message.content
             tokens += len(content) >> 2 if isinstance(content, str) else USUAL_MESSAGE * len(content)
     output = 0 if request.operation == "embedding" else _bound(deployment, request, USUAL_OUTPUT)
-    return -(-(tokens * price.input + output * price.output) // 1_000_000)
+    return tokens, output
 
 
 def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) -> int:
@@ -38,9 +52,17 @@ def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) 
     Args:
         assume_output: Output tokens where the request does not bound them.
     """
-    price = deployment.price
-    if price is None:
+    if deployment.price is None:
         return 0
+    return worst_price(deployment, request, *worst_tokens(deployment, request, assume_output=assume_output))
+
+
+def worst_tokens(deployment: Deployment, request: Request, *, assume_output: int) -> tuple[int, int]:
+    """(input, output), as many as there can be in practice. Reads the messages.
+
+    Args:
+        assume_output: Output tokens where the request does not bound them.
+    """
     tokens = most_input(request, deployment)
     if deployment.context_window is not None:
         tokens = min(tokens, deployment.context_window)
@@ -48,7 +70,26 @@ def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) 
     answers = request.params.get("n")
     if isinstance(answers, int) and answers > 1:
         output *= answers
-    return price.worst(tokens, output, tier_of(request.params.get("service_tier")))
+    return tokens, output
+
+
+def worst_price(deployment: Deployment, request: Request, read: int, written: int) -> int:
+    """Nano-dollars that so many tokens cost at the dearest price that may apply to them.
+
+    Sound, pictures and caches that keep for an hour count where the request has parts that may
+    be such, or asks for other answers than text.
+    """
+    price = deployment.price
+    if price is None:
+        return 0
+    params = request.params
+    variant = tier_of(params.get("service_tier"))
+    if params.get("modalities") is None and all(isinstance(one.content, str) for one in request.messages):
+        return price.worst(read, written, variant)
+    prices = (price, price.at(read, variant))
+    dearest = max(getattr(one, bucket) for one in prices for bucket in INPUT_BUCKETS)
+    longest = max(getattr(one, bucket) for one in prices for bucket in OUTPUT_BUCKETS)
+    return int(-(-(read * dearest + written * longest) // 1_000_000))
 
 
 def longest_answer(deployment: Deployment, request: Request) -> int | None:

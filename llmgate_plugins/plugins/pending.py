@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from llmgate_plugins.services import MaybePending, is_pending
 
-__all__ = ["then"]
+__all__ = ["arrived", "then"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,4 +26,12 @@ def then(answer: MaybePending[T], go_on: Callable[[T], R]) -> R | Awaitable[R]:
 
 
 async def _later(answer: Awaitable[T] | Future[T], go_on: Callable[[T], R]) -> R:
-    return go_on(await (asyncio.wrap_future(answer) if isinstance(answer, Future) else answer))
+    return go_on(await arrived(answer))
+
+
+async def arrived(answer: MaybePending[T]) -> T:
+    """The answer, waited for if it is on its way."""
+    if not is_pending(answer):
+        return cast("T", answer)
+    waited: Any = asyncio.wrap_future(answer) if isinstance(answer, Future) else answer
+    return cast("T", await waited)

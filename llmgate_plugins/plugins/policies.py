@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, get_args
 
-from llmgate_plugins.context import Call, Context
+from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.decisions import Drop, Ranking
 from llmgate_plugins.errors import RequestDenied
 from llmgate_plugins.hookspecs import hookimpl
@@ -19,13 +19,16 @@ from llmgate_plugins.plugins.weighted import Weighted
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Attempt, Deployment, OnBreak, Outcome, Request
 
-__all__ = ["Policies", "Policy", "Preference"]
+__all__ = ["POLICY", "Policies", "Policy", "Preference"]
 
 Preference = Literal["ordered", "weighted", "cheapest", "fastest"]
 Preferring = InOrder | Weighted | Cheapest | Fastest
 
 _LISTS: Final = ("region", "data_class", "capabilities", "provider", "only", "ignore", "fallback_to")
 _SECONDS: Final = ("deadline", "p50", "p95", "p99")
+
+POLICY: Final[StashKey[str]] = StashKey("policy")
+"""Name of a policy that a call goes on under. What its own policy rules out stays ruled out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +157,10 @@ class Policies:
     Fails closed: a call whose context names a policy that does not exist is denied.
     Without a policy called "default", calls that name none go unruled.
 
+    A plugin may let a call go on under another policy (`call.stash[POLICY]`): that one ranks
+    from then on and may rule out further deployments; it allows none that the call's own
+    policy does not.
+
     Args:
         policies: Name -> `Policy`, or a mapping of its fields.
     """
@@ -165,15 +172,18 @@ class Policies:
     @hookimpl
     def admit_request(self, request: Request, context: Context, call: Call) -> Request | None:
         """Deny what no policy covers; set the policy's deadline, bounds and fallbacks."""
-        applied = self._of(context)
+        applied, instead = self._of(context), self._instead(call)
+        for one in (applied, instead):
+            if one is not None and one.policy.data_class and context.data_class not in one.policy.data_class:
+                raise RequestDenied(
+                    f"data of class {context.data_class or 'undeclared'} is not allowed here",
+                    code="data_class",
+                )
+        applied = instead or applied
         if applied is None:
             return None
         policy = applied.policy
         call.apply_policy(applied.name, policy.version)
-        if policy.data_class and context.data_class not in policy.data_class:
-            raise RequestDenied(
-                f"data of class {context.data_class or 'undeclared'} is not allowed here", code="data_class"
-            )
         if policy.max_attempts is not None:
             call.stash[MOST_ATTEMPTS] = policy.max_attempts
         changes: dict[str, Any] = {}
@@ -186,17 +196,31 @@ class Policies:
         return request.replace(**changes) if changes else None
 
     @hookimpl
-    def narrow_deployments(self, deployments: Sequence[Deployment], context: Context) -> Drop | None:
+    def narrow_deployments(
+        self, deployments: Sequence[Deployment], context: Context, call: Call
+    ) -> Drop | None:
         """Drop what the policy does not allow."""
-        applied = self._of(context)
-        return applied.drop(deployments) if applied is not None else None
+        applied, instead = self._of(context), self._instead(call)
+        drop = applied.drop(deployments) if applied is not None else None
+        if instead is None:
+            return drop
+        call.apply_policy(instead.name, instead.policy.version)
+        further = instead.drop(deployments)
+        if drop is None or further is None:
+            return drop or further
+        return Drop({**further.reasons, **drop.reasons})
 
     @hookimpl
     def rank_deployments(
-        self, request: Request, deployments: Sequence[Deployment], context: Context, services: Services
+        self,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,
+        call: Call,
+        services: Services,
     ) -> Ranking | None:
         """What the policy prefers."""
-        applied = self._of(context)
+        applied = self._instead(call) or self._of(context)
         ranks = applied.ranks if applied is not None else None
         if ranks is None:
             return None
@@ -214,8 +238,13 @@ class Policies:
 
     def _of(self, context: Context) -> _Applied | None:
         name = context.policy
-        if name is None:
-            return self._policies.get("default")
+        return self._policies.get("default") if name is None else self._named(name)
+
+    def _instead(self, call: Call) -> _Applied | None:
+        name = call.stashed(POLICY)
+        return None if name is None else self._named(name)
+
+    def _named(self, name: str) -> _Applied:
         applied = self._policies.get(name)
         if applied is None:
             raise RequestDenied(f"there is no policy called {name!r}", code="policy")

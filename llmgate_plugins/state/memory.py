@@ -237,7 +237,7 @@ class MemoryState:
                 self._expire(now)
             hold.done = True
             if not hold.expired:
-                del self._holds[hold.id]
+                self._holds.pop(hold.id, None)
             for part, (amount, estimate, key) in hold.parts.items():
                 spent = actual.get(key, 0)
                 if hold.expired:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from llmgate_plugins.cli.config import config as command
 from llmgate_plugins.config import Degrade, SpendingLimit, check_config, load_config, parse_config
 from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.windows import Calendar
 
 EXAMPLE = """\
 model_list:
@@ -70,9 +71,9 @@ def test_the_example_is_read_as_typed_values() -> None:
     assert support.slo is not None
     assert support.slo.p95 == 2.0
     (budget,) = config.budgets
-    assert (budget.scope, budget.hard) == ("team", True)
+    assert (budget.scope, budget.hard) == (("team",), True)
     assert budget.limit == SpendingLimit(nano_usd=50 * 10**9, per="day")
-    assert budget.limit.seconds == 86400
+    assert budget.window(budget.limit) == Calendar("day", "UTC")
     assert budget.on_exhausted == Degrade(prefer="cheapest")
     assert config.state_url() == "memory"
     assert config.ledger_path == "llmgate.db"
@@ -129,8 +130,13 @@ BAD = [
     ("duration", ONE + "policies: {default: {deadline: soon}}\n", 4, "not a duration"),
     ("no time at all", ONE + "policies: {default: {deadline: 0s}}\n", 4, "must be more than 0"),
     ("currency", ONE + "budgets: [{scope: team, limit: 50 EUR/day}]\n", 4, "only USD"),
-    ("window", ONE + "budgets: [{scope: team, limit: 50 USD/year}]\n", 4, "per hour, day, week or month"),
-    ("no window", ONE + "budgets: [{scope: team, limit: 50 USD}]\n", 4, "per hour, day, week or month"),
+    (
+        "window",
+        ONE + "budgets: [{scope: team, limit: 50 USD/age}]\n",
+        4,
+        "per hour, day, week, month or year",
+    ),
+    ("no window", ONE + "budgets: [{scope: team, limit: 50 USD}]\n", 4, "per hour, day, week, month or"),
     ("scope", ONE + "budgets: [{scope: teem, limit: 5 USD/day}]\n", 4, "(did you mean team?)"),
     (
         "on_exhausted",

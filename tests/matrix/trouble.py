@@ -18,7 +18,7 @@ from support.books import answer, intent, record
 
 from llmgate_plugins import StorageError, hookimpl
 from llmgate_plugins.ledger import SqlLedger
-from llmgate_plugins.plugins import Budget
+from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing import Fault
 
@@ -77,7 +77,7 @@ ALL = ("reserve", "settle", "release", "spent")
 def _state(hard: bool, **broken: Callable[..., Any]) -> Any:
     @contextlib.contextmanager
     def scene() -> Iterator[Any]:
-        yield [Budget("global", 100 * CENT, 3600.0, hard=hard)], {"state": Ailing(**broken)}
+        yield [Limits([Budget("global", 100 * CENT, 3600.0, hard=hard)])], {"state": Ailing(**broken)}
 
     return scene
 
@@ -208,12 +208,12 @@ def _row(
 
 DOWN = dict.fromkeys(ALL, _down)
 LATE = dict.fromkeys(ALL, _late)
-BUDGET = "Budget:global:3600s"
+BUDGET = "Limits"
 TWO = Fault("rate_limit", retry_after=2)
 
 # fmt: off
 TROUBLE = (
-    _row("F74", "state down from the start, hard budget", _state(True, **DOWN), "HookFailed", "", ""),
+    _row("F74", "state down from the start, hard budget", _state(True, **DOWN), "RequestDenied", "", ""),
     _row("F74-soft", "the same, soft budget", _state(False, **DOWN), "a", "a", "A"),
     _row("F75", "state gone in mid-call", _state(True, settle=_down), "a", "a", "A", problems=(f"{BUDGET} end_attempt",)),
     _row("F76", "state that is slow", _state(True, **LATE), "a", "a", "A"),

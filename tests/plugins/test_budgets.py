@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +17,12 @@ from support.values import DEAR, a_call, a_deployment, a_request, an_attempt, so
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Skip
-from llmgate_plugins.errors import RequestDenied, StorageError
-from llmgate_plugins.plugins import Budget
+from llmgate_plugins.errors import PluginRefused, RequestDenied, StorageError
+from llmgate_plugins.gateway import Gateway
+from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.services import Services
-from llmgate_plugins.types import NANO, Deployment, Outcome, Price, Request
+from llmgate_plugins.types import NANO, Deployment, Outcome, Price, PriceTier, Request
 
 DAY = 86_400.0
 TEAM = Context(team="search")
@@ -27,6 +30,8 @@ A = a_deployment("a", price=DEAR)
 CHEAP = a_deployment("cheap", price=Price(input=100_000_000, output=400_000_000))
 SHORT = a_request("hi", params={"max_tokens": 100})
 WORST = worst_cost(A, SHORT, assume_output=4096)
+SKIP = "skipped"
+DENIED = "denied"
 
 
 class Spending:
@@ -34,22 +39,29 @@ class Spending:
 
     def __init__(self, budget: Budget, services: Services | None = None) -> None:
         self.budget = budget
+        self.plugin = Limits([budget])
         self.services = services or some_services()
+        self.numbers: Iterator[int] = iter(range(1, 1_000_000))
 
-    def begin(self, context: Context = TEAM, deployment: Deployment = A) -> tuple[Call, Any]:
+    def begin(
+        self, context: Context = TEAM, deployment: Deployment = A, untried: tuple[Deployment, ...] = ()
+    ) -> tuple[Call, Any]:
+        """The call, and None if its attempt is held; else whether it is skipped or denied."""
         call = a_call(SHORT, context)
-        attempt = an_attempt(deployment)
-        return call, self.budget.begin_attempt(attempt, SHORT, context, call, self.services)
+        call.id, call.untried = f"call-{next(self.numbers)}", untried
+        attempt = an_attempt(deployment, call_id=call.id)
+        try:
+            answer = self.plugin.begin_attempt(attempt, SHORT, context, call, self.services)
+        except RequestDenied:
+            return call, DENIED
+        return call, SKIP if isinstance(answer, Skip) else answer
 
     def end(self, call: Call, cost: int, status: Any = "success") -> None:
         outcome = Outcome(status=status, cost=cost)
-        self.budget.end_attempt(an_attempt(A), outcome, call.context, call, self.services)
+        self.plugin.end_attempt(an_attempt(A), outcome, call, self.services)
 
-    def admit(self, context: Context = TEAM) -> Any:
-        return self.budget.admit_request(context, self.services)
-
-    def books(self, context: Context = TEAM) -> Any:
-        return self.services.state.spent(self.budget.key(context), window=self.budget.window)
+    def books(self, who: str | None = "search") -> Any:
+        return self.services.state.spent(self.budget.key(who), window=self.budget.window)
 
 
 def test_the_worst_case_is_held_and_the_cost_is_booked() -> None:
@@ -61,27 +73,29 @@ def test_the_worst_case_is_held_and_the_cost_is_booked() -> None:
     assert spending.books() == (1234, 0)
 
 
-def test_what_does_not_fit_is_skipped_and_frees_up_again() -> None:
-    spending = Spending(Budget("team", WORST * 2, DAY))
-    (one, _), (_, second), (_, third) = spending.begin(), spending.begin(), spending.begin()
-    assert (second, third) == (None, Skip("budget"))
-    spending.end(one, 10)
-    assert spending.begin()[1] == Skip("budget")
+def test_what_does_not_fit_is_skipped_where_another_fits_and_frees_up_again() -> None:
+    spending = Spending(Budget("team", WORST * 2 + 1_000_000, DAY))
+    (one, _), (_, second) = spending.begin(), spending.begin()
+    assert (second, spending.begin(untried=(CHEAP,))[1], spending.begin()[1]) == (None, SKIP, DENIED)
+    spending.end(one, WORST - 1)
+    assert spending.begin(untried=(CHEAP,))[1] == SKIP
     assert spending.begin(deployment=CHEAP)[1] is None
 
 
 def test_when_all_is_spent_calls_are_denied_until_the_window_ends() -> None:
     spending = Spending(Budget("team", WORST, DAY))
-    assert spending.admit() is None
     call, _ = spending.begin()
     spending.end(call, WORST)
     with pytest.raises(RequestDenied) as denied:
-        spending.admit()
-    assert denied.value.code == "budget"
+        spending.plugin.begin_attempt(an_attempt(A), SHORT, TEAM, a_call(SHORT, TEAM), spending.services)
     now = spending.services.clock.time()
+    assert denied.value.code == "budget"
     assert denied.value.retry_at == (math.floor(now / DAY) + 1) * DAY
+    told = str(denied.value)
+    assert told.startswith("the budget of 0.0016 USD per day of team 'search' is used up: nothing is left")
+    assert "it resets at 20" in told
     spending.services.clock.advance(DAY)  # type: ignore[attr-defined]
-    assert spending.admit() is None
+    assert spending.begin()[1] is None
 
 
 def test_each_team_has_its_own_budget_and_nameless_calls_share_one() -> None:
@@ -89,20 +103,22 @@ def test_each_team_has_its_own_budget_and_nameless_calls_share_one() -> None:
     assert spending.begin()[1] is None
     assert spending.begin(Context(team="other"))[1] is None
     assert spending.begin(Context())[1] is None
-    assert spending.begin(Context(user="somebody"))[1] == Skip("budget")
+    assert spending.begin(Context(user="somebody"))[1] == DENIED
+    assert spending.books(None) == (0, WORST)
 
 
 def test_a_global_budget_is_one_for_all() -> None:
     spending = Spending(Budget("global", WORST, DAY))
     assert spending.begin()[1] is None
-    assert spending.begin(Context(team="other"))[1] == Skip("budget")
+    assert spending.begin(Context(team="other"))[1] == DENIED
 
 
 def test_tags_buy_nothing() -> None:
-    budget = Budget("team", WORST, DAY)
-    services, request = some_services(), SHORT.replace(tags={"team": "other", "budget": "none"})
-    for expected in (None, Skip("budget")):
-        assert budget.begin_attempt(an_attempt(A), request, TEAM, a_call(request, TEAM), services) == expected
+    limits, request = Limits([Budget("team", WORST, DAY)]), SHORT.replace(tags={"team": "other"})
+    services = some_services()
+    assert limits.begin_attempt(an_attempt(A), request, TEAM, a_call(request, TEAM), services) is None
+    with pytest.raises(RequestDenied):
+        limits.begin_attempt(an_attempt(A, 2), request, TEAM, a_call(request, TEAM), services)
 
 
 def test_a_skipped_attempt_gives_its_hold_back() -> None:
@@ -120,91 +136,76 @@ def test_an_attempt_is_settled_once() -> None:
     assert spending.books() == (10, 0)
 
 
-def test_a_soft_budget_books_and_denies_only_once_all_is_spent() -> None:
+def test_a_soft_budget_books_and_refuses_nothing() -> None:
     spending = Spending(Budget("team", WORST, DAY, hard=False))
     calls = [spending.begin() for _ in range(3)]
     assert [answer for _, answer in calls] == [None] * 3
+    assert spending.books() == (0, 0)
     for call, _ in calls:
         spending.end(call, WORST)
     assert spending.books() == (3 * WORST, 0)
-    with pytest.raises(RequestDenied):
-        spending.admit()
+    assert spending.begin()[1] is None
+
+
+def ranked(spending: Spending, call: Call | None = None) -> list[str] | None:
+    call = call or a_call(SHORT, TEAM)
+    ranking: Any = spending.plugin.rank_deployments(SHORT, (A, CHEAP), TEAM, call, spending.services)
+    return None if ranking is None else [one.id for one in ranking.order]
 
 
 def test_near_the_end_the_cheapest_is_preferred_if_that_is_wanted() -> None:
     spending = Spending(Budget("team", WORST * 2, DAY, on_exhausted="cheapest"))
-    budget, services = spending.budget, spending.services
-    assert budget.rank_deployments(SHORT, (A, CHEAP), TEAM, services) is None
+    assert ranked(spending) is None
     spending.begin()
     spending.begin(deployment=CHEAP)
-    ranking: Any = budget.rank_deployments(SHORT, (A, CHEAP), TEAM, services)
-    assert [one.id for one in ranking.order] == ["cheap", "a"]
-    plain = Budget("team", WORST * 2, DAY)
-    assert plain.rank_deployments(SHORT, (A, CHEAP), TEAM, services) is None
+    assert ranked(spending) == ["cheap", "a"]
+    plain = Spending(Budget("team", WORST * 2, DAY))
+    plain.begin(), plain.begin()
+    assert ranked(plain) is None
+
+
+def test_what_has_ended_is_room_again() -> None:
+    spending = Spending(Budget("team", WORST * 2, DAY, on_exhausted="cheapest"))
+    calls = [spending.begin()[0] for _ in range(2)]
+    assert ranked(spending) == ["cheap", "a"]
+    for call in calls:
+        spending.end(call, 1)
+    assert ranked(spending) is None
 
 
 def test_a_soft_budget_that_degrades_never_denies() -> None:
     spending = Spending(Budget("team", WORST, DAY, hard=False, on_exhausted="cheapest"))
     call, _ = spending.begin()
+    assert ranked(spending) is None
     spending.end(call, 5 * WORST)
-    assert spending.admit() is None
-    ranking: Any = spending.budget.rank_deployments(SHORT, (A, CHEAP), TEAM, spending.services)
-    assert ranking.order[0] is CHEAP
+    assert ranked(spending) == ["cheap", "a"]
+    assert spending.begin()[1] is None
 
 
 class Broken:
     """A state that cannot be asked."""
 
-    def reserve(self, reservations: Any, *, ttl: float) -> Any:
+    def reserve(self, *given: Any, **named: Any) -> Any:
         raise StorageError("gone")
 
 
 class BrokenLater:
-    async def reserve(self, reservations: Any, *, ttl: float) -> Any:
+    async def reserve(self, *given: Any, **named: Any) -> Any:
         raise StorageError("gone")
 
 
-async def test_a_hard_budget_sends_nothing_when_the_state_cannot_be_asked() -> None:
-    for hard, expected in ((True, Skip("budget_unavailable")), (False, None)):
-        for state in (Broken(), BrokenLater()):
-            services = replace(some_services(), state=state)  # type: ignore[arg-type]
-            answer = Spending(Budget("team", NANO, DAY, hard), services).begin()[1]
-            assert (await answer if hasattr(answer, "__await__") else answer) == expected
-
-
-class Silent:
-    """A state that cannot be asked what was spent, at once or later."""
-
-    def __init__(self, later: bool) -> None:
-        self.later = later
-
-    def spent(self, key: str, *, window: float | None = None) -> Any:
-        return self._gone() if self.later else _raise_gone()
-
-    async def _gone(self) -> Any:
-        _raise_gone()
-
-
-def _raise_gone() -> Any:
-    raise StorageError("gone")
-
-
-@pytest.mark.parametrize("later", [False, True])
-@pytest.mark.parametrize("hook", ["admit_request", "rank_deployments"])
-async def test_a_soft_budget_lets_calls_go_on_when_the_state_cannot_be_asked(hook: str, later: bool) -> None:
-    services = replace(some_services(), state=Silent(later))  # type: ignore[arg-type]
-
-    async def asked(budget: Budget) -> Any:
-        if hook == "admit_request":
-            answer: Any = budget.admit_request(TEAM, services)
-        else:
-            answer = budget.rank_deployments(SHORT, (A, CHEAP), TEAM, services)
+@pytest.mark.parametrize("state", [Broken(), BrokenLater()])
+async def test_a_hard_budget_sends_nothing_when_the_state_cannot_be_asked(state: Any) -> None:
+    async def begun(hard: bool) -> Any:
+        services = replace(some_services(), state=state)
+        limits = Limits([Budget("team", NANO, DAY, hard)])
+        answer: Any = limits.begin_attempt(an_attempt(A), SHORT, TEAM, a_call(SHORT, TEAM), services)
         return await answer if hasattr(answer, "__await__") else answer
 
-    assert await asked(Budget("team", NANO, DAY, hard=False)) is None
-    assert await asked(Budget("team", NANO, DAY, hard=False, on_exhausted="cheapest")) is None
-    with pytest.raises(StorageError):
-        await asked(Budget("team", NANO, DAY, on_exhausted="cheapest"))
+    assert await begun(hard=False) is None
+    with pytest.raises(RequestDenied) as denied:
+        await begun(hard=True)
+    assert denied.value.code == "budget_unavailable"
 
 
 class Slow:
@@ -229,15 +230,41 @@ class Slow:
 async def test_a_state_whose_answers_are_on_their_way_is_waited_for(future: bool) -> None:
     plain = some_services()
     services = replace(plain, state=Slow(plain.state, future))  # type: ignore[arg-type]
-    budget = Budget("team", WORST, DAY)
+    limits = Limits([Budget("team", WORST, DAY)])
     call, attempt = a_call(SHORT, TEAM), an_attempt(A)
-    assert await budget.begin_attempt(attempt, SHORT, TEAM, call, services) is None  # type: ignore[misc]
+    assert await limits.begin_attempt(attempt, SHORT, TEAM, call, services) is None  # type: ignore[misc]
     again = an_attempt(A, 2)
-    assert await budget.begin_attempt(again, SHORT, TEAM, call, services) == Skip("budget")  # type: ignore[misc]
-    settled = budget.end_attempt(attempt, Outcome(status="success", cost=WORST), TEAM, call, services)
-    assert (await asyncio.wrap_future(settled) if future else await settled) is True
     with pytest.raises(RequestDenied):
-        await budget.admit_request(TEAM, services)  # type: ignore[misc]
+        await limits.begin_attempt(again, SHORT, TEAM, call, services)  # type: ignore[misc]
+    settled = limits.end_attempt(attempt, Outcome(status="success", cost=WORST), call, services)
+    assert (await asyncio.wrap_future(settled) if future else await settled) is True
+
+
+async def test_a_caller_who_leaves_while_the_state_is_asked_gives_back_what_it_grants() -> None:
+    plain, limit = some_services(), Budget("team", WORST, DAY)
+    asked = asyncio.Event()
+
+    class Granting:
+        """Grants, and its answer is lost."""
+
+        release = staticmethod(plain.state.release)
+
+        async def reserve(self, *given: Any, **named: Any) -> Any:
+            plain.state.reserve(*given, **named)
+            asked.set()
+            await asyncio.Event().wait()
+
+    services, limits = replace(plain, state=Granting()), Limits([limit])  # type: ignore[arg-type]
+    call = a_call(SHORT, TEAM)
+    answer: Any = limits.begin_attempt(an_attempt(A), SHORT, TEAM, call, services)
+    leaving = asyncio.ensure_future(answer)
+    await asked.wait()
+    assert plain.state.spent(limit.key("search"), window=limit.window) == (0, WORST)
+    leaving.cancel()
+    with suppress(asyncio.CancelledError):
+        await leaving
+    assert limits.end_call(call, services) is None
+    assert plain.state.spent(limit.key("search"), window=limit.window) == (0, 0)
 
 
 @given(
@@ -281,6 +308,27 @@ def test_the_worst_case_knows_what_a_deployment_can_do_at_most() -> None:
     assert worst_cost(fixed, a_request(""), assume_output=4096) == 16 * 3_000 + 7 * 15_000
 
 
+def test_the_worst_case_is_at_the_dearest_price_that_may_apply() -> None:
+    long = PriceTier(above=1_000, price=Price(input=6_000_000_000, output=22_500_000_000))
+    fast = PriceTier(variant="priority", price=Price(input=30_000_000_000, output=30_000_000_000))
+    price = Price(input=3_000_000_000, cache_write=3_750_000_000, output=15_000_000_000, tiers=(fast, long))
+    one = a_deployment("tiers", price=price)
+    params = {"max_tokens": 10}
+    assert worst_cost(one, a_request("", params=params), assume_output=1) == 16 * 3_750 + 10 * 15_000
+    many = a_request("x" * 4_000, params=params)
+    assert worst_cost(one, many, assume_output=1) == 2_016 * 6_000 + 10 * 22_500
+    served = a_request("", params={**params, "service_tier": "priority"})
+    assert worst_cost(one, served, assume_output=1) == 26 * 30_000
+
+
+def test_sound_and_pictures_count_where_a_request_may_have_some() -> None:
+    price = Price(input=1_000_000, audio_input=40_000_000, output=2_000_000, audio_output=80_000_000)
+    voice, params = a_deployment("voice", price=price), {"max_tokens": 10}
+    assert worst_cost(voice, a_request("", params=params), assume_output=1) == 16 + 20
+    asked = a_request("", params={**params, "modalities": ["text", "audio"]})
+    assert worst_cost(voice, asked, assume_output=1) == 16 * 40 + 10 * 80
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -289,10 +337,23 @@ def test_the_worst_case_knows_what_a_deployment_can_do_at_most() -> None:
         ({"limit": 1.5}, "limit"),
         ({"window": 0}, "window"),
         ({"window": float("inf")}, "window"),
+        ({"window": None}, "window"),
         ({"on_exhausted": "panic"}, "on_exhausted"),
+        ({"alert_at": (0.5, 0)}, "alert_at"),
         ({"assume_output": 0}, "assume_output"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_by_name(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         Budget(**({"scope": "team", "limit": NANO, "window": DAY} | arguments))
+
+
+def test_a_budget_is_a_limit_and_no_plugin() -> None:
+    with pytest.raises(PluginRefused, match=r"write Limits\(\[...\]\) around it"):
+        Gateway(plugins=[Budget("team", NANO, DAY)])
+
+
+def test_without_any_limit_there_is_no_such_plugin() -> None:
+    assert "Limits" not in dict(Gateway().plugins)
+    with_limit = list(dict(Gateway(plugins=[Limits([Budget("team", NANO, DAY)])]).plugins))
+    assert with_limit.index("Limits") + 1 == with_limit.index("LedgerAccounting")

@@ -12,6 +12,7 @@ from llmgate_plugins.decisions import Drop
 from llmgate_plugins.errors import RequestDenied
 from llmgate_plugins.plugins import Policies, Policy
 from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
+from llmgate_plugins.plugins.policies import POLICY
 from llmgate_plugins.types import Outcome, Price, Request
 
 EU = a_deployment("eu", provider="openai", model="m", region="eu", capabilities=frozenset({"tools"}))
@@ -27,12 +28,12 @@ def admitted(policies: Policies, context: Context = NOBODY, **fields: Any) -> Re
 
 
 def dropped(context: Context = NOBODY, **policy: Any) -> dict[str, str]:
-    drop = Policies({"default": policy}).narrow_deployments(ALL, context)
+    drop = Policies({"default": policy}).narrow_deployments(ALL, context, a_call())
     return dict(drop.reasons) if drop else {}
 
 
 def order(policies: Policies, context: Context = NOBODY) -> list[str] | None:
-    ranking = policies.rank_deployments(a_request(), ALL, context, some_services())
+    ranking = policies.rank_deployments(a_request(), ALL, context, a_call(), some_services())
     return [one.id for one in ranking.order] if ranking else None
 
 
@@ -51,9 +52,9 @@ def test_only_and_ignore_name_ids_providers_or_models() -> None:
 def test_the_context_picks_the_policy() -> None:
     policies = Policies({"default": Policy(region=["us"]), "support": Policy(region=["eu"])})
     support = Context(policy="support")
-    assert policies.narrow_deployments(ALL, support) == Drop({"us": "region", "plain": "region"})
-    assert policies.narrow_deployments(ALL, NOBODY) == Drop({"eu": "region", "plain": "region"})
-    assert policies.narrow_deployments((US,), NOBODY) is None
+    assert policies.narrow_deployments(ALL, support, a_call()) == Drop({"us": "region", "plain": "region"})
+    assert policies.narrow_deployments(ALL, NOBODY, a_call()) == Drop({"eu": "region", "plain": "region"})
+    assert policies.narrow_deployments((US,), NOBODY, a_call()) is None
 
 
 def test_an_unknown_policy_is_denied_wherever_it_is_met() -> None:
@@ -61,7 +62,7 @@ def test_an_unknown_policy_is_denied_wherever_it_is_met() -> None:
     lost = Context(policy="defualt")
     for ask in (
         lambda: admitted(policies, lost),
-        lambda: policies.narrow_deployments(ALL, lost),
+        lambda: policies.narrow_deployments(ALL, lost, a_call()),
         lambda: order(policies, lost),
     ):
         with pytest.raises(RequestDenied, match="defualt"):
@@ -71,7 +72,7 @@ def test_an_unknown_policy_is_denied_wherever_it_is_met() -> None:
 def test_without_a_default_policy_calls_go_unruled() -> None:
     policies = Policies({"support": Policy(region=["eu"])})
     assert admitted(policies) is None
-    assert policies.narrow_deployments(ALL, NOBODY) is None
+    assert policies.narrow_deployments(ALL, NOBODY, a_call()) is None
     assert order(policies) is None
 
 
@@ -128,7 +129,7 @@ def test_the_fastest_is_learned_from_what_every_call_saw() -> None:
     services = some_services()
     for deployment, latency in ((EU, 3.0), (US, 0.5), (PLAIN, 0.8)):
         policies.end_attempt(an_attempt(deployment), Outcome(status="success", latency=latency), services)
-    ranking = policies.rank_deployments(a_request(), ALL, Context(policy="quick"), services)
+    ranking = policies.rank_deployments(a_request(), ALL, Context(policy="quick"), a_call(), services)
     assert ranking is not None
     assert [one.id for one in ranking.order] == ["us", "plain", "eu"]
 
@@ -147,3 +148,21 @@ def test_the_fastest_is_learned_from_what_every_call_saw() -> None:
 def test_a_policy_that_makes_no_sense_is_refused_by_name(policy: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=f"'mine'.*{named}"):
         Policies({"mine": policy})
+
+
+def test_a_call_that_goes_on_under_another_policy_is_still_bound_by_its_own() -> None:
+    policies = Policies(
+        {"default": {"region": ["eu"]}, "thrifty": {"prefer": "cheapest", "ignore": ["plain"]}}
+    )
+    call = a_call()
+    call.stash[POLICY] = "thrifty"
+    drop = policies.narrow_deployments(ALL, NOBODY, call)
+    assert drop is not None
+    assert drop.reasons == {"us": "region", "plain": "region"}
+    ranking = policies.rank_deployments(a_request(), ALL, NOBODY, call, some_services())
+    assert ranking is not None
+    assert ranking.reason.startswith("cheapest first")
+    assert call.record.policy == "thrifty"
+    call.stash[POLICY] = "lost"
+    with pytest.raises(RequestDenied):
+        policies.narrow_deployments(ALL, NOBODY, call)

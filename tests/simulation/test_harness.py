@@ -14,12 +14,11 @@ import pytest
 
 from llmgate_plugins import Attempt, Call, Chunk, Deployment, Drop, Gateway, Outcome, Request, hookimpl
 from llmgate_plugins.decisions import Skip
-from llmgate_plugins.plugins import Budget, ContextConstraints, Failover
+from llmgate_plugins.plugins import ContextConstraints, Failover, Limits
 from llmgate_plugins.plugins.health import Health
-from llmgate_plugins.services import Grant, Lease, Refusal, Reservation, Services, Settlement
+from llmgate_plugins.services import Grant, Lease, Refusal, Reservation, Services, Settlement, Unseeded
 from llmgate_plugins.testing.simulation import Options, Result, Stage, build_gateway, simulate
 from llmgate_plugins.testing.simulation.audit import AuditedLedger, AuditedState
-from llmgate_plugins.testing.simulation.run import WINDOW
 
 Build = Callable[[Stage], Gateway]
 
@@ -86,8 +85,11 @@ def test_a_plugin_that_settles_again() -> None:
 class Generous(AuditedState):
     """Holds more than the limit allows."""
 
-    def reserve(self, reservations: Sequence[Reservation], *, ttl: float) -> Grant | Refusal:
-        answer = super().reserve([replace(one, limit=one.limit * 100) for one in reservations], ttl=ttl)
+    def reserve(
+        self, reservations: Sequence[Reservation], *, ttl: float, id: str | None = None
+    ) -> Grant | Refusal | Unseeded:
+        raised = [replace(one, limit=one.limit * 100) for one in reservations]
+        answer = super().reserve(raised, ttl=ttl, id=id)
         for one in reservations:
             self.look(one)
         return answer
@@ -106,18 +108,16 @@ def test_a_state_that_counts_wrongly(kind: type[AuditedState], invariant: str) -
 
 
 def test_a_hold_that_is_never_given_back() -> None:
-    class Keeps(Budget):
+    class Keeps(Limits):
         @hookimpl
-        def end_attempt(
-            self, attempt: Attempt, outcome: Outcome, context: Any, call: Call, services: Services
-        ) -> Any:
+        def end_attempt(self, attempt: Attempt, outcome: Outcome, call: Call, services: Services) -> Any:
             if outcome.status != "cancelled":
-                return super().end_attempt(attempt, outcome, context, call, services)
+                return super().end_attempt(attempt, outcome, call, services)
             return None
 
     def build(stage: Stage) -> Gateway:
-        own = Keeps("team", stage.world.budget, WINDOW)
-        return build_gateway(stage, plugins=[own], without=(Budget,))
+        own = Keeps([stage.world.team_budget])
+        return build_gateway(stage, plugins=[own], without=(Limits,))
 
     assert catches(build, "I4")
 

@@ -25,7 +25,7 @@ from llmgate_plugins import (
 )
 from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.meters import ChunkMeter
-from llmgate_plugins.plugins import Budget
+from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.services import Ledger, State
 from llmgate_plugins.state import open_state
@@ -37,7 +37,7 @@ QUESTION: Final = "what does it cost?"
 MOST_OUTPUT: Final = 100
 WINDOW: Final = 1_000_000_000.0
 """Longer than any test, so that sums can be compared."""
-KEY: Final = "budget:global"
+KEY: Final = Budget("global", 1, WINDOW).key()
 WORST: Final = worst_cost(
     deployment("a"),
     Request(
@@ -53,7 +53,7 @@ AGAIN: Final = 0.02
 
 def budget(cap: int) -> object:
     """A plugin with one hard budget for all calls together, counted under `KEY` in `WINDOW`."""
-    return Budget("global", cap, WINDOW, assume_output=MOST_OUTPUT)
+    return Limits([Budget("global", cap, WINDOW, assume_output=MOST_OUTPUT)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

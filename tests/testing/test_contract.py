@@ -17,6 +17,7 @@ from llmgate_plugins.plugins import (
     Failover,
     Fastest,
     InOrder,
+    Limits,
     Weighted,
 )
 from llmgate_plugins.testing import PluginContract
@@ -44,7 +45,7 @@ class TestFastest(PluginContract):
 
 class TestBudget(PluginContract):
     def make_plugin(self) -> object:
-        return Budget(scope="global", limit=10_000_000_000, window=86_400)
+        return Limits([Budget(scope="global", limit=10_000_000_000, window=86_400)])
 
 
 class TestConstraints(PluginContract):

@@ -7,8 +7,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable
-from concurrent.futures import Future
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.errors import RequestDenied, StorageError
@@ -17,8 +16,9 @@ from llmgate_plugins.plugins.arguments import positive, whole
 from llmgate_plugins.plugins.idempotency.fingerprints import fingerprint_of, key_of
 from llmgate_plugins.plugins.idempotency.results import from_bytes, to_bytes
 from llmgate_plugins.plugins.idempotency.turns import GO_AHEAD, Turn, Turns, Waiting
+from llmgate_plugins.plugins.pending import arrived
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import MaybePending, Services, is_pending
+from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.types import Request, Response
 
@@ -157,7 +157,7 @@ class Idempotency:
     async def _number(self, call: Call, services: Services) -> None:
         """A repeat has an id of its own in the books, which ignore what they already have."""
         try:
-            run = await _here(self._next_run(call.id, services))
+            run = await arrived(self._next_run(call.id, services))
         except StorageError:
             return
         if run > 1:
@@ -174,7 +174,7 @@ class Idempotency:
 
     async def _kept_answer(self, key: str, services: Services) -> bytes | None:
         try:
-            return await _here(services.state.get(key))
+            return await arrived(services.state.get(key))
         except StorageError:
             return None
 
@@ -202,7 +202,7 @@ class Idempotency:
     async def _told_when_kept(self, pending: MaybePending[Any], turn: Turn, answer: bytes) -> None:
         """Only then: whoever comes in between must find a turn or an answer."""
         try:
-            await _here(pending)
+            await arrived(pending)
         finally:
             self._turns.answer(turn, answer)
 
@@ -237,10 +237,3 @@ def _reused(call_id: str) -> RequestDenied:
         f"the call id {call_id!r} was given before with another request; give each request one of its own",
         code="call_id_reused",
     )
-
-
-async def _here(answer: MaybePending[T]) -> T:
-    if not is_pending(answer):
-        return cast("T", answer)
-    waited: Any = asyncio.wrap_future(answer) if isinstance(answer, Future) else answer
-    return cast("T", await waited)

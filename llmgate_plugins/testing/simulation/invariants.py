@@ -84,7 +84,7 @@ def _check_sums(stage: Stage, ledger: AuditedLedger, state: AuditedState) -> Non
             counted[key] = state.spent(key, window=window)[0]
     spent: Counter[str] = Counter()
     for one in stage.witness.ended:
-        spent[f"budget:team:{one.record.context.team}"] += one.record.cost
+        spent[stage.world.team_budget.key(one.record.context.team)] += one.record.cost
     told = sum(counted.values())
     journal.check(told == attempts, "I4", lambda: f"attempts cost {attempts}, budgets counted {told}")
     wrong = [key for key in spent | counted if spent[key] != counted[key]]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from llmgate_plugins.gateway import Gateway
-from llmgate_plugins.plugins import Budget, Failover, Patience, default_plugins
+from llmgate_plugins.plugins import Failover, Limits, Patience, default_plugins
 from llmgate_plugins.testing.simulation.audit import AuditedLedger, AuditedState, Witness
 from llmgate_plugins.testing.simulation.callers import Callers
 from llmgate_plugins.testing.simulation.door import Door
@@ -30,8 +30,6 @@ __all__ = ["Build", "Stage", "build_gateway", "simulate"]
 
 DEADLINE: Final = 600.0
 """Seconds for calls that name no deadline."""
-WINDOW: Final = 1_000_000_000.0
-"""Seconds of the budget's window: longer than any run, so that sums can be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +79,7 @@ def build_gateway(
         "ledger": stage.ledger,
     }
     kinds = (*map(type, plugins), *without)
-    shipped = [Budget("team", world.budget, WINDOW), *_built_in(world)]
+    shipped = _built_in(world)
     used = [stage.witness, *plugins, *(one for one in shipped if not isinstance(one, kinds))]
     return Gateway(world.deployments, plugins=used, defaults=False, **(given | services))  # type: ignore[arg-type]
 
@@ -89,7 +87,9 @@ def build_gateway(
 def _built_in(world: World) -> Iterator[object]:
     """What every gateway has, in its order, with the numbers that this world is about."""
     for plugin in default_plugins():
-        if isinstance(plugin, Failover):
+        if isinstance(plugin, Limits):
+            yield Limits([world.team_budget])
+        elif isinstance(plugin, Failover):
             yield Failover(retry_floor=world.retry_floor)
         elif isinstance(plugin, Patience) and world.hedging:
             yield Patience(hedge=0.05)

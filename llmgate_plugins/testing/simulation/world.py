@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from llmgate_plugins.plugins import Budget
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.testing.simulation.options import Options
 from llmgate_plugins.testing.simulation.plans import Plan, draw_plans
@@ -31,6 +32,8 @@ BEHAVIOURS: Final = (
     *("hang", "slow", "truncated", "cut", "error_event", "malformed", "drip", "stall", "empty", "nothing"),
 )
 OF_A_KEY: Final = frozenset({"quota", "authentication", "permission"})
+WINDOW: Final = 1_000_000_000.0
+"""Seconds of the budget's window: longer than any run, so that sums can be compared."""
 SMALL_WINDOW: Final = 4_000
 
 
@@ -98,6 +101,11 @@ class World:
     budget: int
     retry_floor: float
     hedging: bool
+
+    @property
+    def team_budget(self) -> Budget:
+        """The budget of each team."""
+        return Budget("team", self.budget, WINDOW)
 
 
 def draw_world(seed: int, options: Options, *, longest_ejection: float = 360.0) -> World:

@@ -1,0 +1,386 @@
+"""The plugin that holds what an attempt may use before it is sent, and books what it used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from llmgate_plugins.context import Call, Context
+from llmgate_plugins.decisions import Ranking, Reselect, Skip, Wait
+from llmgate_plugins.errors import RequestDenied, StorageError
+from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.plugins.estimates import worst_cost
+from llmgate_plugins.plugins.holds import HOLDS, Hold
+from llmgate_plugins.plugins.limits import words
+from llmgate_plugins.plugins.limits.counts import Count, Rule, rules_of
+from llmgate_plugins.plugins.limits.limit import Instead, Limit
+from llmgate_plugins.plugins.limits.seeding import Seeding
+from llmgate_plugins.plugins.limits.taken import TAKEN, Asked, taken_of, used
+from llmgate_plugins.plugins.limits.watch import Watch
+from llmgate_plugins.plugins.pending import arrived
+from llmgate_plugins.plugins.policies import POLICY
+from llmgate_plugins.plugins.preferences import Cheapest
+from llmgate_plugins.services import Grant, Lease, Refusal, Services, Unseeded, is_pending
+from llmgate_plugins.state import MemoryState
+from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
+
+__all__ = ["Limits"]
+
+LONGEST_ATTEMPT: Final = 3600.0
+"""Seconds a hold lasts for a call without a deadline."""
+GRACE: Final = 60.0
+"""Seconds a hold outlasts the deadline, for a settlement that is late."""
+LOOKED_AT: Final = 64
+"""So many of the deployments that would be tried next are asked whether they would still fit."""
+SLOT_PATIENCE: Final = 5.0
+"""Seconds a call that was sent already waits for its slot between two attempts."""
+SEEDINGS: Final = 4
+"""How often the state is told of the books for one attempt; more than once only by a race."""
+
+Begun = Wait | Skip | Reselect | None
+
+
+class Limits:
+    """Requests, tokens, calls at once and money, per whatever calls can be told apart by.
+
+    Before an attempt is sent, all that it may use of all limits is held in one step, for the
+    dearest way it can end; afterwards what it really used is booked in its place. So a hard
+    limit is never passed by what could be known beforehand. Where another deployment still
+    fits, it is tried; where none does, the call goes on elsewhere or is denied (`RequestDenied`
+    with code "budget" or "limit", and the time from which it may succeed).
+
+    A window that began before the state knew anything of it is counted from the ledger, if
+    that outlives the process.
+
+    Args:
+        limits: All of the gateway's.
+
+    Raises:
+        ValueError: Two are for the same.
+    """
+
+    def __init__(self, limits: Iterable[Limit] = ()) -> None:
+        self.limits = tuple(limits)
+        for limit in self.limits:
+            if not isinstance(limit, Limit):
+                raise TypeError(f"limits must be a Budget, RequestLimit ..., not {limit!r}")
+        self._rules = rules_of(self.limits)
+        self._frugal = [rule for rule in self._rules if _wants(rule, "cheapest") and not rule.of_attempt]
+        self._moving = [rule for rule in self._rules if any(_policy(one) for one in rule.limits)]
+        self._leaving = [rule for rule in self._rules if any(_alias(one) for one in rule.limits)]
+        self._cheapest = Cheapest()
+        self._watch = Watch()
+        self._seeding = Seeding()
+        self._services: Services | None = None
+
+    # ------------------------------------------------------------ before
+
+    @hookimpl(tryfirst=True)
+    def admit_request(self, request: Request, context: Context, call: Call, services: Services) -> None:
+        """A call for which too little is left goes on under another policy, if that is wanted."""
+        for rule in self._moving:
+            count = None if rule.of_attempt else rule.count(context, None, request.tags)
+            policy = _policy(count.limit) if count is not None else None
+            if policy is not None and count is not None and count.is_short(services.clock.time()):
+                taken_of(call).left.add(count)
+                call.stash[POLICY] = policy
+                _note(call, count, f"goes on under policy {policy!r}")
+                return
+
+    @hookimpl(tryfirst=True)
+    def rank_deployments(
+        self,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> Ranking | None:
+        """The cheapest first once the dearest no longer fits, if that is what is wanted."""
+        for rule in self._frugal:
+            count = rule.count(context, None, request.tags)
+            if count is None or count.limit.on_exhausted != "cheapest" or len(deployments) < 2:
+                continue
+            if self._is_tight(count, request, deployments, services.clock.time()):
+                _note(call, count, "prefers the cheapest")
+                return self._cheapest.rank_deployments(deployments)
+        return None
+
+    def _is_tight(
+        self, count: Count, request: Request, deployments: Sequence[Deployment], now: float
+    ) -> bool:
+        """Whether the dearest deployment no longer fits, as far as this process knows."""
+        if count.rule.mode == "soft" or count.is_short(now):
+            return count.is_short(now)
+        if count.rule.kind != "budget" or count.is_over(now):
+            return False
+        left = count.limit.limit - count.spent - count.held
+        assumed = count.limit.assume_output
+        return any(worst_cost(one, request, assume_output=assumed) > left for one in deployments)
+
+    @hookimpl
+    def begin_attempt(
+        self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
+    ) -> Begun | Awaitable[Begun]:
+        """Hold all that it may use, or say why not."""
+        if services is not self._services:
+            self._begin_with(services)
+        asked = Asked(attempt, request, context, call, services)
+        for rule in self._rules:
+            asked.add(rule)
+        if not asked.counts:
+            return None
+        before = self._known_already(asked)
+        if before is not None:
+            return before
+        try:
+            answer = services.state.reserve(asked.wanted, ttl=self._ttl(asked), id=asked.id)
+        except Exception as error:  # noqa: BLE001 - a hard limit that cannot be checked lets nothing through
+            self._unavailable(asked, error)
+            return None
+        if isinstance(answer, Grant):
+            self._granted(asked, answer)
+            return None
+        if isinstance(answer, Refusal):
+            return self._refused(asked, answer)
+        asked.taken.asked[attempt.number] = Lease(asked.id, tuple(asked.wanted))
+        return self._later(asked, answer)
+
+    def _begin_with(self, services: Services) -> None:
+        """The first call of a gateway: what its books and its state are like."""
+        durable = getattr(services.ledger, "durable", False)
+        in_memory = isinstance(services.state, MemoryState)
+        for rule in self._rules:
+            rule.forget()
+            # Slots of a process that died come back as it does; only a shared state had others'.
+            counted = rule.window is not None or not in_memory
+            rule.seeded = bool(durable) and counted and all(scope.column is not None for scope in rule.scopes)
+        self._services = services
+
+    def _ttl(self, asked: Asked) -> float:
+        remaining = asked.call.remaining(asked.services.clock.monotonic())
+        return (remaining if 0 < remaining < math.inf else LONGEST_ATTEMPT) + GRACE
+
+    def _known_already(self, asked: Asked) -> Begun:
+        """What need not be asked: this call was refused as much, or goes to another alias anyway."""
+        taken = asked.taken
+        for count, wanted in zip(asked.counts, asked.wanted, strict=True) if taken.refused else ():
+            left = taken.refused.get(wanted.key)
+            if left is not None and wanted.amount > left:
+                return self._refused(asked, Refusal(key=wanted.key, available=left, retry_at=count.resets_at))
+        for count in asked.counts if self._leaving else ():
+            alias = _alias(count.limit)
+            if alias is None or alias == asked.attempt.alias or count in taken.left:
+                continue
+            if count.rule.mode == "soft" and count.is_short(asked.services.clock.time()):
+                return self._elsewhere(asked, count)
+        return None
+
+    async def _later(self, asked: Asked, answer: Any) -> Begun:
+        """An answer that has to be waited for, or books that have to be read first.
+
+        If the caller leaves meanwhile nobody knows whether it is held; `end_call` gives it back.
+        """
+        services = asked.services
+        try:
+            answer = await arrived(answer)
+            for _ in range(SEEDINGS):
+                if not isinstance(answer, Unseeded):
+                    break
+                seconds = self._seeding.wait(answer, services)
+                if seconds > 0:
+                    asked.taken.asked.pop(asked.attempt.number, None)
+                    return Wait(seconds)
+                counts = {count.key: count for count in asked.counts}
+                await self._seeding.seed(answer, counts, services)
+                answer = await arrived(
+                    services.state.reserve(asked.wanted, ttl=self._ttl(asked), id=asked.id)
+                )
+        except Exception as error:  # noqa: BLE001 - as above
+            asked.taken.asked.pop(asked.attempt.number, None)
+            self._unavailable(asked, error)
+            return None
+        asked.taken.asked.pop(asked.attempt.number, None)
+        if isinstance(answer, Refusal):
+            return self._refused(asked, answer)
+        if isinstance(answer, Grant):
+            self._granted(asked, answer)
+        else:
+            self._unavailable(asked, StorageError("the state asks for the books again and again"))
+        return None
+
+    # ------------------------------------------------------------ what the state says
+
+    def _granted(self, asked: Asked, grant: Grant) -> None:
+        services, number, watch = asked.services, asked.attempt.number, self._watch
+        asked.taken.grant(number, grant.lease, asked.counts)
+        if asked.nano_usd or asked.tokens:
+            hold = Hold(nano_usd=asked.nano_usd, tokens=asked.tokens, expires=grant.expires)
+            holds = asked.call.stashed(HOLDS)
+            if holds is None:
+                asked.call.stash[HOLDS] = {number: hold}
+            else:
+                holds[number] = hold
+        for count, level in zip(asked.counts, grant.levels, strict=False):
+            count.saw(level)
+            if count.used >= count.next_alert:
+                watch.passed(count, services)
+            elif count.alerted and count.is_endless:
+                watch.look(count, services)
+        for refusal in grant.exceeded:
+            self._exceeded(asked, refusal)
+        if watch.state_is_gone:
+            watch.available(services)
+        if watch.next_end < math.inf and services.clock.time() >= watch.next_end:
+            watch.end(services.clock.time(), services)
+
+    def _exceeded(self, asked: Asked, refusal: Refusal) -> None:
+        """A limit that is not enforced would have refused."""
+        count, wanted = asked.count_of(refusal.key)
+        if count.rule.mode != "shadow":
+            return
+        count.refused += 1
+        left, might = (words.amount(count.rule.kind, one) for one in (refusal.available, wanted.amount))
+        _note(asked.call, count, f"would have refused: {left} left, {might} wanted")
+        self._watch.would_refuse(count, refusal.available, wanted.amount, asked.services)
+
+    def _refused(self, asked: Asked, refusal: Refusal) -> Begun:
+        """Go elsewhere, try another deployment, wait for a slot, or deny."""
+        count, wanted = asked.count_of(refusal.key)
+        rule, taken = count.rule, asked.taken
+        count.refused += 1
+        count.short_of = min(count.short_of or wanted.amount, wanted.amount)
+        taken.refused[count.key] = refusal.available
+        self._watch.refused(count, wanted.amount, asked.services)
+        if isinstance(count.limit.on_exhausted, Instead) and count not in taken.left:
+            return self._elsewhere(asked, count)
+        if rule.kind == "concurrency":
+            del taken.refused[count.key]
+            if taken.sent and rule.once and taken.waited < SLOT_PATIENCE:
+                seconds = min(0.05 + taken.waited / 2, 0.5)
+                taken.waited += seconds
+                return Wait(seconds)
+        skip = Skip(_code(rule), until=refusal.retry_at)
+        if rule.of_attempt or self._another_fits(asked, count, refusal.available):
+            return skip
+        if taken.sent:
+            return skip
+        raise RequestDenied(
+            _denial(count, wanted.amount, refusal), code=_code(rule), retry_at=refusal.retry_at
+        )
+
+    def _elsewhere(self, asked: Asked, count: Count) -> Reselect:
+        """Under the policy or the alias that the limit names; once for each limit."""
+        instead, call = count.limit.on_exhausted, asked.call
+        assert isinstance(instead, Instead)  # noqa: S101 - whoever asks has looked
+        asked.taken.left.add(count)
+        if instead.policy is not None:
+            call.stash[POLICY] = instead.policy
+            _note(call, count, f"goes on under policy {instead.policy!r}")
+        else:
+            _note(call, count, f"goes on under alias {instead.alias!r}")
+        return Reselect(instead.alias, reason=_code(count.rule))
+
+    def _another_fits(self, asked: Asked, count: Count, left: int) -> bool:
+        """Whether a deployment that this call may still try might need no more than is left."""
+        if count.rule.by_one:
+            return False
+        if asked.call.fallbacks:
+            return True
+        return any(asked.amount(count, one) <= left for one in islice(asked.call.untried, LOOKED_AT))
+
+    def _unavailable(self, asked: Asked, error: Exception) -> None:
+        """The state cannot be asked. A hard limit then sends nothing; others do not mind."""
+        self._watch.unavailable(error, asked.services)
+        if not any(wanted.enforced for wanted in asked.wanted):
+            return
+        raise RequestDenied(
+            "limits cannot be checked: the state they are kept in does not answer "
+            f"({type(error).__name__}); try again soon",
+            code="budget_unavailable",
+        ) from error
+
+    # ------------------------------------------------------------ after
+
+    @hookimpl
+    def end_attempt(self, attempt: Attempt, outcome: Outcome, call: Call, services: Services) -> Any:
+        """Book what it used in place of the hold."""
+        taken = call.stashed(TAKEN)
+        if taken is None:
+            return None
+        number = attempt.number
+        held = taken.leases.pop(number, None)
+        if held is None:
+            return None
+        lease, counts = held
+        sent = outcome.status != "skipped"
+        taken.end(number, counts, sent=sent)
+        actual = used(counts, outcome) if sent else {}
+        settled = services.state.settle(lease, actual) if sent else services.state.release(lease)
+        for count, wanted in zip(counts, lease.reservations, strict=False):
+            count.ended(wanted.amount, actual.get(count.key, 0))
+            if count.used >= count.next_alert:
+                self._watch.passed(count, services)
+        return settled if is_pending(settled) else None
+
+    @hookimpl
+    def end_call(self, call: Call, services: Services) -> Any:
+        """Give back what was asked for when the caller left, and may have been granted since."""
+        taken = call.stashed(TAKEN)
+        if taken is None or not taken.asked:
+            return None
+        leases = list(taken.asked.values())
+        taken.asked.clear()
+        given_back = [services.state.release(lease) for lease in leases]
+        return _all_of(given_back) if any(map(is_pending, given_back)) else None
+
+
+async def _all_of(answers: Sequence[Any]) -> None:
+    for answer in answers:
+        await arrived(answer)
+
+
+def _wants(rule: Rule, what: str) -> bool:
+    return any(limit.on_exhausted == what for limit in rule.limits)
+
+
+def _policy(limit: Limit) -> str | None:
+    """The policy under which calls go on when it is exhausted. One in shadow moves nothing."""
+    instead = limit.on_exhausted
+    return instead.policy if isinstance(instead, Instead) and not limit.shadow else None
+
+
+def _alias(limit: Limit) -> str | None:
+    instead = limit.on_exhausted
+    return instead.alias if isinstance(instead, Instead) and not limit.shadow else None
+
+
+def _code(rule: Rule) -> str:
+    return "budget" if rule.kind == "budget" else "limit"
+
+
+def _note(call: Call, count: Count, what: str) -> None:
+    """Into the call's decision record."""
+    record = call.record
+    notes = record.notes
+    entry: Mapping[str, Any] = {"key": count.key, "mode": count.rule.mode, "what": f"{count} {what}"}
+    record.notes = {**notes, "limits": [*notes.get("limits", ()), entry]}
+
+
+def _denial(count: Count, wanted: int, refusal: Refusal) -> str:
+    """Which limit, how much of it is left, when there is more, and what to do."""
+    kind = count.rule.kind
+    if kind == "concurrency":
+        return f"{count} is reached: so many are under way; try again when one has ended, or raise the limit"
+    left = f"{words.amount(kind, refusal.available)} are left" if refusal.available else "nothing is left"
+    told = f"{count} is used up: {left}"
+    if not count.rule.by_one:
+        told += f", and this call may use {words.amount(kind, wanted)}"
+    if refusal.retry_at is not None:
+        told += f"; it resets at {words.moment(refusal.retry_at, count.window)}"
+    advice = "try again then" if refusal.retry_at is not None else "try again later"
+    if not count.rule.by_one and refusal.available:
+        advice += ", ask for a shorter answer (max_tokens)"
+    return f"{told}. You can {advice}, or have the limit raised"

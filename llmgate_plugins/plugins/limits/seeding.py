@@ -1,0 +1,103 @@
+"""Tells a state that has just begun, or has lost everything, what the books say was used before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from typing import Final
+
+from llmgate_plugins.plugins.limits.counts import Count
+from llmgate_plugins.plugins.pending import arrived
+from llmgate_plugins.services import OpenIntent, Seed, Services, Standing, Unseeded
+from llmgate_plugins.state import MemoryState
+from llmgate_plugins.windows import Rolling
+
+__all__ = ["Seeding"]
+
+SETTLED: Final = 1.0
+"""Seconds after a state began to know what happens from which the books can be believed: a call
+that was admitted just before has its row by then."""
+UNSETTLED: Final = 3_660.0
+"""Seconds that an attempt under way is thought to last if its row does not say: the longest there is."""
+
+
+class Seeding:
+    """Reads the books once for each count of which the state asks, however many calls wait for it."""
+
+    def __init__(self) -> None:
+        self._first_seen: tuple[float, float] | None = None
+        self._under_way: dict[str, Future[None]] = {}
+
+    def wait(self, unseeded: Unseeded, services: Services) -> float:
+        """Seconds until the books can be believed; at most `SETTLED` in all, whatever clocks say.
+
+        The memory of this process admits nobody before it has asked, and so need not wait.
+        """
+        if isinstance(services.state, MemoryState):
+            return 0.0
+        now = services.clock.monotonic()
+        if self._first_seen is None or self._first_seen[0] != unseeded.since:
+            self._first_seen = unseeded.since, now
+        by_state = unseeded.since + SETTLED - services.clock.time()
+        by_us = self._first_seen[1] + SETTLED - now
+        return max(0.0, min(by_state, by_us)) if by_state > 0 else 0.0
+
+    async def seed(self, unseeded: Unseeded, counts: Mapping[str, Count], services: Services) -> None:
+        """Hand the state what the books say of these windows.
+
+        Raises:
+            StorageError: The books cannot be read, or the state cannot be told.
+        """
+        wanted, others = [], []
+        for reservation, start, end in unseeded.windows:
+            mine: Future[None] = Future()
+            other = self._under_way.setdefault(reservation.key, mine)
+            if other is mine:
+                wanted.append((counts[reservation.key], start, end))
+            else:
+                others.append(other)
+        try:
+            if wanted:
+                seeds = [await _seed(*one, services) for one in wanted]
+                await arrived(services.state.seed(seeds))
+        finally:
+            for count, _, _ in wanted:
+                self._under_way.pop(count.key).set_result(None)
+        for one in others:  # whoever reads for us may fail; then we ask the state again, and read ourselves
+            await asyncio.wrap_future(one)
+
+
+async def _seed(count: Count, start: float, end: float, services: Services) -> Seed:
+    rule = count.rule
+    where = {
+        scope.column: value
+        for scope, value in zip(rule.scopes, count.values, strict=True)
+        if scope.column is not None
+    }
+    part = rule.window.part if isinstance(rule.window, Rolling) else None
+    standing = await arrived(services.ledger.standing(where, since=start, until=end, part=part))
+    return Seed(
+        key=count.key,
+        window=rule.window,
+        start=start,
+        spent=tuple(_used(count, standing)) if rule.window is not None else (),
+        open={f"{one.call_id}:{one.number}": _held(count, one) for one in standing.open},
+    )
+
+
+def _used(count: Count, standing: Standing) -> Iterable[tuple[float, int]]:
+    place = {"requests": 1, "tokens": 2, "budget": 3}[count.rule.kind]
+    for used in standing.used:
+        yield used[0], int(used[place])
+
+
+def _held(count: Count, one: OpenIntent) -> tuple[int, int, float]:
+    """(held, what it counts as if nobody settles it, until when) of an attempt under way."""
+    expires = one.expires if one.expires is not None else one.at + UNSETTLED
+    if count.rule.kind == "budget":
+        holds = count.rule.mode != "soft"
+        return (max(one.reserve, one.estimate) if holds else 0), one.estimate, expires
+    if count.rule.kind == "tokens":
+        return (one.reserve_tokens if count.rule.mode != "soft" else 0), 0, expires
+    return 1, (1 if count.rule.kind == "requests" else 0), expires

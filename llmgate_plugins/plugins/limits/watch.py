@@ -1,0 +1,151 @@
+"""What people should know of limits: thresholds that are passed, limits in shadow, a state that is gone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final
+
+from llmgate_plugins.alerts import Alert
+from llmgate_plugins.plugins.limits import words
+from llmgate_plugins.plugins.limits.counts import Count
+from llmgate_plugins.services import Services
+
+__all__ = ["Watch"]
+
+MOST_OPEN: Final = 4_096
+"""Alerts that are remembered until they are over; the oldest are forgotten."""
+CALM: Final = 0.9
+"""Part of a threshold that a count without an end must fall below for its alert to be over."""
+HOUR: Final = 3_600.0
+"""Seconds after which a limit in shadow is spoken of again, if its window does not end."""
+
+
+class Watch:
+    """Reports alerts, each once, and that they are over.
+
+    An alert on a window that ends is over with it; told when a call comes after that.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], tuple[Alert, float]] = {}
+        self._gone: Alert | None = None
+        self.next_end = math.inf
+        """Unix time at which the first of the open alerts is over."""
+
+    def passed(self, count: Count, services: Services) -> None:
+        """Report every threshold that is passed and was not told in this window."""
+        limit = count.limit
+        told = count.alerted
+        while count.used >= count.next_alert:
+            count.next_threshold(count.alerted + 1)
+        for share in limit.alert_at[told : count.alerted]:
+            self._tell_threshold(count, share, services)
+
+    def refused(self, count: Count, amount: int, services: Services) -> None:
+        """A hard limit refuses: it is as good as used up, whatever is left of it."""
+        shares = count.limit.alert_at
+        full = sum(share <= 1 for share in shares)
+        if full > count.alerted and amount <= count.limit.limit:
+            told = count.alerted
+            count.next_threshold(full)
+            for share in shares[told:full]:
+                self._tell_threshold(count, share, services)
+
+    def would_refuse(self, count: Count, left: int, wanted: int, services: Services) -> None:
+        """A limit in shadow would have refused a call."""
+        asked, limit = words.amount(count.rule.kind, wanted), words.amount(count.rule.kind, left)
+        self._tell(
+            Alert(
+                kind="limit_shadow",
+                subject=count.key,
+                summary=f"{count} would have refused a call: {limit} were left, and it might use {asked}",
+                severity="info",
+                facts={"limit": count.limit.limit, "left": left, "wanted": wanted},
+            ),
+            services.clock.time() + min(count.limit.seconds, HOUR) if count.is_endless else count.resets_at,
+            services,
+        )
+
+    def unavailable(self, error: BaseException, services: Services) -> None:
+        """The state could not be asked."""
+        if self._gone is None:
+            self._gone = Alert(
+                kind="state_unavailable",
+                subject="limits",
+                summary="the state that limits are kept in does not answer "
+                f"({type(error).__name__}): hard limits deny what they cannot check",
+                severity="critical",
+            )
+            services.alerts.report(self._gone)
+
+    @property
+    def state_is_gone(self) -> bool:
+        """Whether it could not be asked the last time."""
+        return self._gone is not None
+
+    def available(self, services: Services) -> None:
+        """The state answers again."""
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            summary = "the state that limits are kept in answers again"
+            services.alerts.report(replace(gone, resolved=True, severity="info", summary=summary))
+
+    def look(self, count: Count, services: Services) -> None:
+        """Whether an alert on a count whose window does not end is over."""
+        for share in count.limit.alert_at[: count.alerted]:
+            if count.used < CALM * share * count.limit.limit:
+                self._resolve(("budget_threshold", _subject(count, share)), services)
+                count.next_threshold(count.limit.alert_at.index(share))
+                break
+
+    def end(self, now: float, services: Services) -> None:
+        """Tell that alerts on windows which have ended are over."""
+        for key, (_, until) in list(self._open.items()):
+            if until <= now:
+                self._resolve(key, services)
+        self.next_end = min((until for _, until in list(self._open.values())), default=math.inf)
+
+    def _tell_threshold(self, count: Count, share: float, services: Services) -> None:
+        limit = count.limit
+        kind = count.rule.kind
+        resets = f"; it resets at {words.moment(count.resets_at, count.window)}" if count.resets_at else ""
+        held = f", {words.amount(kind, count.held)} held" if count.held and not count.rule.by_one else ""
+        self._tell(
+            Alert(
+                kind="budget_threshold",
+                subject=_subject(count, share),
+                summary=f"{count} has passed {share:.0%}: "
+                f"{words.amount(kind, count.used)} used{held}{resets}",
+                severity="critical" if share >= 1 else "warning",
+                facts={
+                    "threshold": share,
+                    "spent": count.spent,
+                    "held": count.held,
+                    "limit": limit.limit,
+                    "resets_at": count.resets_at,
+                    "mode": count.rule.mode,
+                },
+            ),
+            None if count.is_endless else count.resets_at,
+            services,
+        )
+
+    def _tell(self, alert: Alert, ends: float | None, services: Services) -> None:
+        if alert.key in self._open:
+            return
+        if len(self._open) >= MOST_OPEN:
+            self._open.pop(next(iter(self._open)), None)
+        until = math.inf if ends is None else ends
+        self._open[alert.key] = (alert, until)
+        self.next_end = min(self.next_end, until)
+        services.alerts.report(alert)
+
+    def _resolve(self, key: tuple[str, str], services: Services) -> None:
+        told = self._open.pop(key, None)
+        if told is not None:
+            services.alerts.report(replace(told[0], resolved=True))
+
+
+def _subject(count: Count, share: float) -> str:
+    return f"{count.key} {share:.0%}"
