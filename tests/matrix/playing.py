@@ -196,7 +196,12 @@ class Watch:
         seen.slept = sum(self.sleeper.slept)
         # By number: a clock that is set back must not turn their order.
         seen.rows, seen.calls = sorted(ledger.attempts(), key=lambda one: one["number"]), ledger.calls()
-        begun = any(outcome.status != "skipped" for one in gateway.decisions for _, outcome in one.attempts)
+        # Limits are asked last: what they deny has paid into its provider's retry budget.
+        begun = any(
+            outcome.skipped in (None, "budget_unavailable")
+            for one in gateway.decisions
+            for _, outcome in one.attempts
+        )
         budget = self.failover.retry_budget("openai")
         seen.tokens = (RETRY_TOKENS if begun else 0.0) - budget.left(now)
         keys = {place.deployment().credential: f"key-{place.id}" for place in self.places}
