@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "models": Lazy("llmgate_plugins.cli.models", "models", "List, filter and compare models and prices."),
     "ledger": Lazy("llmgate_plugins.cli.ledger", "ledger", "Look after the books: upgrade, reconcile, ..."),
     "config": Lazy("llmgate_plugins.cli.config", "config", "Check a configuration; print its JSON Schema."),
+    "report": Lazy("llmgate_plugins.cli.report", "report", "Report calls, times, failures and costs."),
     "simulate": Lazy("llmgate_plugins.cli.simulate", "simulate", "Run simulated providers on this machine."),
 }
 """In the order in which `--help` lists them."""

@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from sqlalchemy import ColumnElement, literal, not_, or_
@@ -69,7 +70,12 @@ class Condition:
         return not_(found) if None in self.values else or_(not_(found), column.is_(None))
 
     def __str__(self) -> str:
-        return f"{self.name}{self.operator}{','.join('' if one is None else str(one) for one in self.values)}"
+        told = ["" if value is None else str(value) for value in self.values]
+        if self.name in AMOUNTS and AMOUNTS[self.name].unit == "usd":
+            told = [f"${Decimal(value).scaleb(-9).normalize():f}" for value in self.values]
+        elif self.name in AMOUNTS and AMOUNTS[self.name].unit == "seconds":
+            told = [f"{value:g}s" for value in self.values]
+        return f"{self.name}{self.operator}{','.join(told)}"
 
 
 def conditions_of(where: Where) -> tuple[Condition, ...]:

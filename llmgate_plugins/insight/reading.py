@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 
-from llmgate_plugins.insight.books import Books, open_books
+from llmgate_plugins.insight.books import Aggregate, Books, open_books
 from llmgate_plugins.insight.conditions import Condition, Where, conditions_of
 from llmgate_plugins.insight.facts import TIMES, TimeUnit, fact_of
 from llmgate_plugins.insight.report import NO_TIMES, Level, Quantiles, Report, ReportRow
@@ -114,6 +114,12 @@ class _Group:
     latency: Quantiles = NO_TIMES
     first_token: Quantiles = NO_TIMES
 
+    def set_times(self, times: Sequence[tuple[float, ...] | None]) -> None:
+        """Latency and time to the first token."""
+        latency, first_token = times
+        self.latency = Quantiles(*latency) if latency else NO_TIMES
+        self.first_token = Quantiles(*first_token) if first_token else NO_TIMES
+
     def row(self, group: Mapping[str, Any], level: Level) -> ReportRow:
         numbers = self.numbers
         return ReportRow(
@@ -146,6 +152,7 @@ class _Answer:
         }
         self._groups: defaultdict[_Key, _Group] = defaultdict(_Group)
         self._whole = _Group()
+        self._buckets = self._buckets_used()
 
     def read(self) -> tuple[tuple[ReportRow, ...], ReportRow]:
         level = self._question.level
@@ -155,7 +162,6 @@ class _Answer:
             self._read_calls()
         else:
             self._read_calls_of_attempts()
-        self._read_whole()
         rows = [group.row(self._named(key), level) for key, group in self._groups.items()]
         rows.sort(key=self._order)
         return tuple(rows), self._whole.row({}, level)
@@ -170,7 +176,7 @@ class _Answer:
             func.count().filter(table.status == "success").label("attempts:success"),
             func.count().filter(table.status == "error").label("attempts:error"),
             func.count().filter(table.estimated).label("estimated"),
-            *(func.sum(table[f"{bucket}_tokens"]).label(f"{bucket}_tokens") for bucket in BUCKETS),
+            *(func.sum(table[f"{bucket}_tokens"]).label(f"{bucket}_tokens") for bucket in self._buckets),
             func.sum(table.cost_nano_usd).label("cost"),
         ]
         self._read("attempts", measures)
@@ -227,23 +233,13 @@ class _Answer:
             self._groups[tuple(key)].numbers["calls"] -= number
         self._whole.numbers["calls"] -= execute(select(more).where(*chosen)).scalar_one()
 
-    def _read_whole(self) -> None:
-        """The times of all groups together: quantiles do not add up as numbers do."""
-        level = self._question.level
-        if len(self._groups) == 1:
-            (only,) = self._groups.values()
-            self._whole.latency, self._whole.first_token = only.latency, only.first_token
-        elif self._groups:
-            statement = select(*self._quantiles(level)).where(*self._chosen(level))
-            self._set_times(self._whole, self._books.connection.execute(statement).one())
-
     def _read(self, level: Level, measures: list[ColumnElement[Any]]) -> None:
-        """Numbers by their labels, then the times if they are those of this table."""
+        """Numbers by their labels, and the times if they are those of this table."""
         names = [measure.key or "" for measure in measures]
-        timed = level == self._question.level
         keys = self._keys(level)
-        times = self._quantiles(level) if timed else ()
-        statement = select(*keys, *measures, *times).where(*self._chosen(level))
+        timed = self._quantiles(level) if level == self._question.level else ()
+        chosen = self._chosen(level)
+        statement = select(*keys, *measures, *(one.column for one in timed)).where(*chosen)
         for row in self._books.connection.execute(self._grouped(statement, len(keys))):
             values = list(row)
             group = self._groups[tuple(values[: len(keys)])]
@@ -251,12 +247,16 @@ class _Answer:
                 group.numbers[name] += int(value or 0)
                 self._whole.numbers[name] += int(value or 0)
             if timed:
-                self._set_times(group, values[-2:])
+                group.set_times([one.read(value) for one, value in zip(timed, values[-2:], strict=True)])
+        if timed:  # quantiles do not add up as numbers do
+            self._whole.set_times(self._books.of_all(timed, chosen))
 
-    def _set_times(self, group: _Group, values: Sequence[Any]) -> None:
-        latency, first_token = map(self._books.read_quantiles, values)
-        group.latency = Quantiles(*latency) if latency else NO_TIMES
-        group.first_token = Quantiles(*first_token) if first_token else NO_TIMES
+    def _buckets_used(self) -> list[str]:
+        """The buckets that are not empty in every row: each of the others would cost a tenth of a
+        second over a million rows."""
+        statement = select(*(func.max(attempts.c[f"{bucket}_tokens"]) for bucket in BUCKETS))
+        most = self._books.connection.execute(statement.where(*self._during("attempts"))).one()
+        return [bucket for bucket, number in zip(BUCKETS, most, strict=True) if number]
 
     # ------------------------------------------------------------ parts of statements
 
@@ -275,7 +275,7 @@ class _Answer:
         labels = [f"key_{place}" for place in range(keys)]
         return statement.group_by(*labels, *others) if labels or others else statement
 
-    def _quantiles(self, level: Level) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    def _quantiles(self, level: Level) -> tuple[Aggregate, Aggregate]:
         table = _TABLES[level].c
         ended = table.status.in_(("success", "answered") if level == "calls" else ("success",))
         quantiles = self._books.quantiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -197,6 +197,25 @@ class Report:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def ordered(self, by: str | None = None, *, top: int | None = None) -> Report:
+        """The same with its rows in another order, or with the first of them alone.
+
+        Args:
+            by: A dimension (rising), or a measure as `ReportRow.to_dict` names it (largest
+                first); None for the order they are in.
+            top: How many rows to keep; the totals stay those of all.
+
+        Raises:
+            ValueError: There is no such dimension or measure.
+        """
+        rows = list(self.rows)
+        if by is not None:
+            known = tuple(ReportRow(group=dict.fromkeys(self.by)).to_dict())
+            if by not in known or by == "error_classes":
+                raise ValueError(f"rows cannot be sorted by {by!r}; there are: {', '.join(known)}")
+            rows.sort(key=lambda row: _rank(row.to_dict()[by], rising=by in self.by))
+        return replace(self, rows=tuple(rows[:top]))
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         return {
@@ -239,6 +258,13 @@ class Report:
     def _flat(self) -> Sequence[dict[str, Any]]:
         """Rows of single values."""
         return [_flat(row.to_dict()) for row in self.rows]
+
+
+def _rank(value: Any, *, rising: bool) -> tuple[bool, Any]:
+    """What is not known comes last."""
+    if value is None:
+        return True, 0
+    return False, str(value) if rising else -value
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from llmgate_plugins.windows import Calendar
 
-__all__ = ["EVER", "Moment", "Span", "span_of"]
+__all__ = ["Moment", "Span", "span_of"]
 
 Moment: TypeAlias = str | float | datetime | date | timedelta
 """Text ("7d", "today", "2026-11-01", "2026-11-01T09:30"), Unix time, or as `datetime` has it.
@@ -28,11 +28,11 @@ class Span:
     since: float | None = None
     until: float | None = None
 
-    def __str__(self) -> str:
-        return f"{_shown(self.since) or 'the beginning'} to {_shown(self.until) or 'now'}"
-
-
-EVER: Final = Span()
+    def told(self, zone: str = "UTC") -> str:
+        """For people: "2026-11-01 00:00 to now (Europe/Berlin)"."""
+        return (
+            f"{_shown(self.since, zone) or 'the beginning'} to {_shown(self.until, zone) or 'now'} ({zone})"
+        )
 
 
 def span_of(since: Moment | None, until: Moment | None, *, now: float, zone: str = "UTC") -> Span:
@@ -90,5 +90,5 @@ def _in_zone(moment: datetime, zone: str) -> float:
     return moment.astimezone(UTC).timestamp()
 
 
-def _shown(at: float | None) -> str:
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _shown(at: float | None, zone: str) -> str:
+    return "" if at is None else datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M")

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.faces import ask, every_face
 from support.gateways import scene
-from support.ledger_rows import BEGIN, COLUMNS_OF_ATTEMPTS, COLUMNS_OF_CALLS, Filled, RowsLedger, books
+from support.ledger_rows import BEGIN, Filled, RowsLedger, books, failed_over
 
 from llmgate_plugins import ConfigurationError, Context, Request, StorageError, use_context
 from llmgate_plugins.insight import Quantiles, Report, ReportRow, read_report
@@ -240,7 +240,7 @@ def test_what_is_no_fact_is_refused_wherever_it_stands(name: str) -> None:
 
 @pytest.mark.parametrize("label", ['x") or 1=1 --', "$.x", "a'b", 'a"b', "a\\b", "%s", ":x", "{}"])
 def test_a_label_of_any_name_is_only_a_name(opened: Opened, label: str) -> None:
-    rows = example()
+    rows = failed_over()
     for row in (*rows.attempt_rows, *rows.call_rows):
         row["tags"] = {label: f"value of {label}"}
     report = read_report(opened(rows), by=[f"tag:{label}"])
@@ -265,52 +265,12 @@ def test_a_condition_that_makes_no_sense_says_what_would(text: str, said: str) -
         read_report(RowsLedger([], []).as_ledger(), where=text)
 
 
-def example() -> RowsLedger:
-    """One call that failed over from model-a to model-b."""
-    base: dict[str, Any] = {
-        "team": "search",
-        "tags": {"job": "x"},
-        "extra": {},
-        "stream": False,
-        "priority": 1,
-    }
-    common = {
-        **base,
-        "call_id": "c",
-        "at": BEGIN,
-        "requested_model": "fast",
-        "alias": "fast",
-        "late": False,
-        "estimated": False,
-        "estimate_nano_usd": 0,
-        "reserve_nano_usd": 0,
-        "reserve_tokens": 0,
-        **dict.fromkeys(TOKEN_COLUMNS, 0),
-    }
-    first = common | {
-        "number": 1, "deployment": "a", "provider": "p", "model": "model-a", "reason": "first",
-        "status": "error", "error_class": "timeout", "latency_s": 9.0, "cost_nano_usd": 3,
-    }  # fmt: skip
-    second = common | {
-        "number": 2, "deployment": "b", "provider": "p", "model": "model-b", "reason": "next_deployment",
-        "status": "success", "latency_s": 1.0, "cost_nano_usd": 5, "input_tokens": 10, "output_tokens": 40,
-    }  # fmt: skip
-    call = {
-        **base, "call_id": "c", "at": BEGIN, "model": "fast", "operation": "chat", "status": "success",
-        "attempts": 2, "estimated": False, "cost_nano_usd": 8, "latency_s": 10.0, "reason": "",
-        "problems": [], "decision": {}, **dict.fromkeys(TOKEN_COLUMNS, 0),
-    }  # fmt: skip
-    empty_attempt: dict[str, Any] = dict.fromkeys(COLUMNS_OF_ATTEMPTS)
-    empty_call: dict[str, Any] = dict.fromkeys(COLUMNS_OF_CALLS)
-    return RowsLedger([empty_attempt | first, empty_attempt | second], [empty_call | call])
-
-
 def test_a_call_that_failed_over_is_one_call_whatever_it_is_looked_at_by() -> None:
-    by_team = read_report(example().as_ledger(), by="team")
+    by_team = read_report(failed_over().as_ledger(), by="team")
     (row,) = by_team
     assert (by_team.of, row.calls, row.requests, row.attempts) == ("calls", 1, 1, 2)
     assert (row.success_rate, row.latency.p95, row.failovers, row.timeouts) == (1.0, 10.0, 1, 1)
-    by_model = read_report(example().as_ledger(), by="model")
+    by_model = read_report(failed_over().as_ledger(), by="model")
     assert by_model.of == "attempts"
     assert [(row.group["model"], row.calls, row.success_rate) for row in by_model] == [
         ("model-b", 1, 1.0),
@@ -321,7 +281,7 @@ def test_a_call_that_failed_over_is_one_call_whatever_it_is_looked_at_by() -> No
 
 
 def test_amounts_have_units_and_intervals() -> None:
-    (row,) = read_report(example().as_ledger(), by="team")
+    (row,) = read_report(failed_over().as_ledger(), by="team")
     told = row.to_dict()
     assert told["cost_usd"] == told["cost_per_request_usd"] == pytest.approx(8e-9)
     assert told["cost_per_1k_tokens_usd"] == pytest.approx(8e-9 * 20)
@@ -416,7 +376,7 @@ def test_an_empty_ledger_gives_an_empty_report(opened: Opened) -> None:
 
 
 def test_rows_go_to_csv_json_parquet_and_pandas(tmp_path: Path) -> None:
-    rows = example()
+    rows = failed_over()
     for row in (*rows.attempt_rows, *rows.call_rows):
         row["team"] = "=cmd|' /C calc'!A0"
     report = read_report(rows.as_ledger(), by="team")
@@ -438,7 +398,7 @@ def test_rows_go_to_csv_json_parquet_and_pandas(tmp_path: Path) -> None:
 def test_a_package_that_is_missing_is_named(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = read_report(example().as_ledger())
+    report = read_report(failed_over().as_ledger())
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigurationError, match="pip install"):
         report.to_frame() if package == "pandas" else report.to_parquet(tmp_path / "x.parquet")
@@ -463,7 +423,7 @@ def test_what_is_no_ledger_says_so(tmp_path: Path) -> None:
 
 
 def test_too_many_hours_are_refused() -> None:
-    rows = example()
+    rows = failed_over()
     far = {**rows.attempt_rows[0], "call_id": "far", "at": BEGIN - 40 * 365 * 86_400.0}
     with pytest.raises(ValueError, match=r"more than 100,000 rows"):
         read_report(RowsLedger([*rows.attempt_rows, far], []).as_ledger(), by="hour")

@@ -15,7 +15,7 @@ from llmgate_plugins.ledger.sql import open_database
 from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.services import Ledger
 
-__all__ = ["BEGIN", "COLUMNS_OF_ATTEMPTS", "COLUMNS_OF_CALLS", "Filled", "RowsLedger", "books"]
+__all__ = ["BEGIN", "COLUMNS_OF_ATTEMPTS", "COLUMNS_OF_CALLS", "Filled", "RowsLedger", "books", "failed_over"]
 
 BEGIN = 1_793_491_200.0
 """2026-11-01 00:00 UTC."""
@@ -164,3 +164,43 @@ def _calls(
     for column in TOKEN_COLUMNS:
         row[column] = sum(one[column] for one in mine)
     return row
+
+
+def failed_over() -> RowsLedger:
+    """One call that failed over from model-a to model-b."""
+    base: dict[str, Any] = {
+        "team": "search",
+        "tags": {"job": "x"},
+        "extra": {},
+        "stream": False,
+        "priority": 1,
+    }
+    common = {
+        **base,
+        "call_id": "c",
+        "at": BEGIN,
+        "requested_model": "fast",
+        "alias": "fast",
+        "late": False,
+        "estimated": False,
+        "estimate_nano_usd": 0,
+        "reserve_nano_usd": 0,
+        "reserve_tokens": 0,
+        **dict.fromkeys(TOKEN_COLUMNS, 0),
+    }
+    first = common | {
+        "number": 1, "deployment": "a", "provider": "p", "model": "model-a", "reason": "first",
+        "status": "error", "error_class": "timeout", "latency_s": 9.0, "cost_nano_usd": 3,
+    }  # fmt: skip
+    second = common | {
+        "number": 2, "deployment": "b", "provider": "p", "model": "model-b", "reason": "next_deployment",
+        "status": "success", "latency_s": 1.0, "cost_nano_usd": 5, "input_tokens": 10, "output_tokens": 40,
+    }  # fmt: skip
+    call = {
+        **base, "call_id": "c", "at": BEGIN, "model": "fast", "operation": "chat", "status": "success",
+        "attempts": 2, "estimated": False, "cost_nano_usd": 8, "latency_s": 10.0, "reason": "",
+        "problems": [], "decision": {}, **dict.fromkeys(TOKEN_COLUMNS, 0),
+    }  # fmt: skip
+    empty_attempt: dict[str, Any] = dict.fromkeys(COLUMNS_OF_ATTEMPTS)
+    empty_call: dict[str, Any] = dict.fromkeys(COLUMNS_OF_CALLS)
+    return RowsLedger([empty_attempt | first, empty_attempt | second], [empty_call | call])

@@ -1,0 +1,109 @@
+"""What commands that read the books have in common: which books, which span, and patience."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from llmgate_plugins.errors import ConfigurationError
+
+__all__ = [
+    "config_option",
+    "ledger_of",
+    "ledger_option",
+    "span_options",
+    "understood",
+    "waiting",
+    "where_option",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CONFIG: Final = "llmgate.yaml"
+
+ledger_option: Final = click.option(
+    "--ledger", "ledger", metavar="URL", help="The ledger: sqlite:///FILE or postgresql://..."
+)
+config_option: Final = click.option(
+    "--config", "config", metavar="FILE", help=f"The configuration that names it (default: {CONFIG})."
+)
+where_option: Final = click.option(
+    "--where", "where", multiple=True, metavar="CONDITION", help="team=search,mail or cost>0.01 (repeatable)."
+)
+
+
+def span_options(command: F) -> F:
+    """`--since`, `--until` and `--zone`."""
+    for option in (
+        click.option("--zone", default="UTC", show_default=True, help="Where days begin: Europe/Berlin ..."),
+        click.option("--until", metavar="WHEN", help="As --since; what is at that moment is left out."),
+        click.option(
+            "--since", metavar="WHEN", help="7d, 24h, today, yesterday, week, month, 2026-11-01, ..."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def ledger_of(ledger: str | None, config: str | None) -> str:
+    """The URL of the ledger to read.
+
+    Raises:
+        click.UsageError: Neither is given and there is no configuration here.
+        ConfigurationError: The configuration has a mistake, or keeps its books in memory.
+    """
+    if ledger is not None:
+        return ledger
+    file = config or CONFIG
+    if config is None and not Path(file).is_file():
+        raise click.UsageError(
+            f"there is no {CONFIG} here; name the books: --ledger sqlite:///FILE or --config FILE"
+        )
+    from llmgate_plugins.config import load_config  # pydantic models; not needed for --help
+
+    url = load_config(file).ledger
+    if url == "memory":
+        raise ConfigurationError(
+            f"{file} keeps its books in memory, where nobody else can read them; write "
+            "ledger: sqlite:///llmgate.db"
+        )
+    return url
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """A `ValueError` says what is wrong with an option."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal what takes so long, from the second second on."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    over = threading.Event()
+    began = time.monotonic()
+
+    def tell() -> None:
+        while not over.wait(1.0):
+            click.echo(f"\r{what} ... {time.monotonic() - began:.0f} s ", err=True, nl=False)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        click.echo("\r\x1b[K", err=True, nl=False)
