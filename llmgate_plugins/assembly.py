@@ -35,6 +35,7 @@ from llmgate_plugins.plugins import (
     Patience,
     Policies,
     Policy,
+    Telemetry,
     Weighted,
     default_plugins,
     with_places,
@@ -179,7 +180,10 @@ def _sections(config: GatewayConfig) -> Iterator[object]:
 def _tuned(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[object]:
     """The plugins that are always there, as the file wants them."""
     for plugin in defaults:
-        if isinstance(plugin, Limits):
+        if isinstance(plugin, Telemetry):
+            if config.telemetry.spans or config.telemetry.metrics:
+                yield Telemetry(**config.telemetry.for_telemetry())
+        elif isinstance(plugin, Limits):
             yield configured_limits(config)
         elif isinstance(plugin, Failover):
             yield _failover(config)

@@ -27,6 +27,7 @@ TITLES: Mapping[str, str] = {
     "LedgerConfig": "ledger",
     "RetentionConfig": "retention",
     "StoreContentConfig": "store_content",
+    "TelemetryConfig": "telemetry",
     "UnderPolicy": "on_exhausted: policy",
     "UnderAlias": "on_exhausted: alias",
     "PriceOverride": "prices",

@@ -17,6 +17,7 @@ from llmgate_plugins.config.policy_config import PluginConfig, PolicyConfig, Pri
 from llmgate_plugins.config.problems import Locator
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free
+from llmgate_plugins.config.telemetry_config import TelemetryConfig, WrittenTelemetry
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.state import check_state
@@ -113,6 +114,10 @@ class GatewayConfig(Section):
         default_factory=LedgerConfig,
         description="Where attempts are booked: memory, sqlite:///PATH, postgresql://HOST/DATABASE, or a "
         "section that says more.",
+    )
+    telemetry: WrittenTelemetry = Field(
+        default_factory=TelemetryConfig,
+        description="What OpenTelemetry is told where an SDK is set up; `false`: nothing.",
     )
     router_settings: RouterSettings = Field(
         default_factory=RouterSettings, description="LiteLLM's router settings."
