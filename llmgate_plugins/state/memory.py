@@ -235,9 +235,11 @@ class MemoryState:
                 return False
             if self._leases and self._leases[0][0] <= now:
                 self._expire(now)
-            hold.done = True
             if not hold.expired:
-                self._holds.pop(hold.id, None)
+                if self._holds.get(hold.id) is not hold:
+                    return False  # it is of another state
+                del self._holds[hold.id]
+            hold.done = True
             for part, (amount, estimate, key) in hold.parts.items():
                 spent = actual.get(key, 0)
                 if hold.expired:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
@@ -91,14 +92,17 @@ class _Local:
 
     Attributes:
         draws: From slices.
-        inner: Of the shares of limits that need not hold at any price.
+        shares, inner: The lease of the shares of other limits, and where it was granted.
         doubtful: The server may have granted it, too.
     """
 
-    __slots__ = ("doubtful", "draws", "inner")
+    __slots__ = ("doubtful", "draws", "inner", "shares")
 
-    def __init__(self, draws: Sequence[tuple[Slice, int]], inner: Lease, doubtful: bool) -> None:
+    def __init__(
+        self, draws: Sequence[tuple[Slice, int]], shares: MemoryState, inner: Lease, *, doubtful: bool
+    ) -> None:
         self.draws = draws
+        self.shares = shares
         self.inner = inner
         self.doubtful = doubtful
 
@@ -113,7 +117,8 @@ class Aside:
     """
 
     def __init__(self, state: RedisState) -> None:
-        self._state = state
+        # No cycle: a state that nobody has any more goes at once, and its thread with it.
+        self._state: RedisState = weakref.proxy(state)
         self._begin()
 
     def _begin(self) -> None:
@@ -242,7 +247,7 @@ class Aside:
                 return inner
         lease = SharedLease(ask.id, ask.reservations)
         lease.epoch, lease.at, lease.ended = self._state.epoch, now, False
-        lease.aside = _Local(draws, inner.lease, ask.sent)
+        lease.aside = _Local(draws, self._shares, inner.lease, doubtful=ask.sent)
         told = iter(inner.levels)
         return Grant(
             lease,
@@ -279,7 +284,7 @@ class Aside:
                     there.spent += actual.get(there.key, 0)
                 if there.retired and not there.drawn:
                     self._end(there)
-            self._shares.settle(local.inner, actual)
+            local.shares.settle(local.inner, actual)
 
     def report(self, used: Sequence[Used]) -> None:
         """To be told when the server is back: sums by window, however many calls there were."""

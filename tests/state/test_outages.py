@@ -1,0 +1,273 @@
+"""The server is silent, dead or at fault: calls go on by what was set aside, and no limit is passed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+from support.servers import RedisServer
+from support.state_conformance import DAY, hold, lease_of, settled
+
+from llmgate_plugins.errors import StorageError
+from llmgate_plugins.services import Grant, Refusal, Reservation
+from llmgate_plugins.state.redis import RedisState
+
+Connect = Callable[..., RedisState]
+
+
+@pytest.fixture
+def state(own_server: RedisServer, connect: Connect) -> RedisState:
+    return connect(f"{own_server.url}?workers=4")
+
+
+def ask(
+    state: RedisState, key: str, amount: int, limit: int, *, enforced: bool = True, strict: bool = True
+) -> Grant | Refusal:
+    wanted = Reservation(key=key, amount=amount, limit=limit, window=DAY, enforced=enforced, strict=strict)
+    answer = settled(state.reserve([wanted], ttl=60))
+    assert isinstance(answer, Grant | Refusal)
+    return answer
+
+
+def silence(server: RedisServer, state: RedisState) -> None:
+    """Pause the server, and let the state notice."""
+    server.pause()
+    while not state.line.outage.over():
+        ask(state, "noticing", 1, 10, enforced=False)
+
+
+def use_for_a_while(state: RedisState, key: str, limit: int) -> int:
+    """Spend 1 at a time until a slice is set aside; what was spent."""
+    spent = 0
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        settled(state.settle(lease_of(hold(state, key, 1, limit)), {key: 1}))
+        spent += 1
+        if settled(state.spent(key, window=DAY))[1] > 0:
+            return spent
+        time.sleep(0.02)
+    raise AssertionError("nothing was set aside")
+
+
+def wait_until_back(state: RedisState) -> None:
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        try:
+            settled(state.spent("anything"))
+        except StorageError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("it did not come back within 5 s")
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < end, "it did not happen within 5 s"
+        time.sleep(0.05)
+
+
+def test_a_silent_server_costs_a_little_at_first_and_then_nothing(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    lease_of(hold(state, "warm", 1, 10))
+    own_server.pause()
+    took = []
+    for _ in range(300):
+        begin = time.monotonic()
+        assert isinstance(ask(state, "soft", 1, 10, enforced=False), Grant)
+        took.append(time.monotonic() - begin)
+    own_server.resume()
+    assert sum(one > 0.02 for one in took) <= 6, "it waits for five answers, no more"
+    assert statistics.median(took) < 0.002
+    wait_until_back(state)
+
+
+def test_a_limit_that_must_hold_refuses_where_nothing_was_set_aside(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    lease_of(hold(state, "warm", 1, 10))
+    own_server.kill()
+    for _ in range(10):
+        with pytest.raises(StorageError, match=r"cannot be reached.*nothing of 'budget' was set aside"):
+            ask(state, "budget", 1, 1_000_000)
+
+
+def test_a_process_that_starts_during_an_outage_refuses_what_must_hold_and_shares_out_the_rest(
+    own_server: RedisServer, connect: Connect
+) -> None:
+    own_server.kill()
+    state = connect(f"{own_server.url}?workers=4")
+    with pytest.raises(StorageError, match="set aside"):
+        ask(state, "budget", 1, 1_000_000)
+    assert isinstance(ask(state, "soft", 500, 100, enforced=False), Grant)
+    assert isinstance(ask(state, "rpm", 25, 100, strict=False), Grant)
+    refusal = ask(state, "rpm", 1, 100, strict=False)
+    assert isinstance(refusal, Refusal), "a fourth of the limit is this worker's"
+    assert refusal.available == 0
+
+
+def test_slots_are_shared_out(own_server: RedisServer, state: RedisState) -> None:
+    own_server.kill()
+    slots = [Reservation(key="slots", amount=1, limit=8)]
+    leases = [lease_of(settled(state.reserve(slots, ttl=60))) for _ in range(2)]
+    assert isinstance(settled(state.reserve(slots, ttl=60)), Refusal)
+    settled(state.release(leases[0]))
+    lease_of(settled(state.reserve(slots, ttl=60)))
+
+
+def test_a_limit_in_use_has_a_slice_that_an_outage_is_lived_on_and_no_more(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    limit = 5_000
+    before = use_for_a_while(state, "budget", limit)
+    spent, slice_ = settled(state.spent("budget", window=DAY))
+    assert (spent, slice_) == (before, limit // 100)
+    own_server.pause()
+    granted = []
+    for _ in range(slice_ + 20):
+        answer = ask(state, "budget", 1, limit)
+        if isinstance(answer, Grant):
+            granted.append(answer.lease)
+        else:
+            assert isinstance(answer, Refusal)
+            assert answer.available == 0
+    assert len(granted) == slice_
+    for lease in granted[:30]:
+        assert settled(state.settle(lease, {"budget": 1}))
+        assert not settled(state.settle(lease, {"budget": 1}))
+    own_server.resume()
+    wait_until_back(state)
+    for lease in granted[30:]:
+        assert settled(state.settle(lease, {"budget": 0}))
+    wait_until(lambda: settled(state.spent("budget", window=DAY)) == (before + 30, 0))
+
+
+def test_a_slice_given_back_leaves_what_was_freed_for_others(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    limit = 5_000
+    use_for_a_while(state, "budget", limit)
+    silence(own_server, state)
+    lease = lease_of(ask(state, "budget", 10, limit))
+    assert settled(state.settle(lease, {"budget": 4}))
+    answer = ask(state, "budget", limit // 100 - 4, limit)
+    assert isinstance(answer, Grant), "what was held and not spent may be drawn again"
+    own_server.resume()
+
+
+def test_the_last_of_a_limit_is_not_kept_back_in_a_slice_of_ones_own(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    limit = 1_000
+    before = use_for_a_while(state, "budget", limit)
+    assert settled(state.spent("budget", window=DAY)) == (before, 10)
+    lease_of(hold(state, "budget", limit - before, limit))
+    assert settled(state.spent("budget", window=DAY)) == (before, limit - before)
+
+
+def test_a_slice_of_a_process_that_died_counts_as_spent(
+    own_server: RedisServer, connect: Connect, state: RedisState
+) -> None:
+    limit = 5_000
+    before = use_for_a_while(state, "budget", limit)
+    client = own_server.client
+    (leases,) = client.keys("*:z")
+    client.zadd(leases, dict.fromkeys(client.zrange(leases, 0, -1), time.time() - 1))
+    state.line.close()  # it says nothing more
+    other = connect(own_server.url)
+    assert settled(other.spent("budget", window=DAY)) == (before + limit // 100, 0)
+
+
+def test_a_process_that_ends_gives_its_slices_back(
+    own_server: RedisServer, connect: Connect, state: RedisState
+) -> None:
+    before = use_for_a_while(state, "budget", 5_000)
+    state.close()
+    assert settled(connect(own_server.url).spent("budget", window=DAY)) == (before, 0)
+
+
+def test_of_a_limit_worth_few_calls_nothing_is_set_aside(state: RedisState) -> None:
+    for _ in range(3):
+        settled(state.settle(lease_of(hold(state, "budget", 5, 400)), {"budget": 5}))
+        time.sleep(0.6)
+    assert settled(state.spent("budget", window=DAY)) == (15, 0)
+
+
+def test_what_soft_limits_spent_meanwhile_is_told_when_the_server_is_back(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    settled(state.settle(lease_of(hold(state, "soft", 5, 100)), {"soft": 5}))
+    own_server.pause()
+    leases = []
+    for _ in range(30):
+        grant = ask(state, "soft", 1, 10, enforced=False)
+        assert isinstance(grant, Grant)
+        leases.append(grant.lease)
+    for lease in leases[:20]:
+        assert settled(state.settle(lease, {"soft": 2}))
+    own_server.resume()
+    wait_until_back(state)
+    for lease in leases[20:]:
+        assert settled(state.settle(lease, {"soft": 3}))
+    wait_until(lambda: settled(state.spent("soft", window=DAY)) == (5 + 20 * 2 + 10 * 3, 0))
+
+
+def test_a_lease_of_the_server_that_ends_during_an_outage_is_settled_after_it(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    lease = lease_of(hold(state, "budget", 30, 100))
+    own_server.pause()
+    assert settled(state.settle(lease, {"budget": 20}))
+    assert not settled(state.settle(lease, {"budget": 20}))
+    own_server.resume()
+    wait_until_back(state)
+    wait_until(lambda: settled(state.spent("budget", window=DAY)) == (20, 0))
+
+
+def test_values_and_counters_are_those_of_this_process_meanwhile(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    settled(state.put("answer", b"shared"))
+    own_server.pause()
+    for _ in range(6):
+        assert settled(state.get("answer")) is None
+    settled(state.put("answer", b"own"))
+    assert settled(state.get("answer")) == b"own"
+    assert [settled(state.add("count", ttl=60)) for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(StorageError, match="cannot be reached"):
+        settled(state.delete("answer"))
+    own_server.resume()
+    wait_until_back(state)
+    wait_until(lambda: settled(state.get("answer")) == b"shared")
+
+
+@pytest.mark.parametrize("key", ["*:epoch", "*:m:*budget", "*:z"])
+def test_data_of_another_kind_under_a_key_of_ours_is_an_error_that_is_told(
+    own_server: RedisServer, state: RedisState, key: str
+) -> None:
+    lease = lease_of(hold(state, "budget", 30, 100))
+    client = own_server.client
+    (name,) = client.keys(key)
+    client.delete(name)
+    client.set(name, "x") if b"epoch" not in name else client.lpush(name, "x")
+    with pytest.raises(StorageError, match=r"answered with an error: .*WRONGTYPE"):
+        hold(state, "budget", 1, 100)
+    client.delete(name)
+    lease_of(hold(state, "budget", 1, 100))
+    settled(state.settle(lease, {"budget": 1}))
+
+
+def test_a_server_that_wants_a_password_is_told_of_without_showing_one(
+    own_server: RedisServer, connect: Connect
+) -> None:
+    own_server.client.config_set("requirepass", "secret")
+    state = connect(own_server.url.replace("//", "//:canary@"))
+    with pytest.raises(StorageError, match="refuses the user or the password") as caught:
+        settled(state.spent("budget"))
+    assert "canary" not in repr(caught.value)
+    right = connect(own_server.url.replace("//", "//:secret@"))
+    assert settled(right.spent("budget")) == (0, 0)
