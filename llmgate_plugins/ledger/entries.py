@@ -8,7 +8,16 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any, NamedTuple
 
 from llmgate_plugins.errors import StorageError
-from llmgate_plugins.ledger.rows import attempt_row, call_row, plain_text, settled_columns
+from llmgate_plugins.ledger.rows import (
+    ATTEMPT_JSON,
+    CALL_JSON,
+    CONTENT_JSON,
+    attempt_row,
+    call_row,
+    dump_json,
+    plain_text,
+    settled_columns,
+)
 from llmgate_plugins.services import Settlement
 
 __all__ = ["Entry", "Step"]
@@ -31,11 +40,31 @@ def _settle_values(subject: tuple[str, int, Settlement]) -> dict[str, Any]:
     return {"key_call_id": plain_text(call_id), "key_number": number, **settled_columns(settlement)}
 
 
+def _content_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: plain_text(row[name]) for name in ("call_id", "tenant")}
+    return _with_text({**row, **known}, CONTENT_JSON)
+
+
+def _with_text(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
+    """The row with JSON as the text that a database takes."""
+    for column in columns:
+        value = row[column]
+        row[column] = None if value is None else dump_json(value)
+    return row
+
+
 _VALUES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
-    "open": attempt_row,
+    "open": lambda intent: _with_text(attempt_row(intent), ATTEMPT_JSON),
     "settle": _settle_values,
-    "close": call_row,
-    "content": lambda row: row | {name: plain_text(row[name]) for name in ("call_id", "tenant")},
+    "close": lambda record: _with_text(call_row(record), CALL_JSON),
+    "content": _content_values,
+}
+_LABELS: Mapping[str, Callable[[Any], str]] = {
+    "open": lambda intent: f"open attempt {intent.number} of call {intent.call_id}",
+    "settle": lambda subject: f"settle attempt {subject[1]} of call {subject[0]}",
+    "close": lambda record: f"close call {record.call_id}",
+    "content": lambda row: f"keep call {row['call_id']}",
+    "flush": lambda _: "bring all rows into the books",
 }
 
 
@@ -45,17 +74,15 @@ class Entry:
     Attributes:
         kind: Which statement ("open", "settle", "close", "content"); "flush" for none.
         subject: What it is about, as the kind has it.
-        label: Names it in errors.
-        since: When it was handed over, monotonic seconds.
+        since: When it was handed over, monotonic seconds; only of a flush.
     """
 
-    __slots__ = ("future", "kind", "label", "since", "subject")
+    __slots__ = ("future", "kind", "since", "subject")
 
-    def __init__(self, kind: str, label: str, subject: Any = None) -> None:
+    def __init__(self, kind: str, subject: Any = None) -> None:
         self.kind = kind
-        self.label = label
         self.subject = subject
-        self.since = time.monotonic()
+        self.since = time.monotonic() if kind == "flush" else 0.0
         self.future: Future[Any] = Future()
 
     def step(self) -> Step:
@@ -77,6 +104,6 @@ class Entry:
 
     def _told(self, error: BaseException) -> StorageError:
         """An error of its own per future, so that raising one does not change another."""
-        told = StorageError(f"the ledger could not {self.label}: {error}")
+        told = StorageError(f"the ledger could not {_LABELS[self.kind](self.subject)}: {error}")
         told.__cause__ = error
         return told

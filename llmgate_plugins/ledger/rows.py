@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, OpenIntent, Settlement
-from llmgate_plugins.types import BUCKETS, EMPTY, Price, Usage
+from llmgate_plugins.types import BUCKETS, EMPTY, Deployment, Price, Usage
 
 __all__ = [
     "ATTEMPT_JSON",
     "CALL_JSON",
+    "CONTENT_JSON",
     "CONTEXT_COLUMNS",
     "ENDS",
     "TOKEN_COLUMNS",
@@ -50,8 +52,11 @@ ENDS = frozenset({"success", "error", "cancelled", "abandoned", "skipped"})
 
 TOKEN_COLUMNS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
 
+_buckets = attrgetter(*BUCKETS)
+
 ATTEMPT_JSON = ("tags", "extra")
 CALL_JSON = ("tags", "extra", "problems", "decision")
+CONTENT_JSON = ("messages", "answer")
 
 _COMPARED = (
     *CONTEXT_COLUMNS.values(),
@@ -61,6 +66,45 @@ _COMPARED = (
 
 _TAG = "tag:"
 _EXTRA = "extra:"
+
+
+_BLANK: dict[str, Any] = {
+    **dict.fromkeys(
+        (
+            "call_id",
+            "number",
+            "at",
+            "settled_at",
+            "requested_model",
+            "alias",
+            "deployment",
+            "provider",
+            "model",
+            "served_model",
+            "region",
+            "credential",
+            "operation",
+            "stream",
+            "reason",
+            "decision_id",
+            "trace_id",
+        )
+    ),
+    "status": "intent",
+    "late": False,
+    **dict.fromkeys(("error_class", "scope", "code", "http_status", "finish_reason", "service_tier")),
+    **dict.fromkeys(TOKEN_COLUMNS, 0),
+    "estimated": False,
+    "estimate_nano_usd": 0,
+    "reserve_nano_usd": 0,
+    "reserve_tokens": 0,
+    "expires": None,
+    "cost_nano_usd": 0,
+    **dict.fromkeys(("price_source", "price_as_of", "latency_s", "first_token_s")),
+    **dict.fromkeys(CONTEXT_COLUMNS.values()),
+    **dict.fromkeys(("policy_version", "priority", "tags", "extra")),
+}
+"""The row of an attempt of which nothing is known, columns in the order of the table."""
 
 
 def labels_of(context: Context, tags: Mapping[str, str] = EMPTY) -> Mapping[str, str]:
@@ -81,57 +125,72 @@ def labels_of(context: Context, tags: Mapping[str, str] = EMPTY) -> Mapping[str,
 
 def attempt_row(intent: AttemptIntent) -> dict[str, Any]:
     """The row of an attempt that has just been opened."""
-    deployment = intent.deployment
-    labels = intent.labels
     call = intent.call
     call_id = plain_text(intent.call_id)
-    row: dict[str, Any] = {
-        "call_id": call_id,
-        "number": intent.number,
-        "at": intent.at,
-        "settled_at": None,
-        "requested_model": plain_text(call.model) if call else None,
-        "alias": plain_text(intent.alias),
+    row = _BLANK.copy()
+    row |= _deployment_columns(intent.deployment)
+    row |= _label_columns(intent.labels)
+    row["call_id"] = call_id
+    row["number"] = intent.number
+    row["at"] = intent.at
+    row["alias"] = plain_text(intent.alias)
+    row["reason"] = plain_text(intent.reason)
+    row["estimate_nano_usd"] = intent.estimate
+    row["reserve_nano_usd"] = intent.reserve
+    row["reserve_tokens"] = intent.reserve_tokens
+    row["expires"] = intent.expires
+    if intent.selection:
+        row["decision_id"] = f"{call_id}.{intent.selection}"
+    if call is not None:
+        row["requested_model"] = plain_text(call.model)
+        row["operation"] = plain_text(call.operation)
+        row["stream"] = call.stream
+        row["trace_id"] = plain_text(call.trace_id)
+        if call.policy is not None:
+            row["policy"] = plain_text(call.policy)
+        row["policy_version"] = plain_text(call.policy_version)
+        row["priority"] = call.context.priority
+    return row
+
+
+_deployments: dict[int, tuple[Deployment, dict[str, Any]]] = {}
+"""By its id in memory: a deployment, and its columns. It is kept, so that the id stays its own."""
+
+
+def _deployment_columns(deployment: Deployment) -> dict[str, Any]:
+    known = _deployments.get(id(deployment))
+    if known is not None:
+        return known[1]
+    columns = {
         "deployment": plain_text(deployment.id),
         "provider": plain_text(deployment.provider),
         "model": plain_text(deployment.model),
-        "served_model": None,
         "region": plain_text(deployment.region),
         "credential": plain_text(deployment.credential),
-        "operation": plain_text(call.operation) if call else None,
-        "stream": call.stream if call else None,
-        "reason": plain_text(intent.reason),
-        "decision_id": f"{call_id}.{intent.selection}" if intent.selection else None,
-        "trace_id": plain_text(call.trace_id) if call else None,
-        "status": "intent",
-        "late": False,
-        "error_class": None,
-        "scope": None,
-        "code": None,
-        "http_status": None,
-        "finish_reason": None,
-        "service_tier": None,
-    }
-    row |= _usage_columns(Usage())
-    row |= {
-        "estimate_nano_usd": intent.estimate,
-        "reserve_nano_usd": intent.reserve,
-        "reserve_tokens": intent.reserve_tokens,
-        "expires": intent.expires,
-        "cost_nano_usd": 0,
         **_price_columns(deployment.price),
-        "latency_s": None,
-        "first_token_s": None,
     }
-    for name, column in CONTEXT_COLUMNS.items():
-        row[column] = plain_text(labels.get(name))
-    if call is not None and call.policy is not None:
-        row["policy"] = plain_text(call.policy)
-    row["policy_version"] = plain_text(call.policy_version) if call else None
-    row["priority"] = call.context.priority if call else None
-    row["tags"] = {name[len(_TAG) :]: value for name, value in labels.items() if name.startswith(_TAG)}
-    row["extra"] = {name[len(_EXTRA) :]: value for name, value in labels.items() if name.startswith(_EXTRA)}
-    return row
+    if len(_deployments) >= 1024:
+        _deployments.clear()
+    _deployments[id(deployment)] = (deployment, columns)
+    return columns
+
+
+_latest: tuple[Mapping[str, str], dict[str, Any]] = (EMPTY, {})
+"""The labels that were asked for last, and their columns: most calls in a row have the same."""
+
+
+def _label_columns(labels: Mapping[str, str]) -> dict[str, Any]:
+    global _latest
+    known, columns = _latest
+    if known is labels and columns:
+        return columns
+    columns = {column: plain_text(labels.get(name)) for name, column in CONTEXT_COLUMNS.items()}
+    columns["tags"] = {name[len(_TAG) :]: value for name, value in labels.items() if name.startswith(_TAG)}
+    columns["extra"] = {
+        name[len(_EXTRA) :]: value for name, value in labels.items() if name.startswith(_EXTRA)
+    }
+    _latest = (labels, columns)
+    return columns
 
 
 def check_columns(where: Mapping[str, str | None]) -> None:
@@ -241,7 +300,7 @@ def _serving_columns(record: DecisionRecord) -> dict[str, Any]:
 
 
 def _usage_columns(usage: Usage) -> dict[str, Any]:
-    columns: dict[str, Any] = {f"{bucket}_tokens": getattr(usage, bucket) for bucket in BUCKETS}
+    columns: dict[str, Any] = dict(zip(TOKEN_COLUMNS, _buckets(usage), strict=True))
     columns["estimated"] = usage.estimated
     return columns
 

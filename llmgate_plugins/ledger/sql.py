@@ -144,8 +144,7 @@ class SqlLedger:
 
     def open_attempt(self, intent: AttemptIntent) -> Future[None]:
         """Write the intent. Once per (call_id, number); a repeat changes nothing."""
-        label = f"open attempt {intent.number} of call {intent.call_id}"
-        return self._writer.put(Entry("open", label, intent))
+        return self._writer.put(Entry("open", intent))
 
     def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> Future[bool]:
         """From intent to settled, or from what recovery booked to what it really was. False,
@@ -156,16 +155,15 @@ class SqlLedger:
         """
         if settlement.status not in ENDS:
             raise ValueError(not_an_end(settlement))
-        label = f"settle attempt {number} of call {call_id}"
-        return self._writer.put(Entry("settle", label, (call_id, number, settlement)))
+        return self._writer.put(Entry("settle", (call_id, number, settlement)))
 
     def close_call(self, record: DecisionRecord) -> Future[None]:
         """Write the call's terminal row. Once per call_id; a repeat changes nothing."""
-        return self._writer.put(Entry("close", f"close call {record.call_id}", record))
+        return self._writer.put(Entry("close", record))
 
     def keep_content(self, content: Mapping[str, Any]) -> Future[None]:
         """Write what was asked and answered (a row of `contents`). Once per call_id."""
-        return self._writer.put(Entry("content", f"keep call {content['call_id']}", dict(content)))
+        return self._writer.put(Entry("content", dict(content)))
 
     # ------------------------------------------------------------ housekeeping
 

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Double, Table, bindparam, func, literal, select, update
+from sqlalchemy import (
+    ClauseElement,
+    Connection,
+    Dialect,
+    Double,
+    Table,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.database import Database
 from llmgate_plugins.ledger.entries import Step
-from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent, plain_text
+from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent, plain_text, settled_columns
 from llmgate_plugins.ledger.schema import attempts, calls, contents
 from llmgate_plugins.ledger.sweeping import Sweeper
-from llmgate_plugins.services import Standing
+from llmgate_plugins.services import Settlement, Standing
 
 __all__ = ["Away", "Tables"]
 
@@ -28,11 +42,31 @@ _SETTLE = (
     .where(
         attempts.c.call_id == bindparam("key_call_id"),
         attempts.c.number == bindparam("key_number"),
-        attempts.c.status.in_(("intent", "unknown")),
+        or_(*(attempts.c.status == literal_column(f"'{status}'") for status in ("intent", "unknown"))),
     )
-    .values(late=attempts.c.status == "unknown")
+    .values(late=attempts.c.status == literal_column("'unknown'"))
 )
 _TOKENS = sum((attempts.c[column] for column in TOKEN_COLUMNS), literal(0))
+
+
+_SETTLED: Final = (*settled_columns(Settlement(status="success")), "key_call_id", "key_number")
+
+
+class Statement:
+    """A statement as its driver takes it, so that SQLAlchemy need not look at every value.
+
+    Args:
+        clause: The statement.
+        names: Of its parameters.
+    """
+
+    def __init__(self, clause: ClauseElement, names: Iterable[str], dialect: Dialect) -> None:
+        compiled = clause.compile(dialect=dialect, column_keys=[*names])
+        self.text = str(compiled)
+        order = getattr(compiled, "positiontup", None)
+        self.parameters: Callable[[dict[str, Any]], Any] = (
+            itemgetter(*order) if order else lambda values: values
+        )
 
 
 class Away(StorageError):
@@ -52,11 +86,12 @@ class Tables:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._statements: Mapping[str, Any] = {
-            "open": database.insert_once(attempts),
-            "settle": _SETTLE,
-            "close": database.insert_once(calls),
-            "content": database.insert_once(contents),
+        dialect = database.engine.dialect
+        self._statements: Mapping[str, Statement] = {
+            "open": Statement(database.insert_once(attempts), attempts.c.keys(), dialect),
+            "settle": Statement(_SETTLE, _SETTLED, dialect),
+            "close": Statement(database.insert_once(calls), calls.c.keys(), dialect),
+            "content": Statement(database.insert_once(contents), contents.c.keys(), dialect),
         }
         self.sweeper: Sweeper | None = None
         self._quiet = threading.Condition()
@@ -112,7 +147,10 @@ class Tables:
         for kind, group in groups.items():
             if not group:
                 continue
-            result = connection.execute(self._statements[kind], [values for _, values in group])
+            statement = self._statements[kind]
+            result = connection.exec_driver_sql(
+                statement.text, [statement.parameters(values) for _, values in group]
+            )
             if kind == "settle":
                 if result.rowcount != len(group):
                     raise _Uneven
@@ -135,7 +173,8 @@ class Tables:
                 answers[index] = self._away(error) or (error.orig if isinstance(error, DBAPIError) else error)
 
     def _one(self, connection: Connection, step: Step) -> Any:
-        result = connection.execute(self._statements[step.kind], step.values)
+        statement = self._statements[step.kind]
+        result = connection.exec_driver_sql(statement.text, statement.parameters(step.values))
         return result.rowcount == 1 if step.kind == "settle" else None
 
     def _unless_away(self, error: Exception) -> None:

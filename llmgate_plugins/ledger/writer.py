@@ -97,6 +97,7 @@ class Writer:
     def _begin(self) -> None:
         self._queue: deque[Entry] = deque()
         self._hand: Sequence[Entry] = ()
+        self._taken = 0.0
         self._flushes: list[Entry] = []
         # Reentrant, since a garbage collection in here may close this very writer.
         self._lock = threading.RLock()
@@ -152,7 +153,7 @@ class Writer:
             closed = self.closed
         if not closed:
             with contextlib.suppress(StorageError):  # closed meanwhile, which flushes
-                pending = self.put(Entry("flush", "bring all rows into the books"))
+                pending = self.put(Entry("flush"))
                 pending.exception()  # that the books are away shows in what waits
         if self.waiting:
             raise StorageError(
@@ -214,7 +215,7 @@ class Writer:
             if not self._queue:
                 return None
             entries = [self._queue.popleft() for _ in range(min(len(self._queue), self.batch))]
-            self._hand = entries
+            self._hand, self._taken = entries, time.monotonic()
             self._space.notify_all()
             if not self._awake:
                 self._wake_watch()
@@ -373,8 +374,7 @@ class Writer:
     def _late(self) -> list[Entry]:
         """What the writer holds, and all that waits behind it, if it has held it for too long."""
         if not self._stuck:
-            before = time.monotonic() - SLOW
-            if not any(not one.future.done() and one.since < before for one in self._hand):
+            if not self._hand or time.monotonic() - self._taken < SLOW:
                 return []
             self._stuck = True
         late = [*self._hand, *self._queue]

@@ -45,7 +45,7 @@ def pragma(ledger: SqlLedger, name: str) -> object:
 def in_one_transaction(ledger: SqlLedger) -> Iterator[None]:
     """What is handed over in here is written together: the writer waits with a lesser task in hand."""
     with ledger._writer.gate:
-        ledger._writer.put(Entry("flush", "flush"))
+        ledger._writer.put(Entry("flush"))
         while ledger._writer._queue:
             time.sleep(0.001)
         yield
