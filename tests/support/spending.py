@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,11 +27,23 @@ from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.plugins.estimates import worst_cost
+from llmgate_plugins.plugins.limits import plugin
 from llmgate_plugins.services import Ledger, State
 from llmgate_plugins.state import open_state
 from support.gateways import PRICE, deployment
 
-__all__ = ["KEY", "WINDOW", "WORST", "Bills", "Spending", "billed", "budget", "spend", "spend_through"]
+__all__ = [
+    "KEY",
+    "UNTIL",
+    "WINDOW",
+    "WORST",
+    "Bills",
+    "Spending",
+    "billed",
+    "budget",
+    "spend",
+    "spend_through",
+]
 
 QUESTION: Final = "what does it cost?"
 MOST_OUTPUT: Final = 100
@@ -47,6 +59,10 @@ WORST: Final = worst_cost(
 )
 """What the budget holds for one call; what it costs in truth is less."""
 DENIED: Final = (AllDeploymentsUnavailable, RequestDenied)
+UNTIL: Final = "until"
+"""Name of a file with monotonic seconds."""
+DEADLINE, GRACE = 2.0, 1.0
+"""Seconds: of a call, and for which what is held for it outlasts that."""
 AGAIN: Final = 0.02
 """Seconds until somebody who was denied asks again."""
 
@@ -74,7 +90,7 @@ class Spending:
     cap: int
     tasks: int = 0
     threads: int = 0
-    until: float
+    until: float = 0.0
     over: Callable[[], bool] = bool
     takes: float = 0.01
 
@@ -88,7 +104,7 @@ class Spending:
             plugins=[budget(self.cap)],
             state=state,
             ledger=ledger,
-            deadline=5.0,
+            deadline=DEADLINE,
         )
 
 
@@ -137,10 +153,18 @@ class Bills:
 
 
 def spend(how: Spending, file: Path) -> None:
-    """Call until it is over; what was billed is in `file`, also if this process is killed."""
-    ledger = open_ledger(how.ledger)
+    """Call as soon as a file `UNTIL` next to `file` says until when; what was billed is in `file`.
+
+    It is also there if this process is killed."""
+    plugin.GRACE = GRACE  # so that the holds of those that are killed end soon
+    ledger, state = open_ledger(how.ledger), open_state(how.state)
     bills = Bills(file, how.takes)
-    spend_through(how.gateway(bills, open_state(how.state), ledger), how)
+    gateway = how.gateway(bills, state, ledger)
+    until = file.with_name(UNTIL)
+    while not until.exists():
+        time.sleep(0.01)
+    spend_through(gateway, replace(how, until=float(until.read_text())))
+    state.close()
     ledger.close()
     bills.close()
 

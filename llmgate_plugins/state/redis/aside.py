@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.services import Grant, Lease, Level, Refusal, Reservation
 from llmgate_plugins.state.memory import MemoryState
-from llmgate_plugins.state.redis.asks import Reserve, Settle, SharedLease, Used
+from llmgate_plugins.state.redis.asks import Reserve, Settle, SharedLease, Used, actual_of
 from llmgate_plugins.windows import Rolling, Window, window_of
 
 if TYPE_CHECKING:
@@ -212,8 +212,24 @@ class Aside:
         Raises:
             StorageError: A limit must hold, and nothing of it is set aside here.
         """
-        now = self._state.now()
         self.forget(ask.slices)
+        try:
+            answer = self._reserve(ask, error)
+        except StorageError:
+            self._give_up(ask)
+            raise
+        if isinstance(answer, Refusal):
+            self._give_up(ask)
+        return answer
+
+    def _give_up(self, ask: Reserve) -> None:
+        """The server may have granted what is refused here; nobody else would give it back."""
+        if ask.sent:
+            lease = Lease(ask.id, ask.reservations)
+            self.later(Settle(self._state, ask.id, "-", actual_of(lease, {}, self._state.now())))
+
+    def _reserve(self, ask: Reserve, error: StorageError) -> Grant | Refusal:
+        now = self._state.now()
         with self._lock:
             self._used = True
             draws: list[tuple[Slice, int]] = []
