@@ -8,12 +8,15 @@ from typing import Any, Final, Literal, Protocol
 
 from llmgate_plugins.types import EMPTY
 
-__all__ = ["NO_ALERTS", "SEVERITIES", "Alert", "Alerts", "Severity"]
+__all__ = ["NO_ALERTS", "SEVERITIES", "TEST", "Alert", "Alerts", "Severity"]
 
 Severity = Literal["info", "warning", "critical"]
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
 """From the least to the most."""
+
+TEST: Final = "test"
+"""The kind of an alert that only tries a channel out, which takes it whatever else it wants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

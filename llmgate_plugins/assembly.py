@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from llmgate_plugins._configured_alerts import alerting_of, channels_of, watchers_of
 from llmgate_plugins._configured_limits import configured_limits
 from llmgate_plugins._discovery import Allowed, installed, load_allowed
 from llmgate_plugins.catalog import Catalog
@@ -64,8 +65,9 @@ def assemble(
 ) -> dict[str, Any]:
     """Keyword arguments for `Gateway`.
 
-    Plugins run in this order: those given here, those the file names, general fallbacks,
-    policies, LiteLLM's routing strategy, the built-in ones. A built-in one among
+    Plugins run in this order: those given here, those the file names, channels for alerts,
+    general fallbacks, policies, LiteLLM's routing strategy, what watches for alerts, the
+    built-in ones. A built-in one among
     those given keeps its place among the built-in ones.
 
     Args:
@@ -89,7 +91,7 @@ def assemble(
     if config.tokens == "counted":
         _count_tokens(config)
     tuned = _tuned(config, default_plugins() if given.pop("defaults", True) else ())
-    plugins = [*plugins, *_from_file(config)]
+    plugins = [*plugins, *_from_file(config), *channels_of(config)]
     if any(isinstance(one, Limits) for one in plugins) and (config.budgets or config.limits):
         path = ("budgets",) if config.budgets else ("limits",)
         message = "limits stand in the file, and in the program as well"
@@ -97,7 +99,7 @@ def assemble(
     own, built_in = with_places(plugins, tuned)
     made: dict[str, Any] = {
         "deployments": deployments,
-        "plugins": [*own, *_sections(config), *built_in],
+        "plugins": [*own, *_sections(config), *watchers_of(config, deployments, catalog), *built_in],
         "aliases": config.alias_map(),
         "fallbacks": {alias: to for alias, to in config.named_fallbacks().items() if alias != "*"},
         "deadline": max([DEADLINE, *(one.deadline for one in config.policies.values() if one.deadline)]),
@@ -107,6 +109,8 @@ def assemble(
     }
     if "transport" not in given:
         made["transport"] = default_transport(deployments, clock=given.get("clock") or SystemClock())
+    if "alerts" not in given:
+        made["alerts"] = alerting_of(config)
     if "ledger" not in given:
         made["ledger"] = _ledger(config.ledger)
     if "state" not in given:

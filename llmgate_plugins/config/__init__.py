@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from llmgate_plugins.config.alerts_config import (
+    AlertsConfig,
+    AnomaliesConfig,
+    ChannelConfig,
+    EmailConfig,
+    GoalConfig,
+    LogConfig,
+    SlackConfig,
+    WebhookConfig,
+)
 from llmgate_plugins.config.amounts import CountLimit, SpendingLimit
 from llmgate_plugins.config.deployment_config import DeploymentConfig, DeploymentInfo, DeploymentParams
 from llmgate_plugins.config.deployments import build_deployments, missing_secrets
@@ -17,20 +27,27 @@ from llmgate_plugins.config.policy_config import (
     PriceOverride,
     Requirements,
 )
+from llmgate_plugins.config.references import config_secrets
 from llmgate_plugins.config.schema import config_schema
 
 __all__ = [
+    "AlertsConfig",
+    "AnomaliesConfig",
     "BudgetConfig",
+    "ChannelConfig",
     "CountLimit",
     "Degrade",
     "DeploymentConfig",
     "DeploymentInfo",
     "DeploymentParams",
+    "EmailConfig",
     "GatewayConfig",
+    "GoalConfig",
     "LatencyGoal",
     "LedgerConfig",
     "LimitConfig",
     "LiteLLMSettings",
+    "LogConfig",
     "PluginConfig",
     "PolicyConfig",
     "PriceOverride",
@@ -38,13 +55,16 @@ __all__ = [
     "Requirements",
     "RetentionConfig",
     "RouterSettings",
+    "SlackConfig",
     "SpendingLimit",
     "StoreContentConfig",
     "UnderAlias",
     "UnderPolicy",
+    "WebhookConfig",
     "build_deployments",
     "check_config",
     "config_schema",
+    "config_secrets",
     "load_config",
     "missing_secrets",
     "parse_config",

@@ -57,6 +57,8 @@ class _CrossCheck:
             self._fallback_names,
             self._fallback_loops,
             self._policies,
+            self._channel_names,
+            self._goals,
         )
         for check in checks:
             yield from check()
@@ -137,6 +139,11 @@ class _CrossCheck:
                 yield from self._literals(values, ("model_list", index, section))
         for index, plugin in enumerate(self.config.plugins):
             yield from self._literals(plugin.options, ("plugins", index, "options"))
+        for index, channel in enumerate(self.config.alerts.channels):
+            written = dict(channel)
+            if channel.type == "webhook":
+                del written["url"]  # what is signed may be sent to an address that all may know
+            yield from self._literals(written, ("alerts", "channels", index))
 
     def _literals(self, values: Mapping[str, object], path: Path) -> Iterator[Problem]:
         for where, secret in secrets_in(values, path):
@@ -249,6 +256,28 @@ class _CrossCheck:
                             f"no deployment matches {wanted!r}",
                             closest(wanted, known),
                         )
+
+    def _channel_names(self) -> Iterator[Problem]:
+        seen = set[str]()
+        for index, channel in enumerate(self.config.alerts.channels):
+            name = channel.name or ("the log" if channel.type == "log" else None)
+            if name in seen:
+                yield self.at(
+                    ("alerts", "channels", index), f"there is another channel {name!r}", "rename one of them"
+                )
+            if name is not None:
+                seen.add(name)
+
+    def _goals(self) -> Iterator[Problem]:
+        for index, goal in enumerate(self.config.alerts.slo):
+            known = {"policy": {*self.config.policies, "default"}, "deployment": self.ids}.get(goal.by)
+            if goal.name is not None and known is not None and goal.name not in known:
+                yield self.at(
+                    ("alerts", "slo", index, "name"),
+                    f"no {goal.by} {goal.name!r}",
+                    closest(goal.name, known),
+                    severity="warning" if goal.by == "deployment" else "error",
+                )
 
     def _provider_names(self) -> set[str]:
         return {split[0] for d in self.config.model_list if (split := self._split(d))}

@@ -7,12 +7,21 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from llmgate_plugins.config.quantities import Duration, UsdPerToken
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free, shield
+from llmgate_plugins.dates import moment_of
 from llmgate_plugins.secrets import Secret
 
 __all__ = ["DeploymentConfig", "DeploymentInfo", "DeploymentParams", "Name", "Text", "is_price"]
@@ -40,6 +49,18 @@ Text = Annotated[str, BeforeValidator(_text_of_number, json_schema_input_type=st
 Name = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, _Referable]
 Rate = Annotated[UsdPerToken, _Referable]
+
+
+def _day(value: Any) -> Any:
+    try:
+        moment_of(value)
+    except ValueError:
+        raise PydanticCustomError("day", "not a day; write 2026-12-31") from None
+    return value
+
+
+Day = Annotated[Any, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+"""A day, or a time on it."""
 
 
 def is_price(name: str) -> bool:
@@ -148,6 +169,9 @@ class DeploymentInfo(_Prices):
         description='The model whose price and abilities apply, where the name differs ("azure/gpt-4o").',
     )
     mode: str | None = Field(None, description='"chat" or "embedding", as LiteLLM writes it.')
+    key_expires: Day | None = Field(
+        None, description="Until when its key is good: 2026-12-31. An alert is told before."
+    )
     max_input_tokens: int | None = Field(None, ge=1, description="Tokens it can read at once.")
     max_output_tokens: int | None = Field(None, ge=1, description="Tokens it can write at once.")
     capabilities: tuple[str, ...] | None = Field(

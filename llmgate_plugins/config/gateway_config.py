@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
+from llmgate_plugins.config.alerts_config import AlertsConfig
 from llmgate_plugins.config.deployment_config import DeploymentConfig, Name
 from llmgate_plugins.config.failover_config import FailoverConfig
 from llmgate_plugins.config.ledger_config import LedgerConfig, WrittenLedger
@@ -84,6 +85,7 @@ class GatewayConfig(Section):
     limits: tuple[LimitConfig, ...] = Field(
         (), description="How much may be used: requests, tokens, calls at once, money."
     )
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig, description="What alerts, and who is told.")
     aliases: Mapping[str, Name] = Field(default_factory=dict, description="Other name -> alias.")
     fallbacks: FallbackList = Field(
         default_factory=dict,

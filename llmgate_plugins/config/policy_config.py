@@ -46,11 +46,14 @@ class Requirements(Section):
 
 
 class LatencyGoal(Section):
-    """How fast calls should be: a goal for ranking, not a limit."""
+    """How fast and how sure calls should be: goals for ranking and for alerts, not limits."""
 
     p50: Duration | None = Field(None, description="Half of the calls end within this time.")
     p95: Duration | None = Field(None, description="95 of 100 calls end within this time.")
     p99: Duration | None = Field(None, description="99 of 100 calls end within this time.")
+    success: Annotated[Share, Field(gt=0, lt=1)] | None = Field(
+        None, description="The share of calls that succeed: 99%."
+    )
 
 
 class PolicyConfig(Section):
@@ -69,7 +72,7 @@ class PolicyConfig(Section):
     max_attempts: int | None = Field(
         None, ge=1, le=100, strict=True, description="Most attempts of one call."
     )
-    slo: LatencyGoal | None = Field(None, description="How fast calls should be.")
+    slo: LatencyGoal | None = Field(None, description="How fast and how sure calls should be.")
     on_break: OnBreak | None = Field(
         None,
         description="As `failover: on_break`, for the calls of this policy: raise, restart, resume or hold.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from llmgate_plugins.config.shielding import secrets_in
 from llmgate_plugins.errors import Problem, SecretNotFound
 from llmgate_plugins.secrets import Secret
 
-__all__ = ["References"]
+__all__ = ["References", "config_secrets"]
 
 _PREFIX: Final = "os.environ/"
 _NOT_TEXT: Final = frozenset({"api_key", "extra_headers"})
@@ -112,6 +112,8 @@ class References:
                     yield path, key, "no api_key is written, and "
         for index, plugin in enumerate(self._config.plugins):
             yield from self._in(plugin.options, ("plugins", index, "options"))
+        for index, channel in enumerate(self._config.alerts.channels):
+            yield from self._in(dict(channel), ("alerts", "channels", index))
 
     def _usual(self, entry: DeploymentConfig) -> Secret | None:
         written = self._written(entry)
@@ -143,7 +145,7 @@ class References:
             return self._findable(value)
         if isinstance(value, Mapping):
             return {name: self._within(inner) for name, inner in value.items()}
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             return [self._within(inner) for inner in value]
         return value
 
@@ -154,3 +156,8 @@ class References:
     def _place(self, path: Path) -> str:
         line = self._config.locator.line_of(path)
         return f"line {line}" if line else f"model_list[{path[1]}]"
+
+
+def config_secrets(config: GatewayConfig) -> Callable[[Any], Any]:
+    """What gives back a value with every secret in it able to find what it refers to."""
+    return References(config)._within

@@ -10,8 +10,8 @@ from support.channels import Listener
 from support.gateways import Scene, deployment
 
 from llmgate_plugins import Alert, Deployment, Endpoint, Secret
+from llmgate_plugins.dates import moment_of
 from llmgate_plugins.plugins import ExpiryAlerts
-from llmgate_plugins.plugins.watching.expiry import moment_of
 from llmgate_plugins.testing import PluginContract, ask
 
 DAY = 86_400.0

@@ -7,13 +7,15 @@ from support.channels import Listener
 from support.faces import FACES
 from support.gateways import Scene, deployment
 
-from llmgate_plugins import Endpoint, ProviderError, Secret
+from llmgate_plugins import Endpoint, Gateway, ProviderError, Secret, StorageError, hookimpl
+from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.plugins import FailureAlarms, Health
 from llmgate_plugins.plugins.health.alerting import alert_of
 from llmgate_plugins.plugins.health.breaker import State
 from llmgate_plugins.plugins.health.reporting import HealthChange
 from llmgate_plugins.plugins.health.scopes import Ailment
-from llmgate_plugins.testing import Fault, PluginContract, ask
+from llmgate_plugins.services import Settlement
+from llmgate_plugins.testing import Fault, PluginContract, ScriptedProvider, VirtualClock, ask
 from llmgate_plugins.types import Scope
 
 WELL = ["fine"] * 100
@@ -135,6 +137,62 @@ def test_a_proxy_of_our_own_that_refuses_is_an_alarm_until_there_is_an_answer(fa
     assert told(scene, listener) == [("failure_alarm", "east", "critical", False)]
     assert ask(face, scene.gateway).text == "fine"
     assert told(scene, listener)[1:] == [("failure_alarm", "east", "critical", True)]
+
+
+class Failing:
+    """A plugin that fails while it is told to."""
+
+    name = "Failing"
+
+    def __init__(self) -> None:
+        self.fails = True
+
+    @hookimpl
+    def end_attempt(self) -> None:
+        if self.fails:
+            raise RuntimeError("no disk")
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_plugin_that_fails_beside_a_call_is_told_until_it_works(face: str) -> None:
+    listener, failing = Listener(), Failing()
+    scene = Scene({"east": WELL}, [listener, failing])
+    for fails in (True, True, False, False):
+        failing.fails = fails
+        assert ask(face, scene.gateway).text == "fine"
+    assert told(scene, listener) == [
+        ("plugin_failed", "Failing", "warning", False),
+        ("plugin_failed", "Failing", "warning", True),
+    ]
+    assert "no disk" in listener.alerts[0].summary
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_books_that_cannot_be_written_are_critical(face: str) -> None:
+    class Full(MemoryLedger):
+        full = True
+
+        def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> bool:
+            if self.full:
+                raise StorageError("the disk is full")
+            return super().settle_attempt(call_id, number, settlement)
+
+    listener, ledger = Listener(), Full()
+    gateway = Gateway(
+        [deployment("east")],
+        plugins=[listener],
+        transport=ScriptedProvider(),
+        clock=VirtualClock(),
+        ledger=ledger,
+    )
+    assert ask(face, gateway).text == "ok"
+    ledger.full = False
+    assert ask(face, gateway).text == "ok"
+    assert gateway.alerts.flush(10)
+    assert [(one.kind, one.severity, one.resolved) for one in listener.alerts] == [
+        ("ledger_unavailable", "critical", False),
+        ("ledger_unavailable", "critical", True),
+    ]
 
 
 class TestFailureAlarms(PluginContract):

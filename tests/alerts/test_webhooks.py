@@ -223,6 +223,14 @@ def test_the_wait_that_is_asked_for_is_kept_up_to_ten_minutes(asked: str, least:
     assert scene.sleeper.slept == [pytest.approx(least)]
 
 
+def test_a_test_is_sent_once_and_taken_whatever_is_wanted() -> None:
+    trial = Alert(kind="test", subject="x", summary="A test.", severity="info")
+    with receiver(503) as there:
+        channel = WebhookChannel(there.url, min_severity="critical", kinds=["slo_burn"])
+        assert Scene(channel).error(trial) == "127.0.0.1 answered 503"
+    assert len(there.posted) == 1
+
+
 def test_nobody_at_home_is_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -73,7 +73,8 @@ def test_what_a_configuration_allows_is_loaded_and_shown_in_run_order(site: Path
     ending = next(hook for hook in told["hooks"] if hook["name"] == "end_call")
     hooked = [kind.__name__ for kind in BUILTINS if hasattr(kind, "end_call")]
     assert ending["implemented_by"] == ["Limit", *hooked]
-    assert hooked[-1] == "LedgerAccounting"
+    # The books come last of those that act; only what watches for their failures comes behind.
+    assert hooked[-2:] == ["LedgerAccounting", "FailureAlarms"]
 
 
 def test_every_hook_is_told_with_its_five_facts_in_the_order_of_a_calls_life() -> None:

@@ -11,12 +11,12 @@ from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 from typing import Final, Literal, get_args
 
+from llmgate_plugins.addresses import is_here, mail_address
 from llmgate_plugins.alerts import Alert, Severity
 from llmgate_plugins.errors import AlertUndelivered
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import positive, whole
 from llmgate_plugins.plugins.channels.persistence import Persistence
-from llmgate_plugins.plugins.channels.posting import is_here
 from llmgate_plugins.plugins.channels.wanted import Wanted
 from llmgate_plugins.plugins.channels.wording import headline, lines
 from llmgate_plugins.secrets import Secret
@@ -84,8 +84,10 @@ class EmailChannel:
             raise ValueError("username and password go together")
         self.name = name
         self.wanted = Wanted(min_severity, kinds)
-        self.sender = _address(sender)
-        self.recipients = tuple(map(_address, [recipients] if isinstance(recipients, str) else recipients))
+        self.sender = mail_address(sender)
+        self.recipients = tuple(
+            map(mail_address, [recipients] if isinstance(recipients, str) else recipients)
+        )
         if not self.recipients:
             raise ValueError("recipients is empty; name at least one")
         self._host, self._security = host, security
@@ -103,7 +105,7 @@ class EmailChannel:
         if alert not in self.wanted:
             return
         message = self._message(alert, services.clock.time())
-        self._persistence.deliver(lambda: self._send(message), services)
+        self._persistence.deliver(lambda: self._send(message), alert, services)
 
     def _message(self, alert: Alert, now: float) -> EmailMessage:
         message = EmailMessage()
@@ -179,11 +181,3 @@ def _one_line(text: str) -> str:
 def _word(text: str) -> str:
     """Fit to stand in a Message-ID, whatever the text."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _address(text: str) -> str:
-    mailbox = parseaddr(text)[1]
-    user, at, host = mailbox.rpartition("@")
-    if not (user and at and host) or not text.isprintable() or any(one.isspace() for one in mailbox):
-        raise ValueError(f"{text!r} is no e-mail address")
-    return text

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from llmgate_plugins.alerts import TEST, Alert
 from llmgate_plugins.errors import AlertUndelivered
 from llmgate_plugins.plugins.arguments import positive, whole
 from llmgate_plugins.services import Services
@@ -43,12 +44,14 @@ class Persistence:
         positive("first", self.first)
         positive("most", self.most)
 
-    def deliver(self, send: Callable[[], None], services: Services) -> None:
-        """Send until it works.
+    def deliver(self, send: Callable[[], None], alert: Alert, services: Services) -> None:
+        """Send until it works; an alert that only tries out a channel is sent once.
 
         Raises:
             AlertUndelivered: It cannot work, or the last try failed as well.
         """
+        if alert.kind == TEST:
+            return send()
         for number in range(1, self.attempts + 1):
             try:
                 return send()
@@ -56,7 +59,8 @@ class Persistence:
                 if not error.passing:
                     raise
                 if number == self.attempts:
-                    raise AlertUndelivered(f"{error}; tried {number} times", passing=True) from error
+                    times = f"; tried {number} times" if number > 1 else ""
+                    raise AlertUndelivered(f"{error}{times}", passing=True) from error
                 services.sleeper.sleep(self._wait(number, error.wait))
         return None
 

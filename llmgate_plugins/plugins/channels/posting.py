@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
+from llmgate_plugins.addresses import WebAddress, web_address
 from llmgate_plugins.classification.waiting import retry_after
 from llmgate_plugins.errors import AlertUndelivered, ProviderError
 from llmgate_plugins.plugins.arguments import positive
@@ -23,14 +21,6 @@ __all__ = ["Post"]
 MOST_READ: Final = 4_096
 """Bytes of an answer that are looked at."""
 SHOWN: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class _Address:
-    tls: bool
-    host: str
-    port: int
-    target: str
 
 
 class Post:
@@ -83,41 +73,15 @@ class Post:
         if not 200 <= answer.status < 300:
             raise _refused(address, answer, said)
 
-    def _connection(self, address: _Address) -> http.client.HTTPConnection:
+    def _connection(self, address: WebAddress) -> http.client.HTTPConnection:
         if not address.tls:
             return http.client.HTTPConnection(address.host, address.port, timeout=self.timeout)
         context = ssl.create_default_context(cafile=self._ca_file)
         return http.client.HTTPSConnection(address.host, address.port, timeout=self.timeout, context=context)
 
-    def _address(self) -> _Address:
+    def _address(self) -> WebAddress:
         """Read anew each time, so that an address given by reference is looked up when it is needed."""
-        try:
-            parts = urlsplit(self.url.reveal())
-            port = parts.port
-        except ValueError:
-            raise ValueError("the address cannot be read; write https://host/path") from None
-        host = parts.hostname
-        if parts.scheme not in ("http", "https") or not host:
-            raise ValueError("the address must be https://host/path")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError(f"a user or password stands in the address of {host}; leave it out")
-        tls = parts.scheme == "https"
-        if not tls and not self._insecure and not is_here(host):
-            raise ValueError(f"what is sent to {host} can be read on the way; write https, or insecure=True")
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if not target.isascii() or not target.isprintable() or " " in target:
-            raise ValueError(f"the address at {host} has characters that must be percent-encoded")
-        return _Address(tls, host, port or (443 if tls else 80), target)
-
-
-def is_here(host: str) -> bool:
-    """Whether that is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return web_address(self.url.reveal(), insecure=self._insecure)
 
 
 def _hang_up(connection: http.client.HTTPConnection, late: threading.Event) -> Callable[[], None]:
@@ -141,7 +105,7 @@ def _words(error: Exception) -> str:
     return said or type(error).__name__
 
 
-def _refused(address: _Address, answer: http.client.HTTPResponse, said: bytes) -> AlertUndelivered:
+def _refused(address: WebAddress, answer: http.client.HTTPResponse, said: bytes) -> AlertUndelivered:
     status = answer.status
     passing = status in (408, 425, 429) or status >= 500
     headers = {name.lower(): value for name, value in answer.getheaders()}

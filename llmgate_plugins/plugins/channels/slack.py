@@ -77,7 +77,7 @@ class SlackChannel:
             return
         body = json.dumps(message(alert, self.mention), separators=(",", ":")).encode()
         self._persistence.deliver(
-            lambda: self._post.send(body, {"content-type": "application/json"}), services
+            lambda: self._post.send(body, {"content-type": "application/json"}), alert, services
         )
 
 

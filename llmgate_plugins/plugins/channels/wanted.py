@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmgate_plugins.alerts import SEVERITIES, Alert, Severity
+from llmgate_plugins.alerts import SEVERITIES, TEST, Alert, Severity
 
 __all__ = ["Wanted"]
 
@@ -32,6 +32,8 @@ class Wanted:
         self.min_severity, self.kinds = min_severity, frozenset(kinds)
 
     def __contains__(self, alert: Alert) -> bool:
+        if alert.kind == TEST:
+            return True
         if SEVERITIES.index(alert.severity) < SEVERITIES.index(self.min_severity):
             return False
         return not self.kinds or alert.kind in self.kinds

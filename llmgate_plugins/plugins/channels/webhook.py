@@ -89,7 +89,7 @@ class WebhookChannel:
                 signed = sign(body, id=alert.id, timestamp=at, secrets=self._secrets)
             self._post.send(body, {"content-type": "application/json", **further, **signed})
 
-        self._persistence.deliver(send, services)
+        self._persistence.deliver(send, alert, services)
 
 
 def payload(alert: Alert, now: float) -> dict[str, Any]:

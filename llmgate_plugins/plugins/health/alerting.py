@@ -11,7 +11,14 @@ from llmgate_plugins.plugins.health.reporting import HealthChange
 from llmgate_plugins.plugins.health.scopes import Ailment
 from llmgate_plugins.types import Scope
 
-__all__ = ["alert_of"]
+__all__ = ["ALERTS", "alert_of"]
+
+ALERTS: Final = (
+    ("ejected", "A deployment is left out, until it serves again."),
+    ("credential_dead", "A key is refused, or its account has no money, until it works again."),
+    ("provider_down", "All of a provider is left out, until it serves again."),
+)
+"""(kind, when) of each."""
 
 WHY: Final[Mapping[Ailment, str]] = {
     Ailment.THROTTLE: "it turns calls away",

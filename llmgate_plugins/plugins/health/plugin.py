@@ -13,7 +13,7 @@ from llmgate_plugins.context import Call
 from llmgate_plugins.decisions import Drop, GiveUp, NextAlias, Recovery, Skip
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
-from llmgate_plugins.plugins.health.alerting import alert_of
+from llmgate_plugins.plugins.health.alerting import ALERTS, alert_of
 from llmgate_plugins.plugins.health.breaker import State
 from llmgate_plugins.plugins.health.breakers import Breakers
 from llmgate_plugins.plugins.health.groups import Group, View
@@ -81,6 +81,8 @@ class Health:
     Raises:
         ValueError: A number is out of its range.
     """
+
+    alerts = ALERTS
 
     def __init__(
         self,

@@ -1,12 +1,13 @@
-"""Alerts for failures that heal by nobody's doing but a person's, and that eject nothing."""
+"""Alerts for what heals by nobody's doing but a person's: failures that eject nothing, plugins that fail."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from llmgate_plugins.alerts import Alert
 from llmgate_plugins.classification import reaction_to
 from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Attempt, Outcome
 
@@ -14,44 +15,89 @@ __all__ = ["FailureAlarms"]
 
 MOST: Final = 1_000
 """Deployments of which an alarm is remembered; some hosts make new ones for every call."""
+BOOKS: Final = "LedgerAccounting"
 
 
 class FailureAlarms:
-    """Reports what the table of reactions calls an alarm (alert "failure_alarm", critical).
+    """Reports failures that no retry and no probe will mend.
 
-    A proxy of our own that refuses, an address that redirects: nothing is wrong with the
-    deployment, so `Health` does not eject it, and it stays so until somebody does something.
-    Alarms that eject (a dead key, a retired model) are told by `Health`. It is over with the
-    next answer from there.
+    "failure_alarm" (critical): what the table of reactions calls an alarm and yet ejects nothing,
+    such as a proxy of our own that refuses, or an address that redirects. It is over with the
+    next answer from there. Alarms that eject (a dead key, a retired model) are told by `Health`.
+
+    "ledger_unavailable" (critical) and "plugin_failed" (a warning): a plugin has failed in a
+    call that went on, the one that keeps the books or another. It is over with the next call
+    in which it does not.
     """
+
+    alerts = (
+        ("failure_alarm", "A failure that nobody but a person mends, until there is an answer."),
+        ("ledger_unavailable", "A call could not be booked, until the next one that could."),
+        ("plugin_failed", "A plugin failed and the call went on, until it works again."),
+    )
 
     def __init__(self) -> None:
         self._going: set[str] = set()
+        self._failing: dict[str, Alert] = {}
 
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> None:
         """Look at failures; at answers only where something goes on."""
         failure = outcome.failure
-        name = attempt.deployment.id
         if failure is None:
+            name = attempt.deployment.id
             if self._going and outcome.status == "success" and name in self._going:
                 self._going.discard(name)
-                services.alerts.report(_alert(name, "answers again.", resolved=True))
+                services.alerts.report(_alarm(name, "answers again.", resolved=True))
             return
         reaction = reaction_to(failure)
         if reaction.alarm and reaction.health == "nothing":
-            what = failure.code or failure.error_class.value
+            name, what = attempt.deployment.id, failure.code or failure.error_class.value
             if len(self._going) < MOST:
                 self._going.add(name)
-            services.alerts.report(_alert(name, f"cannot be used, and it will not heal by itself: {what}."))
+            services.alerts.report(_alarm(name, f"cannot be used, and will not heal by itself: {what}."))
+
+    @hookimpl
+    def end_call(self, record: DecisionRecord, services: Services) -> None:
+        """Look at what went wrong in plugins."""
+        if not record.problems and not self._failing:
+            return
+        failed = set()
+        for plugin, hook, error in record.problems:
+            failed.add(plugin)
+            alert = self._failing[plugin] = _failed(plugin, hook, error)
+            services.alerts.report(alert)
+        for plugin in [one for one in list(self._failing) if one not in failed]:
+            began = self._failing.pop(plugin, None)
+            if began is not None:
+                services.alerts.report(_works_again(began))
 
 
-def _alert(name: str, what: str, *, resolved: bool = False) -> Alert:
+def _alarm(name: str, what: str, **more: Any) -> Alert:
     return Alert(
         kind="failure_alarm",
         subject=name,
         summary=f"Deployment {name} {what}",
         severity="critical",
-        resolved=resolved,
         facts={"deployment": name},
+        **more,
     )
+
+
+def _failed(plugin: str, hook: str, error: str) -> Alert:
+    books = plugin == BOOKS
+    what = (
+        "Calls cannot be booked" if books else f"Plugin {plugin} fails in {hook}, and calls go on without it"
+    )
+    return Alert(
+        kind="ledger_unavailable" if books else "plugin_failed",
+        subject=plugin,
+        summary=f"{what}: {error}",
+        severity="critical" if books else "warning",
+        facts={"plugin": plugin, "hook": hook},
+    )
+
+
+def _works_again(alert: Alert) -> Alert:
+    what = "Calls are booked again." if alert.subject == BOOKS else f"Plugin {alert.subject} works again."
+    return Alert(kind=alert.kind, subject=alert.subject, summary=what, resolved=True)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from llmgate_plugins.alerts import Alert, Severity
+from llmgate_plugins.dates import KEY_EXPIRES, moment_of
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import positive
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Deployment
 
-__all__ = ["KEY_EXPIRES", "ExpiryAlerts", "moment_of"]
+__all__ = ["ExpiryAlerts"]
 
-KEY_EXPIRES: Final = "key_expires"
-"""Where a deployment's `info` says until when its key is good: a date, which counts as its end in UTC."""
 EVERY: Final = 3600.0
 CRITICAL_DAYS: Final = 3.0
 
@@ -58,8 +57,20 @@ class ExpiryAlerts:
             retired = moment_of(one.info.get("deprecation_date") or retires(one))
             if retired is not None:
                 self._models.append((retired, one))
-        self._next = -float("inf") if self._keys or self._models else float("inf")
+        self._next = -float("inf") if self.watched else float("inf")
         self._lock = threading.Lock()
+
+    @property
+    def alerts(self) -> tuple[tuple[str, str], ...]:
+        """(kind, when) of what is watched."""
+        keys = ("key_expiry", f"A key expires within {self._days:g} days.")
+        models = ("model_retirement", f"A provider retires a model within {self._retirement_days:g} days.")
+        return (*((keys,) if self._keys else ()), *((models,) if self._models else ()))
+
+    @property
+    def watched(self) -> int:
+        """How many dates there are."""
+        return len(self._keys) + len(self._models)
 
     @hookimpl
     def end_call(self, services: Services) -> None:
@@ -90,30 +101,6 @@ class ExpiryAlerts:
                 yield _alert(
                     "model_retirement", deployment.id, what, "retire", retired, left, severity, deployment
                 )
-
-
-def moment_of(value: object) -> datetime | None:
-    """When something ends: of a date, the end of that day in UTC. None for None.
-
-    Raises:
-        ValueError: It is neither a date nor a time.
-    """
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = (
-                date.fromisoformat(value)
-                if len(value) <= len("2026-12-31")
-                else datetime.fromisoformat(value)
-            )
-        except ValueError:
-            raise ValueError(f"{value!r} is no date; write 2026-12-31") from None
-    if isinstance(value, datetime):
-        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time(tzinfo=UTC)) + timedelta(days=1)
-    raise ValueError(f"{value!r} is no date; write 2026-12-31")
 
 
 def _alert(

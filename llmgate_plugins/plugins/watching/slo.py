@@ -118,6 +118,15 @@ class SloAlerts:
         self._look_at = -float("inf")
         self._lock = threading.Lock()
 
+    @property
+    def alerts(self) -> tuple[tuple[str, str], ...]:
+        """(kind, when) of each goal."""
+        return tuple(
+            ("slo_burn", f"{_whose(goal)}: {_wish(share, seconds)}.")
+            for goal in self.goals
+            for _, share, seconds in goal.parts()
+        )
+
     @hookimpl
     def end_call(self, record: DecisionRecord, services: Services) -> None:
         """Count the call."""
@@ -241,5 +250,15 @@ def _span(seconds: float) -> str:
 
 
 def _goal(one: _Watched) -> str:
-    share = f"{round(100 * (1 - one.budget), 6):g} %"
-    return f"{share} succeed" if one.seconds is None else f"{share} end within {one.seconds:g} s"
+    return _wish(1.0 - one.budget, one.seconds)
+
+
+def _wish(share: float, seconds: float | None) -> str:
+    shown = f"{round(100 * share, 6):g} %"
+    return f"{shown} succeed" if seconds is None else f"{shown} end within {seconds:g} s"
+
+
+def _whose(goal: Goal) -> str:
+    if goal.by == "all":
+        return "All calls"
+    return f"Each {goal.by}" if goal.name is None else named(goal.by, goal.name)

@@ -104,6 +104,13 @@ class SpendAnomalies:
         self._going: set[_Spender] = set()
         self._lock = threading.Lock()
 
+    @property
+    def alerts(self) -> tuple[tuple[str, str], ...]:
+        """(kind, when) of what is watched."""
+        far = f"{self._factor:g} times the usual of such an hour, and ${self._least / NANO:g} more"
+        whose = ["All calls cost" if by == "all" else f"One {by} costs" for by in self.by]
+        return tuple(("spend_anomaly", f"{one} {far}, until an hour is as usual.") for one in whose)
+
     def usual(self, by: Subject = "all", name: str = "all") -> tuple[int, int] | None:
         """(usual, limit) of the hour at hand, nano-dollars; None while there is too little to judge by."""
         with self._lock:
