@@ -219,10 +219,12 @@ class Unseeded:
         since: Unix time since when the state knows what happens; nothing may be concluded
             from books that were read within a second of it, since a call that was admitted
             just before may not stand in them yet.
+        now: Unix time of this answer, by the same clock as `since`: other clocks do not matter.
     """
 
     windows: tuple[tuple[Reservation, float, float], ...]
     since: float
+    now: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

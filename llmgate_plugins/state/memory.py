@@ -212,7 +212,7 @@ class MemoryState:
             meters.append(meter)
         if unseeded is not None:
             self._give_back(parts)
-            return Unseeded(windows=tuple(unseeded), since=self._started)
+            return Unseeded(windows=tuple(unseeded), since=self._started, now=wall)
         self._issued += 1
         hold = _Hold(id if id is not None else self._prefix + str(self._issued), parts, now + ttl, wall + ttl)
         self._keep(hold)

@@ -49,7 +49,7 @@ class Scene:
             clock=self.clock,
             sleeper=self.sleeper,
             random=random.Random(seed),
-            state=self.state,
+            state=options.pop("state", self.state),
             ledger=self.ledger,
             **options,
         )

@@ -67,6 +67,7 @@ class Count:
             window=rule.window,
             estimate=estimate,
             enforced=rule.mode == "hard",
+            strict=rule.kind == "budget",  # requests and tokens may go by shares while the state is away
             seed=rule.seeded,
         )
 

@@ -26,22 +26,16 @@ class Seeding:
     """Reads the books once for each count of which the state asks, however many calls wait for it."""
 
     def __init__(self) -> None:
-        self._first_seen: tuple[float, float] | None = None
         self._under_way: dict[str, Future[None]] = {}
 
     def wait(self, unseeded: Unseeded, services: Services) -> float:
-        """Seconds until the books can be believed; at most `SETTLED` in all, whatever clocks say.
+        """Seconds until the books can be believed; by the state's clock alone.
 
         The memory of this process admits nobody before it has asked, and so need not wait.
         """
         if isinstance(services.state, MemoryState):
             return 0.0
-        now = services.clock.monotonic()
-        if self._first_seen is None or self._first_seen[0] != unseeded.since:
-            self._first_seen = unseeded.since, now
-        by_state = unseeded.since + SETTLED - services.clock.time()
-        by_us = self._first_seen[1] + SETTLED - now
-        return max(0.0, min(by_state, by_us)) if by_state > 0 else 0.0
+        return min(SETTLED, max(0.0, unseeded.since + SETTLED - unseeded.now))
 
     async def seed(self, unseeded: Unseeded, counts: Mapping[str, Count], services: Services) -> None:
         """Hand the state what the books say of these windows.

@@ -127,6 +127,7 @@ class Aside:
         self._retired: list[Slice] = []
         self._later: list[Settle] = []
         self._reports: dict[tuple[str, Window | float | None, float], Used] = {}
+        self._granted: dict[str, SharedLease] = {}
         self._used = False
         self._values = self._shares = MemoryState(self._state.clock)
 
@@ -261,9 +262,10 @@ class Aside:
             if isinstance(inner, Refusal):
                 self._undo(draws)
                 return inner
-        lease = SharedLease(ask.id, ask.reservations)
-        lease.epoch, lease.at, lease.ended = self._state.epoch, now, False
-        lease.aside = _Local(draws, self._shares, inner.lease, doubtful=ask.sent)
+            lease = SharedLease(ask.id, ask.reservations)
+            lease.epoch, lease.at, lease.ended = self._state.epoch, now, False
+            lease.aside = _Local(draws, self._shares, inner.lease, doubtful=ask.sent)
+            self._granted[ask.id] = lease
         told = iter(inner.levels)
         return Grant(
             lease,
@@ -283,6 +285,10 @@ class Aside:
             enforced=wanted.enforced,
         )
 
+    def granted(self, lease_id: str) -> SharedLease | None:
+        """The lease that this process granted by itself under this id, while it is open."""
+        return self._granted.get(lease_id)
+
     def settlement(self, lease: SharedLease, used: Sequence[Used], actual: Mapping[str, int]) -> Settle:
         """What to ask when a lease ends that this process granted by itself."""
         drawn = {(one.key, one.window) for one, _ in lease.aside.draws}
@@ -294,6 +300,7 @@ class Aside:
         """A lease of this process alone has ended; `found`: the server had granted it, too."""
         local: _Local = lease.aside
         with self._lock:
+            self._granted.pop(lease.id, None)
             for there, amount in local.draws:
                 there.drawn -= amount
                 if not found:

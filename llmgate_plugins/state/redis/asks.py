@@ -139,7 +139,7 @@ class Reserve(_Scripted[Grant | Refusal | Unseeded]):
             (self.reservations[int(fields[i])], float(fields[i + 1]), float(fields[i + 2]))
             for i in range(4, len(fields), 3)
         )
-        return Unseeded(windows=windows, since=float(fields[3]))
+        return Unseeded(windows=windows, since=float(fields[3]), now=now)
 
     def _granted(self, fields: list[str], now: float) -> Grant:
         shared = self.shared

@@ -151,6 +151,8 @@ class RedisState:
         """
         check_actual(actual)
         if not isinstance(lease, SharedLease):
+            lease = self.aside.granted(lease.id) or lease
+        if not isinstance(lease, SharedLease):
             return self.line.put(Settle(self, lease.id, "-", actual_of(lease, actual, self.now())))
         if lease.ended:
             return False
