@@ -132,7 +132,7 @@ METRICS: Final = (
     Metric(
         name=n.EJECTED,
         kind="gauge",
-        unit="1",
+        unit="{target}",
         meaning="1 for a deployment, credential or provider that gets no calls now.",
         adds=(n.SCOPE, n.SUBJECT, n.REASON),
     ),
