@@ -48,7 +48,7 @@ from llmgate_plugins.usage import estimate_usage
 if TYPE_CHECKING:
     from llmgate_plugins.catalog import Catalog
     from llmgate_plugins.config import GatewayConfig
-    from llmgate_plugins.insight import Level, LiveBy, LiveRow, Report
+    from llmgate_plugins.insight import Forecast, Level, LiveBy, LiveRow, Report
     from llmgate_plugins.insight.conditions import Where
     from llmgate_plugins.insight.spans import Moment
 
@@ -408,6 +408,15 @@ class Gateway:
         return read_report(
             self.services.ledger, by=by, since=since, until=until, zone=zone, where=where, of=of, now=now
         )
+
+    def forecast(self, by: str | Sequence[str] = (), *, zone: str = "UTC", where: Where = ()) -> Forecast:
+        """What this month will have cost, and when budgets run out; see `insight.read_forecast`."""
+        from llmgate_plugins.insight import read_forecast
+        from llmgate_plugins.insight.outlook import budgets_of
+
+        budgets = budgets_of(plugin for _, plugin in self.plugins)
+        now = self.services.clock.time()
+        return read_forecast(self.services.ledger, by=by, zone=zone, where=where, budgets=budgets, now=now)
 
     def live(self, seconds: float = 300.0, *, by: LiveBy = "deployment") -> tuple[LiveRow, ...]:
         """How the last seconds of this process were, if it has the plugin `LiveStatistics`.

@@ -21,6 +21,7 @@ __all__ = [
     "print_json",
     "print_table",
     "seconds",
+    "short",
     "table",
     "tokens",
     "usd",
@@ -79,6 +80,12 @@ def print_table(
     rows = list(rows)
     if rows:
         click.echo("\n".join(table(rows, headers, right=right)))
+
+
+def short(text: str, most: int = 28) -> str:
+    """A text that somebody else chose, in so many characters: what moves the cursor is not printed."""
+    plain = "".join(one if one.isprintable() else "?" for one in text)
+    return plain if len(plain) <= most else f"{plain[: most - 3]}..."
 
 
 def wrapped(text: str, indent: str = "") -> str:

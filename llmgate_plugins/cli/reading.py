@@ -8,13 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from llmgate_plugins.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from llmgate_plugins.config import GatewayConfig
+
 __all__ = [
+    "config_of",
     "config_option",
     "ledger_of",
     "ledger_option",
@@ -52,6 +56,19 @@ def span_options(command: F) -> F:
     return command
 
 
+def config_of(config: str | None) -> GatewayConfig | None:
+    """The configuration to go by: the one that is named, or the one here; None without either.
+
+    Raises:
+        ConfigurationError: It has a mistake.
+    """
+    if config is None and not Path(CONFIG).is_file():
+        return None
+    from llmgate_plugins.config import load_config  # pydantic models; not needed for --help
+
+    return load_config(config or CONFIG)
+
+
 def ledger_of(ledger: str | None, config: str | None) -> str:
     """The URL of the ledger to read.
 
@@ -61,20 +78,17 @@ def ledger_of(ledger: str | None, config: str | None) -> str:
     """
     if ledger is not None:
         return ledger
-    file = config or CONFIG
-    if config is None and not Path(file).is_file():
+    known = config_of(config)
+    if known is None:
         raise click.UsageError(
             f"there is no {CONFIG} here; name the books: --ledger sqlite:///FILE or --config FILE"
         )
-    from llmgate_plugins.config import load_config  # pydantic models; not needed for --help
-
-    url = load_config(file).ledger
-    if url == "memory":
+    if known.ledger.url == "memory":
         raise ConfigurationError(
-            f"{file} keeps its books in memory, where nobody else can read them; write "
+            f"{config or CONFIG} keeps its books in memory, where nobody else can read them; write "
             "ledger: sqlite:///llmgate.db"
         )
-    return url
+    return known.ledger.address
 
 
 @contextmanager

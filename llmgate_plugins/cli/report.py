@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from llmgate_plugins.cli.output import count, print_json, print_table, seconds, usd, width, wrapped
+from llmgate_plugins.cli.output import count, print_json, print_table, seconds, short, usd, width, wrapped
 from llmgate_plugins.cli.reading import (
     config_option,
     ledger_of,
@@ -242,17 +242,11 @@ def _label(name: str, value: object, most: int) -> str:
         return "-"
     if name == "hour":
         return str(value)[:16].replace("T", " ")
-    return _short(str(value), most)
+    return short(str(value), most)
 
 
 def _totals_label(by: Sequence[str]) -> list[str]:
     return ["total", *("" for _ in by[1:])]
-
-
-def _short(text: str, most: int) -> str:
-    # A label is a caller's text: what moves the cursor is not printed.
-    plain = "".join(one if one.isprintable() else "?" for one in text)
-    return plain if len(plain) <= most else f"{plain[: most - 3]}..."
 
 
 def _when(shown: Report) -> str:

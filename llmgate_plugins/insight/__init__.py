@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 from llmgate_plugins.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from llmgate_plugins.insight.forecast import Forecast, ForecastRow, read_forecast
     from llmgate_plugins.insight.live import LiveBy, LiveRow, LiveStatistics, live_of
+    from llmgate_plugins.insight.outlook import BudgetOutlook
     from llmgate_plugins.insight.reading import read_report
     from llmgate_plugins.insight.report import Level, Quantiles, Report, ReportRow
 
 __all__ = [
+    "BudgetOutlook",
+    "Forecast",
+    "ForecastRow",
     "Level",
     "LiveBy",
     "LiveRow",
@@ -21,10 +26,13 @@ __all__ = [
     "Report",
     "ReportRow",
     "live_of",
+    "read_forecast",
     "read_report",
 ]
 
 _HOMES: Final = {
+    "forecast": ("Forecast", "ForecastRow", "read_forecast"),
+    "outlook": ("BudgetOutlook",),
     "live": ("LiveBy", "LiveRow", "LiveStatistics", "live_of"),
     "reading": ("read_report",),
     "report": ("Level", "Quantiles", "Report", "ReportRow"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,16 @@ from llmgate_plugins.ledger.sql import open_database
 from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.services import Ledger
 
-__all__ = ["BEGIN", "COLUMNS_OF_ATTEMPTS", "COLUMNS_OF_CALLS", "Filled", "RowsLedger", "books", "failed_over"]
+__all__ = [
+    "BEGIN",
+    "COLUMNS_OF_ATTEMPTS",
+    "COLUMNS_OF_CALLS",
+    "Filled",
+    "RowsLedger",
+    "books",
+    "daily",
+    "failed_over",
+]
 
 BEGIN = 1_793_491_200.0
 """2026-11-01 00:00 UTC."""
@@ -204,3 +213,23 @@ def failed_over() -> RowsLedger:
     empty_attempt: dict[str, Any] = dict.fromkeys(COLUMNS_OF_ATTEMPTS)
     empty_call: dict[str, Any] = dict.fromkeys(COLUMNS_OF_CALLS)
     return RowsLedger([empty_attempt | first, empty_attempt | second], [empty_call | call])
+
+
+def daily(costs: Mapping[str, Sequence[int]], begin: float, *, per_day: float = 86_400.0) -> RowsLedger:
+    """One attempt a day at noon for each team, with what that day costs, in nano-dollars."""
+    blank: dict[str, Any] = dict.fromkeys(COLUMNS_OF_ATTEMPTS)
+    template = failed_over().attempt_rows[1]
+    rows = [
+        blank
+        | template
+        | {
+            "call_id": f"{team}-{day}",
+            "at": begin + day * per_day + per_day / 2,
+            "team": team,
+            "cost_nano_usd": cost,
+        }
+        for team, some in costs.items()
+        for day, cost in enumerate(some)
+        if cost
+    ]
+    return RowsLedger(rows, [])
