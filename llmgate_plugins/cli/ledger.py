@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from llmgate_plugins.cli.output import count, print_json, print_table, usd, wrapped
+from llmgate_plugins.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from llmgate_plugins.config import LedgerConfig
@@ -72,7 +73,8 @@ def status(which: str, as_json: bool) -> None:
         ("to recover", f"{found.expired:,}" + (" (llmgate ledger recover)" if found.expired else "")),
         ("in outbox", f"{found.waiting:,} bytes"),
     ]
-    print_table(rows, ("what", ""))
+    for what, value in rows:
+        click.echo(f"{what:<10}  {value}")
 
 
 @ledger.command()
@@ -210,7 +212,7 @@ def _address(which: str) -> tuple[str, LedgerConfig | None]:
         config = load_config(path).ledger
         url = config.address
         if url == "memory":
-            raise click.ClickException(f"{which} keeps its books in memory; there is nothing to look after")
+            raise ConfigurationError(f"{which} keeps its books in memory; there is nothing to look after")
         return url, config
     return f"sqlite:///{path.absolute()}", None
 

@@ -1,0 +1,170 @@
+"""`llmgate ledger`: status, upgrade, reconcile, recover, purge."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from support.books import answer, intent, record, settlement
+from support.version1 import write_version_1
+
+from llmgate_plugins.cli._main import llmgate
+from llmgate_plugins.context import Context
+from llmgate_plugins.ledger import SqlLedger, labels_of
+from llmgate_plugins.ledger.sql import open_database
+
+NOW = time.time()
+MODEL = {"model_name": "fast", "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": "k"}}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/books.db"
+    return f"{request.getfixturevalue('postgres_url')}?outbox={tmp_path}/outbox"
+
+
+def invoked(*words: str, code: int) -> Result:
+    done = CliRunner().invoke(llmgate, ["ledger", *words])
+    assert done.exit_code == code, done.output
+    return done
+
+
+def said(*words: str, code: int = 0) -> str:
+    """What it prints, which fits into 80 columns but for long names, in one line."""
+    output = invoked(*words, code=code).output
+    assert all(len(line) <= 80 or max(map(len, line.split())) > 40 for line in output.splitlines())
+    return " ".join(output.split())
+
+
+def told(*words: str, code: int = 0) -> Any:
+    return json.loads(invoked(*words, "--json", code=code).stdout)
+
+
+def broken(url: str) -> None:
+    """Books with everything in them that can differ."""
+    ledger = SqlLedger(url)
+    who = labels_of(Context(tenant="acme", team="search"), {"job": "x"})
+    for name in ("good", "wrong sum", "lost attempt"):
+        answer(ledger.open_attempt(intent(name, at=NOW - 50)))
+        answer(ledger.settle_attempt(name, 1, settlement(cost=50)))
+        answer(ledger.close_call(record(name, costs=(50,), at=NOW - 50)))
+    answer(ledger.open_attempt(intent("crashed", at=NOW - 9_000, labels=who, expires=NOW - 8_000)))
+    answer(ledger.open_attempt(intent("under way", at=NOW - 9_000, expires=NOW + 600)))
+    answer(ledger.open_attempt(intent("not ended", at=NOW - 5, expires=NOW + 600)))
+    answer(ledger.settle_attempt("not ended", 1, settlement()))
+    with ledger.changing() as connection:
+        connection.exec_driver_sql("UPDATE calls SET cost_nano_usd = 40 WHERE call_id = 'wrong sum'")
+        connection.exec_driver_sql("DELETE FROM attempts WHERE call_id = 'lost attempt'")
+    ledger.close()
+
+
+def test_books_that_agree_are_said_to(url: str) -> None:
+    ledger = SqlLedger(url)
+    for number, status in ((1, "skipped"), (2, "success")):
+        answer(ledger.open_attempt(intent(number=number, at=NOW)))
+        cost = 50 if status == "success" else 0
+        usage = {} if cost else {"usage": settlement().usage.__class__()}
+        answer(ledger.settle_attempt("c1", number, settlement(status, cost, **usage)))
+    answer(ledger.close_call(record(costs=(50,), at=NOW)))
+    ledger.close()
+    assert "attempts and calls agree" in said("reconcile", url)
+    assert told("reconcile", url) == {"ledger": ledger.name, "agree": True, "differences": []}
+
+
+def test_every_difference_is_reported_and_repaired_on_demand_once(url: str) -> None:
+    broken(url)
+    found = told("reconcile", url, code=1)
+    kinds = {(one["kind"], one["call_id"], one["books"], one["other"]) for one in found["differences"]}
+    assert kinds == {
+        ("open", "crashed", 70, 0),
+        ("sum", "wrong sum", 50, 40),
+        ("no_attempts", "lost attempt", 0, 1),
+    }
+    output = said("reconcile", url, code=1)
+    assert "sums differ" in output
+    assert "3 differences, 0 repaired" in output
+    repaired = told("reconcile", url, "--repair", code=1)["differences"]
+    assert {(one["kind"], one["call_id"]) for one in repaired if one["repaired"]} == {
+        ("open", "crashed"),
+        ("no_call", "crashed"),
+        ("sum", "wrong sum"),
+    }
+    left = told("reconcile", url, code=1)["differences"]
+    assert [(one["kind"], one["call_id"]) for one in left] == [("no_attempts", "lost attempt")]
+    ledger = SqlLedger(url)
+    calls = {row["call_id"]: row for row in ledger.calls()}
+    assert calls["wrong sum"]["cost_nano_usd"] == 50
+    crashed = calls["crashed"]
+    assert (crashed["status"], crashed["cost_nano_usd"], crashed["attempts"]) == ("unknown", 70, 1)
+    assert (crashed["team"], crashed["tags"], crashed["first_deployment"]) == (
+        "search",
+        {"job": "x"},
+        "openai-eu",
+    )
+    assert {"under way", "not ended"}.isdisjoint(calls)
+    ledger.close()
+
+
+def test_status_says_what_stands_in_the_books_and_what_waits_to_be_done(url: str) -> None:
+    broken(url)
+    found = told("status", url)
+    assert (found["version"], found["current"], found["attempts"], found["calls"]) == (2, 2, 5, 3)
+    assert (found["open"], found["expired"], found["cost_nano_usd"], found["waiting"]) == (2, 1, 150, 0)
+    output = said("status", url)
+    assert "version 2, current" in output
+    assert "1 (llmgate ledger recover)" in output
+
+
+def test_recover_books_what_dead_processes_left(url: str) -> None:
+    broken(url)
+    assert told("recover", url)["recovered"] == 1
+    assert "0 intents recovered" in said("recover", url)
+    assert told("recover", url, "--older-than", "0")["recovered"] == 1, "by age, whatever it says"
+
+
+def test_an_old_ledger_is_upgraded_by_the_command_that_its_refusal_names(url: str) -> None:
+    database = open_database(url)
+    with database.connect(writing=True) as connection, connection.begin():
+        write_version_1(connection)
+    assert told("status", url)["version"] == 1
+    assert "llmgate ledger upgrade" in said("status", url)
+    assert "llmgate ledger upgrade" in said("reconcile", url, code=1)
+    done = told("upgrade", url)
+    assert (done["before"], done["after"]) == (1, 2)
+    assert (done["copy"] is not None) == url.startswith("sqlite")
+    assert "nothing to do" in said("upgrade", url)
+    database.engine.dispose()
+
+
+def test_purge_follows_the_configuration_or_what_is_said(url: str, tmp_path: Path) -> None:
+    ledger = SqlLedger(url)
+    day = 86_400
+    for tenant, days in (("acme", 2), ("acme", 40), ("other", 40), ("other", 100)):
+        at = NOW - days * day
+        answer(ledger.close_call(record(f"{tenant}{days}", (), Context(tenant=tenant), at=at)))
+    ledger.close()
+    file = tmp_path / "llmgate.yaml"
+    section = {"url": url, "retention": {"default": "90d", "tenants": {"acme": "30d"}}}
+    file.write_text(json.dumps({"model_list": [MODEL], "ledger": section}))
+    assert told("purge", str(file))["removed"] == 2
+    assert told("purge", url)["removed"] == 0, "an address alone keeps rows for ever"
+    assert "1 row removed" in said("purge", url, "--older-than", "30d")
+
+
+def test_a_file_can_be_named_and_books_in_memory_are_refused(tmp_path: Path) -> None:
+    ledger = SqlLedger(f"sqlite:///{tmp_path}/books.db")
+    answer(ledger.open_attempt(intent()))
+    ledger.close()
+    assert told("status", f"{tmp_path}/books.db")["attempts"] == 1
+    file = tmp_path / "llmgate.yaml"
+    file.write_text(json.dumps({"model_list": [MODEL]}))
+    assert "in memory" in said("status", str(file), code=2)
+    with sqlite3.connect(tmp_path / "books.db") as connection:
+        assert connection.execute("SELECT status FROM attempts").fetchone() == ("intent",)
+    connection.close()
