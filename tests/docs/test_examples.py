@@ -1,7 +1,8 @@
-"""The example plugin is a real distribution: found by its entry point, allowed by name, and tested."""
+"""The example plugins are real distributions: found by entry point, allowed by name, and tested."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -10,24 +11,27 @@ from pathlib import Path
 import pytest
 from support.pages import ROOT
 
-from llmgate_plugins import ConfigurationError, Context, Gateway, RequestDenied
+from llmgate_plugins import Alert, ConfigurationError, Context, Gateway, RequestDenied
 from llmgate_plugins.testing import ScriptedProvider
 
-EXAMPLE = ROOT / "examples" / "llmgate-speedlimit"
+EXAMPLES = [ROOT / "examples" / name for name in ("llmgate-filealerts", "llmgate-speedlimit")]
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example, installed: its module and the metadata an installer would write."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    metadata = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    points = "\n".join(f"{name} = {target}" for name, target in project["entry-points"]["llmgate"].items())
-    (metadata / "entry_points.txt").write_text(f"[llmgate]\n{points}\n")
-    monkeypatch.syspath_prepend(str(EXAMPLE))
+    """The examples, installed: their modules and the metadata an installer would write."""
+    for example in EXAMPLES:
+        project = tomllib.loads((example / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        metadata = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+        )
+        points = "\n".join(
+            f"{name} = {target}" for name, target in project["entry-points"]["llmgate"].items()
+        )
+        (metadata / "entry_points.txt").write_text(f"[llmgate]\n{points}\n")
+        monkeypatch.syspath_prepend(str(example))
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
@@ -52,11 +56,22 @@ def test_the_example_of_another_origin_or_version_is_refused(change: dict[str, s
         configured(options={"per_minute": 1}, **change)
 
 
-def test_the_examples_own_tests_pass() -> None:
+@pytest.mark.usefixtures("installed")
+def test_a_channel_of_somebody_else_is_told_like_the_built_in_ones(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.jsonl"
+    gateway = configured(name="filealerts", dist="llmgate-filealerts", options={"path": str(path)})
+    gateway.services.alerts.report(Alert(kind="ejected", subject="east", summary="It fails."))
+    gateway.close()
+    assert "FileAlerts" in gateway.alerts.channels
+    assert json.loads(path.read_text(encoding="utf-8"))["subject"] == "east"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_own_tests_pass(example: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml"],
-        cwd=EXAMPLE,
-        env={"PYTHONPATH": str(EXAMPLE), "PATH": "/usr/bin:/bin"},
+        cwd=example,
+        env={"PYTHONPATH": str(example), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=120,
