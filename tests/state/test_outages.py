@@ -271,3 +271,17 @@ def test_a_server_that_wants_a_password_is_told_of_without_showing_one(
     assert "canary" not in repr(caught.value)
     right = connect(own_server.url.replace("//", "//:secret@"))
     assert settled(right.spent("budget")) == (0, 0)
+
+
+def test_what_was_refused_in_doubt_is_not_held_when_the_server_is_back(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    settled(state.settle(lease_of(hold(state, "known", 1, 10)), {"known": 1}))
+    own_server.pause()
+    with pytest.raises(StorageError):
+        ask(state, "known", 5, 10)  # it is on its way, and will be granted
+    own_server.resume()
+    wait_until_back(state)
+    wait_until(lambda: settled(state.spent("known", window=DAY)) == (1, 0))
+    time.sleep(0.1)
+    assert settled(state.spent("known", window=DAY)) == (1, 0)

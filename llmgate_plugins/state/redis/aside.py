@@ -190,6 +190,14 @@ class Aside:
             # In the next window something has to be set aside anew.
             use.next = min(use.next, slice_.until)
 
+    def ask_again(self, slices: Sequence[Slice | None]) -> None:
+        """The server had to know more before it could hold these: ask with the next reservation."""
+        with self._lock:
+            for one in slices:
+                use = None if one is None or one.epoch else self._uses.get((one.key, one.window))
+                if use is not None:
+                    use.next = self._state.now()
+
     def give_back(self, wanted: Reservation) -> Settle | None:
         """What to ask so that a refused call finds what this process has set aside itself."""
         with self._lock:
@@ -213,6 +221,7 @@ class Aside:
         Raises:
             StorageError: A limit must hold, and nothing of it is set aside here.
         """
+        self._state.line.start()  # whose thread looks after what is left here
         self.forget(ask.slices)
         try:
             answer = self._reserve(ask, error)
@@ -327,6 +336,7 @@ class Aside:
         """Ask it when the server is back."""
         with self._lock:
             self._later.append(ask)
+        self._state.line.start()  # its thread asks; one that was never asked for does not run yet
 
     # ------------------------------------------------------------ when it is back
 

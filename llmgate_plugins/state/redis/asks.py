@@ -135,6 +135,7 @@ class Reserve(_Scripted[Grant | Refusal | Unseeded]):
                 return Again(given_back, self)
             left = wanted.limit - int(fields[4]) - int(fields[5])
             return Refusal(key=wanted.key, available=max(0, left), retry_at=_moment(fields[6]))
+        self.shared.aside.ask_again(self.slices)
         windows = tuple(
             (self.reservations[int(fields[i])], float(fields[i + 1]), float(fields[i + 2]))
             for i in range(4, len(fields), 3)

@@ -94,6 +94,8 @@ class BadLine:
         self._writers |= {writer, back}
         try:
             await asyncio.gather(self._pump(reader, back, late=False), self._pump(there, writer, late=True))
+        except asyncio.CancelledError:
+            pass  # the line is closed; asyncio would complain of a cancelled connection
         finally:
             self._writers -= {writer, back}
             writer.transport.abort()

@@ -1,0 +1,231 @@
+"""Redis is silent, dead, slow or full of nonsense: five policies keep their promises, and none waits."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.books import answer
+from support.gateways import deployment
+from support.servers import BadLine, RedisServer
+from support.spending import DENIED, MOST_OUTPUT, QUESTION, WINDOW, WORST
+
+from llmgate_plugins import Attempt, Context, Gateway, ProviderError, Request, Response, Usage
+from llmgate_plugins.errors import StorageError
+from llmgate_plugins.ledger import open_ledger
+from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.plugins import (
+    Budget,
+    LedgerAccounting,
+    Limits,
+    Policies,
+    Policy,
+    RequestLimit,
+)
+from llmgate_plugins.state import open_state
+
+CAP = 3_000 * WORST
+"""So that a slice of it, a hundredth, is worth 30 calls."""
+RATE, WORKERS = 4_000, 4
+CAMPAIGN = [pytest.mark.campaign, pytest.mark.timeout(0)]
+HARD, RATED, SOFT, PLACED, SICK = "hard", "rated", "soft", "placed", "sick"
+"""Tenants; each of them is under one policy."""
+
+
+class Provider:
+    """Answers at once; "ailing" fails, always."""
+
+    def __init__(self) -> None:
+        self.sent: Counter[str] = Counter()
+
+    def send(self, attempt: Attempt, request: Request) -> Response:
+        self.sent[attempt.deployment.id] += 1
+        if attempt.deployment.id == "ailing":
+            raise ProviderError("no", status=503)
+        return Response.of("word", usage=Usage(input=5, output=60), deployment_id=attempt.deployment.id)
+
+    def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:
+        return ChunkMeter()
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """A gateway whose Redis is at the end of a bad line, and what became of its calls."""
+
+    redis: RedisServer
+    line: BadLine
+    gateway: Gateway
+    provider: Provider
+    took: list[float] = field(default_factory=list)
+    served: Counter[str] = field(default_factory=Counter)
+    denied: Counter[str] = field(default_factory=Counter)
+    by: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def call(self, tenant: str) -> None:
+        alias = {PLACED: "placed", SICK: "sick"}.get(tenant, "fast")
+        context = Context(tenant=tenant, policy=PLACED if tenant == PLACED else None)
+        begin = time.perf_counter()
+        try:
+            answer = self.gateway.complete(alias, QUESTION, max_tokens=MOST_OUTPUT, context=context)
+        except DENIED:
+            self.denied[tenant] += 1
+        else:
+            self.served[tenant] += 1
+            self.by.setdefault(tenant, Counter())[answer.deployment_id or ""] += 1
+        self.took.append(time.perf_counter() - begin)
+
+    def forget(self) -> None:
+        self.took.clear()
+        self.served.clear()
+        self.denied.clear()
+        self.by.clear()
+
+    def used(self, budget: Budget | RequestLimit, tenant: str) -> tuple[int, int]:
+        """(spent, held) of a limit, as Redis has it."""
+        found: tuple[int, int] = answer(
+            self.gateway.services.state.spent(budget.key(tenant), window=budget.window)
+        )
+        return found
+
+
+BUDGET = Budget(f"tenant={HARD}", CAP, WINDOW)
+WATCHED = Budget(f"tenant={SOFT}", 10 * WORST, WINDOW, hard=False)
+LIMIT = RequestLimit(f"tenant={RATED}", RATE, WINDOW)
+
+
+@pytest.fixture
+def scene(fresh_redis: RedisServer, tmp_path: Path) -> Iterator[Scene]:
+    with BadLine(fresh_redis) as line:
+        provider = Provider()
+        ledger = open_ledger(f"sqlite:///{tmp_path}/books.db")
+        state: Any = open_state(f"{line.url}?workers={WORKERS}")
+        gateway = Gateway(
+            [
+                deployment("plain"),
+                deployment("here", "placed", region="eu"),
+                deployment("there", "placed", region="us"),
+                deployment("ailing", "sick"),
+                deployment("well", "sick"),
+            ],
+            plugins=[
+                Limits([BUDGET, WATCHED, LIMIT]),
+                Policies({PLACED: Policy(region=("eu",)), "none": Policy(region=("mars",))}),
+                LedgerAccounting(required=True),
+            ],
+            transport=provider,
+            state=state,
+            ledger=ledger,
+        )
+        yield Scene(redis=fresh_redis, line=line, gateway=gateway, provider=provider)
+        state.close()
+        ledger.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """How Redis goes away, and how it comes back."""
+
+    begin: Callable[[Scene], None]
+    end: Callable[[Scene], None]
+    away: bool = True
+
+
+def _nonsense(scene: Scene) -> None:
+    client = scene.redis.client
+    for key in client.keys("*"):  # type: ignore[union-attr]
+        client.set(key, "nonsense")
+
+
+def _slow(scene: Scene) -> None:
+    scene.line.delay = 5.0
+
+
+OUTAGES = {
+    "silent": Outage(begin=lambda scene: scene.redis.pause(), end=lambda scene: scene.redis.resume()),
+    "killed": Outage(begin=lambda scene: scene.redis.kill(), end=lambda scene: scene.redis.start() and None),
+    "slow by 5 s": Outage(begin=_slow, end=lambda scene: scene.line.mend()),
+    # It is there, and begins anew: what is in the keys is taken for lost.
+    "full of nonsense": Outage(begin=_nonsense, end=lambda scene: scene.redis.flush(), away=False),
+}
+
+
+@pytest.mark.parametrize("seconds", [0.7, pytest.param(30.0, marks=CAMPAIGN)])
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+def test_five_policies_hold_while_redis_is_away_and_after(
+    scene: Scene, outage: Outage, seconds: float
+) -> None:
+    until = time.monotonic() + 10
+    while scene.used(BUDGET, HARD)[1] < WORST:  # until a slice of the hard budget is set aside here
+        assert time.monotonic() < until, "nothing is set aside"
+        for tenant in (HARD, RATED, SOFT, PLACED, SICK):
+            scene.call(tenant)
+    before = scene.used(BUDGET, HARD)[0]
+    scene.forget()
+
+    outage.begin(scene)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until or len(scene.took) < 300:
+        for tenant in (HARD, RATED, SOFT, PLACED, SICK):
+            scene.call(tenant)
+    check_latency(scene.took, seconds)
+    spent_here = scene.served[HARD] * 125
+    assert before + spent_here <= CAP
+    assert spent_here > 0
+    if outage.away:
+        assert spent_here <= CAP // 100, "a hard budget grants what was set aside, and no more"
+        assert scene.served[RATED] <= RATE // WORKERS, "a rate goes on by its share"
+    assert scene.served[RATED] > 50
+    assert scene.denied[SOFT] == 0, "a soft budget refuses nothing"
+    assert scene.by[PLACED] == {"here": scene.served[PLACED]}
+    assert scene.denied[PLACED] == 0
+    with pytest.raises(DENIED):
+        scene.gateway.complete("placed", "hello", context=Context(tenant=PLACED, policy="none"))
+    assert scene.by[SICK] == {"well": scene.served[SICK]}
+    assert scene.provider.sent["ailing"] <= 8 + seconds, "it is ejected here, and only probed"
+    ledger = scene.gateway.services.ledger
+    assert len(ledger.attempts()) >= sum(scene.provider.sent.values())
+
+    outage.end(scene)
+    check_return(scene)
+
+
+def check_latency(took: list[float], seconds: float) -> None:
+    """Five answers are waited for, 50 ms each; after that nobody waits for anything."""
+    took = sorted(took)
+    late = sum(one > 0.06 for one in took)
+    told = f"p50 {took[len(took) // 2] * 1e3:.1f} ms, p99 {took[len(took) * 99 // 100] * 1e3:.1f} ms"
+    print(f"{len(took)} calls: {told}, {late} above 60 ms")
+    if seconds > 10:
+        assert took[len(took) * 99 // 100] < 0.06, told
+    assert late <= 8 + len(took) // 100, told
+
+
+def check_return(scene: Scene) -> None:
+    """Within 5 s of its return Redis counts what the books say, and grants again."""
+    back = time.monotonic()
+    ledger = scene.gateway.services.ledger
+    while time.monotonic() < back + 5:
+        scene.call(HARD)
+        scene.call(SOFT)
+        with suppress(StorageError):
+            rows = [row for row in ledger.attempts() if row["status"] == "success"]
+            sums = {
+                tenant: sum(row["cost_nano_usd"] for row in rows if row["tenant"] == tenant)
+                for tenant in (HARD, SOFT)
+            }
+            counted = {HARD: scene.used(BUDGET, HARD)[0], SOFT: scene.used(WATCHED, SOFT)[0]}
+            if counted == sums:
+                break
+        time.sleep(0.05)
+    else:
+        raise AssertionError(f"it counts {counted}, the books say {sums}")
+    print(f"counts as the books do {time.monotonic() - back:.1f} s after its return")
+    scene.forget()
+    scene.call(HARD)
+    assert scene.served[HARD] == 1
