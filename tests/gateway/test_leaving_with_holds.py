@@ -9,11 +9,13 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.gateways import Scene
+from support.gateways import Scene, deployment
 from support.spending import KEY, WINDOW, budget
 
-from llmgate_plugins import Message, Request
-from llmgate_plugins.testing import Hang, Stream
+from llmgate_plugins import Gateway, Message, Request
+from llmgate_plugins.ledger import MemoryLedger
+from llmgate_plugins.state import MemoryState
+from llmgate_plugins.testing import Hang, ScriptedProvider, Stream
 
 CAP = 1_000_000
 WORDS = "one two three four five six seven eight nine ten"
@@ -224,3 +226,53 @@ def test_a_stream_that_nobody_reads_costs_and_holds_nothing(leave: Way) -> None:
     assert s.ledger.attempts() == []
     assert s.state.spent(KEY, window=WINDOW) == (0, 0)
     assert s.sent == []
+
+
+class Distant:
+    """A state that is a moment away, as one on another machine."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def __getattr__(self, name: str) -> Any:
+        async def later(*given: Any, **named: Any) -> Any:
+            await asyncio.sleep(0.02)
+            try:
+                return getattr(self._state, name)(*given, **named)
+            finally:
+                await asyncio.sleep(0.02)
+
+        return later
+
+
+@pytest.mark.parametrize("after", [0.01, 0.03, 0.05, 0.07, 0.09, 0.11])
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_is_cancelled_while_a_distant_state_is_asked_leaves_nothing_held(
+    after: float, stream: bool
+) -> None:
+    state = MemoryState()
+    provider = ScriptedProvider({"a": [STUCK if stream else Hang()]})
+    ledger = MemoryLedger()
+    gateway = Gateway(
+        [deployment("a")], plugins=[budget(CAP)], transport=provider, state=Distant(state), ledger=ledger
+    )
+
+    async def ask() -> None:
+        if not stream:
+            await gateway.acomplete("fast", QUESTION)
+        async for _ in gateway.astream("fast", QUESTION):
+            pass
+
+    async def main() -> None:
+        task = asyncio.create_task(ask())
+        await asyncio.sleep(after)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0.1)
+
+    asyncio.run(main())
+    rows = ledger.attempts()
+    assert len(rows) <= 1
+    assert state.spent(KEY, window=WINDOW) == (sum(row["cost_nano_usd"] for row in rows), 0)
+    assert all(row["status"] in ("cancelled", "skipped") for row in rows)
