@@ -93,7 +93,18 @@ class Usage:
     @property
     def total(self) -> int:
         """All tokens of all buckets."""
-        return self.total_input + self.total_output
+        return (
+            self.input
+            + self.cached_input
+            + self.cache_write
+            + self.cache_write_1h
+            + self.audio_input
+            + self.image_input
+            + self.output
+            + self.reasoning
+            + self.audio_output
+            + self.image_output
+        )
 
 
 NO_USAGE: Final = Usage()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from llmgate_plugins._engine.flight import Flight
-from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Attempt, Usage
-from llmgate_plugins.usage import MOST_TOKENS, most_input
+from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Attempt, Response, Usage
+from llmgate_plugins.usage import MOST_TOKENS, estimate_tokens, most_input
 
 __all__ = ["used"]
 
@@ -20,14 +19,16 @@ _LONG: Final = 64
 """No token has more characters, on the average of a text."""
 
 
+class Told(Protocol):
+    """What has arrived of an answer."""
+
+    @property
+    def text(self) -> str:
+        """The text of it; read only in doubt."""
+
+
 def used(
-    flight: Flight,
-    attempt: Attempt,
-    reported: Usage | None,
-    delivered: Callable[[], int],
-    *,
-    whole: bool,
-    streamed: bool,
+    flight: Flight, attempt: Attempt, reported: Usage | None, told: Told | None, *, whole: bool = True
 ) -> Usage:
     """The usage to book.
 
@@ -37,28 +38,35 @@ def used(
 
     Args:
         reported: By the provider; None if it has not.
-        delivered: Characters of the answer that arrived; asked only in doubt.
+        told: What has arrived; None for nothing.
         whole: Whether the answer came to its end, so that the report is the last word.
-        streamed: Whether it came piece by piece.
     """
     if reported is None:
-        return _estimate(flight, attempt, delivered())
-    read, written = reported.total_input, reported.total_output
+        return _estimate(flight, attempt, len(told.text) if told is not None else 0)
     window = attempt.deployment.context_window or MOST_TOKENS
-    if whole and 0 < read <= window and (_FEW if streamed else 0) < written <= window:
+    if whole and reported.input and reported.output > _FEW and reported.total <= window:
         return reported
+    return _checked(flight, attempt, reported, told, whole, window)
+
+
+def _checked(
+    flight: Flight, attempt: Attempt, reported: Usage, told: Told | None, whole: bool, window: int
+) -> Usage:
+    read, written = reported.total_input, reported.total_output
     if not read and not written:
         return reported  # what a host's own cache answered costs nothing, and the host knows
     if read > window or written > window:
         reported = _bounded(flight, attempt, reported, window)
         read, written = reported.total_input, reported.total_output
-    characters = delivered()
-    guess = _estimate(flight, attempt, characters)
     changes: dict[str, Any] = {}
     if not read:
-        changes["input"] = guess.input
-    if guess.output > written and (not whole or written * _LONG < characters):
-        changes["output"] = reported.output + guess.output - written
+        changes["input"] = _estimate(flight, attempt, 0).input
+    if told is not None and (not whole or written <= _FEW):
+        # A message that is read lazily is read only if nothing was reported of it.
+        characters = 0 if isinstance(told, Response) and written else len(told.text)
+        least = estimate_tokens(characters)
+        if least > written and (not whole or written * _LONG < characters):
+            changes["output"] = reported.output + least - written
     return replace(reported, **changes, estimated=True) if changes else reported
 
 

@@ -35,13 +35,14 @@ def _booked(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -
         return usage.charged, CHARGED
     if price is None:
         return 0, None
-    price = price.at(usage.total_input, usage.tier)
+    if price.tiers:
+        price = price.at(usage.total_input, usage.tier)
     return price.cost(usage), price
 
 
 def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
     """A whole answer came back."""
-    usage = used(flight, attempt, response.usage, lambda: len(response.text), whole=True, streamed=False)
+    usage = used(flight, attempt, response.usage, response)
     cost, price = _booked(flight, attempt, usage, response.model)
     return Outcome(
         status="success",
@@ -80,7 +81,7 @@ def broken(
         return _streamed(flight, attempt, meter, first_token, ended)
     if usage is not None or reaction_to(failure).booked != "nothing":
         # Where the request may have reached the model, its input is booked as an estimate.
-        usage = used(flight, attempt, usage, _nothing, whole=True, streamed=False)
+        usage = used(flight, attempt, usage, None)
     else:
         usage = NO_USAGE
     cost, price = _booked(flight, attempt, usage, None)
@@ -107,7 +108,7 @@ def left(
     ended = Outcome(status=leaving.status)
     if meter is not None:
         return _streamed(flight, attempt, meter, first_token, ended)
-    usage = used(flight, attempt, None, _nothing, whole=False, streamed=False)
+    usage = used(flight, attempt, None, None)
     cost, price = _booked(flight, attempt, usage, None)
     return Outcome(
         status=leaving.status,
@@ -126,14 +127,8 @@ def skipped(reason: str) -> Outcome:
 def _streamed(
     flight: Flight, attempt: Attempt, meter: Meter, first_token: float | None, ended: Outcome
 ) -> Outcome:
-    usage = used(
-        flight,
-        attempt,
-        meter.usage,
-        lambda: len(meter.text),
-        whole=ended.ok or meter.finish_reason is not None,
-        streamed=True,
-    )
+    whole = ended.ok or meter.finish_reason is not None
+    usage = used(flight, attempt, meter.usage, meter, whole=whole)
     cost, price = _booked(flight, attempt, usage, meter.model)
     return Outcome(
         status=ended.status,
@@ -148,7 +143,3 @@ def _streamed(
         model=meter.model,
         quota=ended.quota or getattr(meter, "quota", None),
     )
-
-
-def _nothing() -> int:
-    return 0
