@@ -10,7 +10,7 @@ from typing import Any
 from llmgate_plugins.catalog.card import ModelCard
 from llmgate_plugins.catalog.from_genai_prices import genai_table
 from llmgate_plugins.catalog.from_litellm import litellm_table
-from llmgate_plugins.catalog.names import canonical_provider, same_family
+from llmgate_plugins.catalog.names import canonical_provider
 from llmgate_plugins.catalog.overrides import Overrides
 from llmgate_plugins.catalog.source import Source, SourceStatus
 from llmgate_plugins.types import BUCKETS, Deployment, Price
@@ -64,7 +64,7 @@ class Catalog:
         self._overrides = Overrides(overrides or {})
         self._sources = _INSTALLED if sources is None else tuple(sources)
         self._cards: dict[tuple[str | None, str, str | None], ModelCard | None] = {}
-        self._serving: dict[tuple[str, str, str | None, str | None, bool], ModelCard | None] = {}
+        self._serving: dict[tuple[str, str, str | None, str | None], ModelCard | None] = {}
 
     def sources(self) -> tuple[SourceStatus, ...]:
         """Which sources there are, of what date, and why others are not."""
@@ -115,8 +115,9 @@ class Catalog:
         """What an attempt at this deployment costs, with its tiers (see `Price.at`).
 
         A price that configuration gave to the deployment always counts. Else the model
-        that served does, if it is a snapshot of the deployment's model, or if the
-        deployment's own name says nothing (Azure). Else the deployment's own.
+        that served does, as far as its provider is known to sell one of that name: a
+        snapshot, what a name of one's own stands for (Azure), what a provider fell back to
+        by itself. Else the deployment's own.
 
         Args:
             served_model: The model that served, by the provider's word.
@@ -228,14 +229,14 @@ class Catalog:
     def _card_of(self, deployment: Deployment, served_model: str | None) -> ModelCard | None:
         provider, region = deployment.provider, deployment.endpoint.options.get("aws_region_name")
         model = deployment.info.get("base_model") or deployment.model
-        asked = (provider, model, served_model, region, deployment.price is not None)
+        asked = (provider, model, served_model, region)
         try:
             return self._serving[asked]
         except KeyError:
             own = card = self.lookup(provider, model, region=region)
-        priced = own is not None or deployment.price is not None
-        if served_model and served_model != model and (not priced or same_family(served_model, model)):
-            card = self.lookup(provider, served_model, region=region) or own
+        if served_model and served_model != model:
+            served = self.lookup(provider, served_model, region=region)
+            card = own if served is None or served.price is None else served
         if len(self._serving) >= _MOST_REMEMBERED:
             self._serving.clear()
         self._serving[asked] = card

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-__all__ = ["NameIndex", "canonical_provider", "same_family", "undated"]
+__all__ = ["NameIndex", "canonical_provider", "undated"]
 
 Entry = TypeVar("Entry")
 
@@ -39,7 +39,6 @@ _ROUTE = re.compile(r"^(?:converse|converse_like|invoke)/")
 _ARN = re.compile(r"^arn:aws[a-z-]*:bedrock:([a-z0-9-]*):[0-9]*:(?:foundation-model|inference-profile)/")
 _COLLECTION = re.compile(r"^(?:publishers/[a-z0-9-]+/)?models/")
 _SNAPSHOT = re.compile(r"[-@](\d{8}|\d{4}-\d{2}-\d{2}|latest|default)(?:-v\d+(?::\d+)?)?$")
-_RELEASE = re.compile(r"-\d{3,8}$")
 
 
 def canonical_provider(name: str) -> str:
@@ -52,21 +51,6 @@ def undated(model: str) -> str:
     """A name without the date of its snapshot (`-20251001`, `-2024-07-18`, `@20251001`,
     `-latest`). Other suffixes stay: they may be other models."""
     return _SNAPSHOT.sub("", model)
-
-
-def same_family(served: str, deployed: str) -> bool:
-    """Whether a provider that was asked for one model may call it by the other name.
-
-    Only snapshots and releases count (`gpt-4` is served as `gpt-4-0613`); `gpt-4o-mini`
-    is not of `gpt-4o`'s family.
-    """
-    given, asked = _bare(served), _bare(deployed)
-    names = {asked, undated(asked)}
-    return given in names or undated(given) in names or _RELEASE.sub("", given) in names
-
-
-def _bare(model: str) -> str:
-    return _GEOGRAPHY.sub("", model.lower().rpartition("/")[2])
 
 
 class NameIndex(Generic[Entry]):

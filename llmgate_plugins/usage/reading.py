@@ -51,8 +51,8 @@ def usage_from_openai(report: Any, *, tier: Any = None) -> Usage | None:
         tier: The `service_tier` that stands beside the usage in the answer, if one does.
     """
     fields = report if type(report) is dict else _fields(report)
-    if "prompt_tokens" in fields:
-        asked, answered = fields["prompt_tokens"], fields.get("completion_tokens")
+    if fields.get("prompt_tokens") is not None or "input_tokens" not in fields:
+        asked, answered = fields.get("prompt_tokens"), fields.get("completion_tokens")
         inner, outer = fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")
     else:
         asked, answered = (
