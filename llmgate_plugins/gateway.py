@@ -25,7 +25,7 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.foreign import fit_request
 from llmgate_plugins.ledger import MemoryLedger
-from llmgate_plugins.plugins import default_plugins, with_places
+from llmgate_plugins.plugins import Limits, LimitStanding, default_plugins, with_places
 from llmgate_plugins.records import CallStatus, DecisionRecord
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.routes import AliasTable
@@ -382,6 +382,11 @@ class Gateway:
     def decisions(self) -> tuple[DecisionRecord, ...]:
         """The last 1,000 decision records, oldest first."""
         return tuple(self._decisions)
+
+    @property
+    def limits(self) -> tuple[LimitStanding, ...]:
+        """How each limit stands now, for everybody whom this process has had to do with."""
+        return tuple(row for _, one in self.plugins if isinstance(one, Limits) for row in one.report())
 
     def deployments_of(self, alias: str) -> tuple[Deployment, ...]:
         """The deployments of an alias. Raises `UnknownModel`."""

@@ -21,6 +21,7 @@ from llmgate_plugins.plugins.limits import (
     Instead,
     Limit,
     Limits,
+    LimitStanding,
     RequestLimit,
     TokenLimit,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "Instead",
     "LedgerAccounting",
     "Limit",
+    "LimitStanding",
     "Limits",
     "LogChannel",
     "Patience",

@@ -316,7 +316,7 @@ def test_the_worst_case_is_at_the_dearest_price_that_may_apply() -> None:
     params = {"max_tokens": 10}
     assert worst_cost(one, a_request("", params=params), assume_output=1) == 16 * 3_750 + 10 * 15_000
     many = a_request("x" * 4_000, params=params)
-    assert worst_cost(one, many, assume_output=1) == 2_016 * 6_000 + 10 * 22_500
+    assert worst_cost(one, many, assume_output=1) == 4_016 * 6_000 + 10 * 22_500
     served = a_request("", params={**params, "service_tier": "priority"})
     assert worst_cost(one, served, assume_output=1) == 26 * 30_000
 

@@ -10,6 +10,7 @@ from llmgate_plugins.plugins.limits.limit import (
     TokenLimit,
 )
 from llmgate_plugins.plugins.limits.plugin import Limits
+from llmgate_plugins.plugins.limits.standing import LimitStanding
 from llmgate_plugins.scopes import BudgetScope
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Exhausted",
     "Instead",
     "Limit",
+    "LimitStanding",
     "Limits",
     "RequestLimit",
     "TokenLimit",

@@ -167,6 +167,12 @@ class Rule:
         found = self._counts.get(value, _UNKNOWN)
         return self._made(value) if found is _UNKNOWN else found  # type: ignore[return-value]
 
+    def count_of(self, values: tuple[str | None, ...]) -> Count | None:
+        """The count for these values of the scopes; None if none of the limits is for them."""
+        value = values[0] if len(values) == 1 else values
+        found = self._counts.get(value, _UNKNOWN)
+        return self._made(value) if found is _UNKNOWN else found  # type: ignore[return-value]
+
     def counts(self) -> list[Count]:
         """Every count that is known."""
         return [count for count in list(self._counts.values()) if count is not None]

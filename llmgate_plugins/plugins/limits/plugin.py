@@ -17,6 +17,7 @@ from llmgate_plugins.plugins.limits import words
 from llmgate_plugins.plugins.limits.counts import Count, Rule, rules_of
 from llmgate_plugins.plugins.limits.limit import Instead, Limit
 from llmgate_plugins.plugins.limits.seeding import Seeding
+from llmgate_plugins.plugins.limits.standing import LimitStanding, standing_of
 from llmgate_plugins.plugins.limits.taken import TAKEN, Asked, taken_of, used
 from llmgate_plugins.plugins.limits.watch import Watch
 from llmgate_plugins.plugins.pending import arrived
@@ -335,6 +336,25 @@ class Limits:
         taken.asked.clear()
         given_back = [services.state.release(lease) for lease in leases]
         return _all_of(given_back) if any(map(is_pending, given_back)) else None
+
+    # ------------------------------------------------------------ looking in
+
+    def report(self) -> tuple[LimitStanding, ...]:
+        """How every count stands that this process has had to do with.
+
+        As the state says where it is in this process, else as it said last.
+        """
+        services = self._services
+        if services is None:
+            return ()
+        now, rows = services.clock.time(), []
+        for rule in self._rules:
+            for count in rule.counts():
+                spent, held = (0, 0) if count.is_over(now) else (count.spent, count.held)
+                if isinstance(services.state, MemoryState):
+                    spent, held = services.state.spent(count.key, window=count.window)
+                rows.append(standing_of(count, spent, held, now, count.refused))
+        return tuple(rows)
 
 
 async def _all_of(answers: Sequence[Any]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llmgate_plugins.plugins.limits.limit import Kind, Limit
     from llmgate_plugins.scopes import Scope
 
-__all__ = ["amount", "kind_of", "moment", "name_of", "span", "told", "who"]
+__all__ = ["amount", "kind_of", "moment", "name_of", "span", "title", "told", "who"]
 
 _UNITS: Final = (
     (86_400.0, "day", "d"),
@@ -22,6 +22,7 @@ _UNITS: Final = (
     (60.0, "minute", "min"),
     (1.0, "second", "s"),
 )
+_ONE: Final = {"requests": "request", "tokens": "token", "concurrency": "call at once"}
 _THINGS: Final = {"requests": "requests", "tokens": "tokens", "concurrency": "calls at once"}
 
 
@@ -29,7 +30,7 @@ def amount(kind: Kind, value: int) -> str:
     """ "20 USD", "0.0031 USD", "60 requests", "5 calls at once"."""
     if kind != "budget":
         things = _THINGS[kind]
-        return f"{value:,} {things.replace('s', '', 1) if value == 1 and kind != 'requests' else things}"
+        return f"{value:,} {things if value != 1 else _ONE[kind]}"
     dollars = value / NANO
     places = 2
     while places < 9 and 0 < dollars * 10**places < 10:
@@ -39,7 +40,7 @@ def amount(kind: Kind, value: int) -> str:
 
 
 def span(window: Window | None) -> str:
-    """ "per day (Europe/Berlin)", "in any 24 h", "per minute"; empty for no window."""
+    """ "per day (Europe/Berlin)", "in any day", "per minute"; empty for no window."""
     match window:
         case None:
             return ""
@@ -48,14 +49,13 @@ def span(window: Window | None) -> str:
         case Rolling(seconds):
             return f"in any {_length(seconds)}"
         case Fixed(seconds):
-            for length, name, _ in _UNITS:
-                if seconds == length:
-                    return f"per {name}"
             return f"per {_length(seconds)}"
 
 
 def _length(seconds: float) -> str:
-    for length, _, short in _UNITS:
+    for length, name, short in _UNITS:
+        if seconds == length:
+            return name
         if seconds >= length and seconds % length == 0:
             return f"{seconds / length:g} {short}"
     return f"{seconds:g} s"
@@ -65,6 +65,16 @@ def name_of(limit: Limit) -> str:
     """ "the budget of 20 USD per day (UTC)", "the limit of 5 calls at once"."""
     noun = "budget" if limit.kind == "budget" else "limit"
     return f"the {noun} of {amount(limit.kind, limit.limit)} {span(window_of(limit.window))}".rstrip()
+
+
+def title(limit: Limit) -> str:
+    """ "Budget of 20 USD per day (UTC) for each team, soft"."""
+    noun = "Budget" if limit.kind == "budget" else "Limit"
+    each = [f"{s.name} {s.only!r}" if s.only is not None else f"each {s.name}" for s in limit.scopes]
+    whom = " and ".join(each) or "all calls"
+    mode = "" if limit.mode == "hard" else ", in shadow" if limit.mode == "shadow" else ", soft"
+    most = f"{amount(limit.kind, limit.limit)} {span(window_of(limit.window))}".rstrip()
+    return f"{noun} of {most} for {whom}{mode}"
 
 
 def kind_of(limit: Limit) -> str:
