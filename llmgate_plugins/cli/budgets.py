@@ -57,10 +57,7 @@ def budgets(file: str, scopes: tuple[str, ...], as_json: bool) -> None:
         _print(limit, [row for row in rows if row.limit is limit])
     nobody = [limit for limit in limits if not any(row.limit is limit for row in rows)]
     if nobody:
-        said = count(len(nobody), "limit") + (" counts" if len(nobody) == 1 else " count")
-        click.echo(
-            wrapped(f"{said} nothing yet" + (" of that scope." if scopes else " in the window of now."))
-        )
+        click.echo(f"{count(len(nobody), 'limit')} not shown: nothing to tell of.")
 
 
 def _read(config: GatewayConfig, limits: Sequence[Limit], now: float) -> Sequence[LimitStanding]:

@@ -1,0 +1,63 @@
+"""Limits in a real router: denied once, neither retried nor fallen back on; held and settled."""
+
+import pytest
+from litellm.exceptions import GuardrailRaisedException
+from support.litellm_routers import FACES, ask, entry, registered, rows
+
+from llmgate_plugins import Context, RequestDenied
+from llmgate_plugins.context import use_context
+from llmgate_plugins.plugins import Budget, ConcurrencyLimit, Instead, Limits, RequestLimit
+from llmgate_plugins.windows import Calendar
+
+DAY = Calendar("day")
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_call_beyond_the_limit_is_denied_once_with_the_time_until_then(sim, face):
+    one, other = sim.provider("one"), sim.provider("other")
+    limits = Limits([Budget("team", 10**9, DAY), RequestLimit("team", 1, DAY), ConcurrencyLimit("team", 1)])
+    router, registration = registered(
+        [entry("fast", "one", one), entry("strong", "other", other)],
+        limits,
+        fallbacks=[{"fast": ["strong"]}],
+        num_retries=3,
+    )
+    with use_context(Context(team="search")):
+        assert await ask(face, router, "fast", max_tokens=50)
+        with pytest.raises(GuardrailRaisedException) as caught:
+            await ask(face, router, "fast", max_tokens=50)
+    assert isinstance(caught.value, RequestDenied)
+    assert (caught.value.code, caught.value.plugin, caught.value.status_code) == ("limit", "Limits", 429)
+    assert "the limit of 1 request per day (UTC) of team 'search' is used up" in str(caught.value)
+    assert 0 < int(caught.value.headers["retry-after"]) <= 86_400
+    assert (len(one.requests), len(other.requests)) == (1, 0)
+    (row,) = rows(registration)
+    assert row["cost_nano_usd"] > 0
+    assert row["reserve_nano_usd"] > row["cost_nano_usd"]
+    assert {(one.kind, one.spent, one.held) for one in limits.report()} == {
+        ("budget", row["cost_nano_usd"], 0),
+        ("requests", 1, 0),
+        ("concurrency", 0, 0),
+    }
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_deployment_that_is_used_up_is_left_for_its_sibling(sim, face):
+    one, other = sim.provider("one"), sim.provider("other")
+    router, _ = registered(
+        [entry("fast", "one", one), entry("fast", "other", other)],
+        Limits([RequestLimit("deployment", 1, DAY)]),
+    )
+    for _ in range(2):
+        assert await ask(face, router, "fast")
+    assert (len(one.requests), len(other.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_call_beyond_the_limit_may_go_to_another_group(sim, face):
+    one, other = sim.provider("one"), sim.provider("other")
+    limit = RequestLimit(["team", "alias=fast"], 1, DAY, on_exhausted=Instead(alias="mini"))
+    router, _ = registered([entry("fast", "one", one), entry("mini", "other", other)], Limits([limit]))
+    for _ in range(2):
+        assert await ask(face, router, "fast")
+    assert (len(one.requests), len(other.requests)) == (1, 1)
