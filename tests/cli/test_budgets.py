@@ -81,11 +81,7 @@ def test_the_numbers_are_those_of_the_books(place: Path) -> None:
 
 def test_a_shared_state_is_asked_itself(place: Path, redis_server: Any) -> None:  # noqa: F811
     written(place, redis_server.url)
-    (row,) = (
-        rows("--scope", "user=ada").values()
-        if False
-        else [row for row in rows("--scope", "user=ada").values() if row["kind"] == "requests"]
-    )
+    (row,) = [one for one in rows("--scope", "user=ada").values() if one["kind"] == "requests"]
     assert (row["spent"], row["held"]) == (4, 0)
 
 

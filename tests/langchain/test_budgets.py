@@ -24,7 +24,7 @@ def test_a_call_beyond_the_limit_is_denied_and_says_until_when(entrance: str) ->
         for _ in range(2):
             assert ENTRANCES[entrance](gate, "hello").text == "hello"
         with pytest.raises(
-            RequestDenied, match="2 requests per day .* of team 'search' is used up"
+            RequestDenied, match=r"2 requests per day .* of team 'search' is used up"
         ) as denied:
             ENTRANCES[entrance](gate, "hello")
     assert (denied.value.code, denied.value.plugin) == ("limit", "Limits")
