@@ -104,21 +104,18 @@ def purge(database: Database, now: float, rows: Retention, content: Retention) -
     """Remove what has been kept long enough; per transaction, how many rows that were.
 
     A call goes as a whole, by its own age, with its attempts and contents."""
-    old = _too_old(rows, calls, now)
-    if old is not None:
-        ids = select(calls.c.call_id).where(old).limit(BATCH)
+    for old in _too_old(rows, calls, now):
+        ids = select(calls.c.call_id).where(*old).limit(BATCH)
         while removed := _remove(database, ids):
             yield removed
-    old = _too_old(rows, attempts, now)
-    if old is not None:  # attempts whose call never ended
-        ended = exists().where(calls.c.call_id == attempts.c.call_id)
-        keys = (attempts.c.call_id, attempts.c.number)
-        left = select(*keys).where(old, attempts.c.status != "intent", ~ended).limit(BATCH)
+    keys = (attempts.c.call_id, attempts.c.number)
+    ended = exists().where(calls.c.call_id == attempts.c.call_id)
+    for old in _too_old(rows, attempts, now):  # attempts whose call never ended
+        left = select(*keys).where(*old, attempts.c.status != "intent", ~ended).limit(BATCH)
         while removed := _delete(database, delete(attempts).where(tuple_(*keys).in_(left))):
             yield removed
-    old = _too_old(content, contents, now)
-    if old is not None:
-        ids = select(contents.c.call_id).where(old).limit(BATCH)
+    for old in _too_old(content, contents, now):
+        ids = select(contents.c.call_id).where(*old).limit(BATCH)
         while removed := _delete(database, delete(contents).where(contents.c.call_id.in_(ids))):
             yield removed
 
@@ -138,12 +135,10 @@ def _delete(database: Database, statement: Delete) -> int:
         return connection.execute(statement).rowcount
 
 
-def _too_old(kept: Retention, table: Table, now: float) -> ColumnElement[bool] | None:
-    """Which rows of a table have been kept long enough; None if none ever are."""
-    rules = [
-        and_(table.c.tenant == tenant, table.c.at < now - seconds) for tenant, seconds in kept.tenants.items()
-    ]
+def _too_old(kept: Retention, table: Table, now: float) -> Iterator[tuple[ColumnElement[bool], ...]]:
+    """Which rows of a table have been kept long enough; one rule after another, each by an index."""
+    for tenant, seconds in kept.tenants.items():
+        yield table.c.tenant == tenant, table.c.at < now - seconds
     if kept.default is not None:
         others = or_(table.c.tenant.is_(None), table.c.tenant.not_in(list(kept.tenants)))
-        rules.append(and_(others, table.c.at < now - kept.default))
-    return or_(*rules) if rules else None
+        yield table.c.at < now - kept.default, others

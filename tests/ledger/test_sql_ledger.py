@@ -348,8 +348,20 @@ def in_child(work: object) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlLedger]:
+    """A ledger of each kind of database."""
+    if request.param == "sqlite":
+        ledger = SqlLedger(f"sqlite:///{tmp_path}/shared.db")
+    else:
+        ledger = SqlLedger(request.getfixturevalue("postgres_url"), outbox=tmp_path / "outbox")
+    yield ledger
+    ledger.close()
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_forked_child_and_its_parent_both_go_on(ledger: SqlLedger) -> None:
+def test_a_forked_child_and_its_parent_both_go_on(shared: SqlLedger) -> None:
+    ledger = shared
     answer(ledger.open_attempt(intent("before")))
     waiting = [ledger.open_attempt(intent(f"parent{n:03}")) for n in range(300)]
 
@@ -369,7 +381,8 @@ def test_a_forked_child_and_its_parent_both_go_on(ledger: SqlLedger) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_forks_in_the_midst_of_writing_lose_nothing(ledger: SqlLedger) -> None:
+def test_forks_in_the_midst_of_writing_lose_nothing(shared: SqlLedger) -> None:
+    ledger = shared
     stop = threading.Event()
     written: list[str] = []
 

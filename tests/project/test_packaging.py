@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from llmgate_plugins.ledger.schema import SCHEMA_VERSION
+
 ROOT = Path(__file__).parents[2]
 WHEELS = {
     "llmgate_plugins": "llmgate_plugins",
@@ -38,6 +40,13 @@ def test_a_wheel_holds_exactly_its_own_typed_package(dist: Path, wheel: str, pac
     assert {top for top in tops if not top.endswith(".dist-info")} == {package}
     assert f"{package}/py.typed" in names
     assert not [name for name in names if name.endswith((".pth", ".ipynb", ".db")) or "test_" in name]
+
+
+def test_the_steps_that_bring_a_ledger_up_to_date_are_in_the_wheel(dist: Path) -> None:
+    (found,) = dist.glob("llmgate_plugins-*.whl")
+    names = [name for name in zipfile.ZipFile(found).namelist() if "/ledger/migrations/" in name]
+    assert "llmgate_plugins/ledger/migrations/env.py" in names
+    assert len([name for name in names if "/versions/00" in name]) == SCHEMA_VERSION
 
 
 def test_hosts_are_dependencies_of_the_adapters_only() -> None:

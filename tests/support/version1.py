@@ -1,4 +1,4 @@
-"""A ledger as llmgate 0.3 left it: tables of version 1, with rows. Its statements are copied, not made."""
+"""A ledger with tables of version 1, and rows in them. The statements are copied, not made."""
 
 from __future__ import annotations
 

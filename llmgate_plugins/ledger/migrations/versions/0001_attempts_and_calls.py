@@ -1,4 +1,4 @@
-"""Attempts and calls, as llmgate 0.1 to 0.3 had them."""
+"""Attempts and calls, as the first ledgers had them."""
 
 from __future__ import annotations
 

@@ -42,11 +42,9 @@ def upgrade() -> None:
     _add("attempts", sa.Column("priority", sa.Integer))
     for name in ("served_provider", "served_model", "served_alias", "first_deployment", "error_class"):
         _add("calls", sa.Column(name, sa.Text))
-    for name in BY_WHOM:
+    for table, name in (*(("attempts", name) for name in BY_WHOM), ("calls", "tenant")):
         known = sa.text(f"{name} IS NOT NULL")
-        op.create_index(
-            f"attempts_{name}", "attempts", [name, "at"], sqlite_where=known, postgresql_where=known
-        )
+        op.create_index(f"{table}_{name}", table, [name, "at"], sqlite_where=known, postgresql_where=known)
     op.create_table(
         "contents",
         sa.Column("call_id", sa.Text, primary_key=True),
