@@ -22,7 +22,7 @@ from llmgate_plugins.services import (
 )
 from llmgate_plugins.state.checks import LONGEST_LEASE, check_actual, check_reservations
 from llmgate_plugins.state.expiring import Expiring
-from llmgate_plugins.state.meters import Meter, Part, RollingMeter, bounds_of, meter_of
+from llmgate_plugins.state.meters import Meter, Meters, Part, bounds_of
 from llmgate_plugins.windows import Window, window_of
 
 __all__ = ["MemoryState"]
@@ -93,11 +93,8 @@ class MemoryState:
         self._prefix = f"{(random or _random.SystemRandom()).getrandbits(48):012x}-"
         self._issued = 0
         self._lock = threading.Lock()
-        self._latest = -math.inf
-        self._started = self._time()
-        self._meters: dict[str, list[Meter]] = {}
-        self._windows: list[tuple[float, int, Meter]] = []
-        self._opened = 0
+        self._meters = Meters(self._time())
+        self._kept = 0
         self._leases: list[tuple[float, int, _Hold]] = []
         self._holds: dict[str, _Hold] = {}
         self._values: Expiring[bytes] = Expiring()
@@ -118,15 +115,16 @@ class MemoryState:
         ttl = min(ttl, LONGEST_LEASE)
         wall, now = self._time(), self._monotonic()
         with self._lock:
-            if wall < self._latest:
-                wall = self._latest
-            self._latest = wall
+            meters = self._meters
+            if wall < meters.latest:
+                wall = meters.latest
+            meters.latest = wall
             if self._leases and self._leases[0][0] <= now:
                 self._expire(now)
             held = self._holds.get(id) if id is not None else None
             if held is not None:
-                meters = [self._meter(wanted.key, wanted.window, wall) for wanted in reservations]
-                return _grant(held, reservations, meters)
+                now_there = [meters.at(wanted.key, wanted.window, wall) for wanted in reservations]
+                return _grant(held, reservations, now_there)
             return self._hold(reservations, wall, now, ttl, id)
 
     def settle(self, lease: Lease, actual: Mapping[str, int]) -> bool:
@@ -148,50 +146,43 @@ class MemoryState:
         window = window_of(window)
         with self._lock:
             self._expire(now)
-            wall = max(wall, self._latest)
-            for meter in self._meters.get(key, ()):
-                if meter.window == window:
-                    if meter.ends <= wall:
-                        if not isinstance(meter, RollingMeter):
-                            break
-                        meter.roll(wall, self._started)
-                    return meter.spent, meter.held
-        return 0, 0
+            meter = self._meters.find(key, window, max(wall, self._meters.latest))
+            return (0, 0) if meter is None else (meter.spent, meter.held)
 
     def seed(self, seeds: Sequence[Seed]) -> None:
         """What the books say of windows that were `Unseeded`; changes nothing in those that are not."""
         wall, now = self._time(), self._monotonic()
         with self._lock:
-            wall = self._latest = max(wall, self._latest)
+            wall = self._meters.latest = max(wall, self._meters.latest)
             for seed in seeds:
-                meter = self._meter(seed.key, seed.window, wall)
+                meter = self._meters.at(seed.key, seed.window, wall)
                 if not meter.begin_with(seed.start, seed.spent):
                     continue
-                if meter.window is None:  # remembered as seeded until it need not be
-                    self._watch(meter, self._started + LONGEST_LEASE)
+                self._meters.remember_seeded(meter)
                 for lease, (amount, estimate, expires) in seed.open.items():
                     self._take_over(meter, lease, amount, estimate, wall, now, expires)
 
     def _hold(
         self, reservations: tuple[Reservation, ...], wall: float, now: float, ttl: float, id: str | None
     ) -> Grant | Refusal | Unseeded:
+        by_key, started = self._meters.by_key, self._meters.started
         meters: list[Meter] = []
         parts: dict[Part, tuple[int, int, str]] = {}
         unseeded: list[tuple[Reservation, float, float]] | None = None
         for wanted in reservations:
             key, window, amount = wanted.key, wanted.window, wanted.amount
-            for meter in self._meters.get(key, ()):
+            for meter in by_key.get(key, ()):
                 if meter.given is window and meter.ends > wall:
                     break
             else:
-                meter = self._meter(key, window, wall)
+                meter = self._meters.at(key, window, wall)
             if wanted.seed and not meter.known:
                 start, end = bounds_of(meter.window, wall)
-                meter.known = start >= self._started
+                meter.known = start >= started
                 if not meter.known:
                     unseeded = unseeded or []
                     unseeded.append((wanted, start, end))
-                    self._forget_idle(meter)
+                    self._meters.forget_idle(meter)
                     continue
             part = meter.newest or meter
             if wanted.enforced and meter.spent + meter.held + amount > wanted.limit:
@@ -200,7 +191,7 @@ class MemoryState:
                 before = parts[part][0] if part in parts else 0
                 refusal = _refusal(wanted, meter, before)
                 self._give_back(parts)
-                self._forget_idle(meter)
+                self._meters.forget_idle(meter)
                 return refusal
             meter.held += amount
             if part is not meter:
@@ -212,7 +203,7 @@ class MemoryState:
             meters.append(meter)
         if unseeded is not None:
             self._give_back(parts)
-            return Unseeded(windows=tuple(unseeded), since=self._started, now=wall)
+            return Unseeded(windows=tuple(unseeded), since=started, now=wall)
         self._issued += 1
         hold = _Hold(id if id is not None else self._prefix + str(self._issued), parts, now + ttl, wall + ttl)
         self._keep(hold)
@@ -221,8 +212,8 @@ class MemoryState:
     def _keep(self, hold: _Hold) -> None:
         self._holds[hold.id] = hold
         leases = self._leases
-        self._opened += 1
-        heapq.heappush(leases, (hold.until, self._opened, hold))
+        self._kept += 1
+        heapq.heappush(leases, (hold.until, self._kept, hold))
         if len(leases) > 2 * len(self._holds) + 64:
             leases[:] = [entry for entry in leases if not entry[2].done]
             heapq.heapify(leases)
@@ -247,7 +238,7 @@ class MemoryState:
                 else:
                     part.add(spent, -amount)
                     if not part.counts:
-                        self._forget_idle(part)
+                        self._meters.forget_idle(part)
             return True
 
     def _expire(self, now: float) -> None:
@@ -260,7 +251,7 @@ class MemoryState:
                 for part, (amount, estimate, _) in hold.parts.items():
                     part.add(estimate, -amount)
                     if not part.counts:
-                        self._forget_idle(part)
+                        self._meters.forget_idle(part)
 
     def _take_over(
         self, meter: Meter, id: str, amount: int, estimate: int, wall: float, now: float, expires: float
@@ -282,60 +273,7 @@ class MemoryState:
         for part, (amount, _, _) in parts.items():
             part.add(0, -amount)
             if not part.counts:
-                self._forget_idle(part)
-
-    # ------------------------------------------------------------ windows
-
-    def _meter(self, key: str, window: Window | float | None, wall: float) -> Meter:
-        """The meter of this moment, made if need be."""
-        wanted = window_of(window)
-        for meter in self._meters.get(key, ()):
-            if meter.window == wanted:
-                if meter.ends <= wall:
-                    if not isinstance(meter, RollingMeter):
-                        break  # it is over, and forgotten when its successor is made
-                    meter.roll(wall, self._started)
-                meter.given = window
-                return meter
-        made = self._made(key, wanted, wall)
-        made.given = window
-        self._meters.setdefault(key, []).append(made)
-        return made
-
-    def _made(self, key: str, window: Window | None, wall: float) -> Meter:
-        """A fresh meter; forgets those of windows that are over."""
-        windows = self._windows
-        while windows and windows[0][0] <= wall:
-            over = heapq.heappop(windows)[2]
-            until = over.over_at
-            if until <= wall:
-                self._forget(over)
-            elif until < math.inf:
-                self._watch(over, until)
-            else:
-                self._forget_idle(over)
-        meter = meter_of(key, window, wall, self._started)
-        if window is not None:
-            self._watch(meter, meter.ends)
-        return meter
-
-    def _watch(self, meter: Meter, until: float) -> None:
-        self._opened += 1
-        heapq.heappush(self._windows, (until, self._opened, meter))
-
-    def _forget_idle(self, meter: Part) -> None:
-        """A limit without a window has nothing to remember once it holds nothing."""
-        if meter.counts or meter.held or not isinstance(meter, Meter):
-            return
-        if not meter.known or self._latest >= self._started + LONGEST_LEASE:
-            self._forget(meter)
-
-    def _forget(self, meter: Meter) -> None:
-        meters = self._meters.get(meter.key)
-        if meters is not None and meter in meters:
-            meters.remove(meter)
-            if not meters:
-                del self._meters[meter.key]
+                self._meters.forget_idle(part)
 
     # ------------------------------------------------------------ values and counters
 

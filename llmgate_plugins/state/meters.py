@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
 from collections.abc import Iterable
 
 from llmgate_plugins.state.checks import LONGEST_LEASE
-from llmgate_plugins.windows import ROLLING_PARTS, Rolling, Window
+from llmgate_plugins.windows import ROLLING_PARTS, Rolling, Window, window_of
 
-__all__ = ["Meter", "Part", "RollingMeter", "bounds_of", "meter_of"]
+__all__ = ["Meter", "Meters", "Part", "RollingMeter", "bounds_of"]
 
 
 class Part:
@@ -163,9 +164,91 @@ def bounds_of(window: Window | None, wall: float) -> tuple[float, float]:
     return (wall - LONGEST_LEASE, math.inf) if window is None else window.bounds(wall)
 
 
-def meter_of(key: str, window: Window | None, wall: float, knows_since: float) -> Meter:
-    """A meter for the window of this moment, where nothing is spent."""
-    if isinstance(window, Rolling):
-        return RollingMeter(key, window, wall, knows_since)
-    bounds = bounds_of(window, wall)
-    return Meter(key, window, bounds, known=bounds[0] >= knows_since)
+class Meters:
+    """Every limit's meter of now; those of windows that are over are forgotten.
+
+    Not thread-safe.
+
+    Args:
+        started: Unix time from which on all is known.
+
+    Attributes:
+        by_key: The meters of each key, one for each window.
+        latest: The latest moment that was seen; time does not go back behind it.
+    """
+
+    __slots__ = ("_opened", "_windows", "by_key", "latest", "started")
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.latest = -math.inf
+        self.by_key: dict[str, list[Meter]] = {}
+        self._windows: list[tuple[float, int, Meter]] = []
+        self._opened = 0
+
+    def find(self, key: str, window: Window | None, wall: float) -> Meter | None:
+        """The meter of this moment, if there is one."""
+        for meter in self.by_key.get(key, ()):
+            if meter.window == window:
+                if meter.ends <= wall:
+                    if not isinstance(meter, RollingMeter):
+                        return None  # it is over, and forgotten when its successor is made
+                    meter.roll(wall, self.started)
+                return meter
+        return None
+
+    def at(self, key: str, window: Window | float | None, wall: float) -> Meter:
+        """The meter of this moment, made if need be."""
+        wanted = window_of(window)
+        meter = self.find(key, wanted, wall)
+        if meter is None:
+            self._forget_ended(wall)
+            meter = self._made(key, wanted, wall)
+            self.by_key.setdefault(key, []).append(meter)
+        meter.given = window
+        return meter
+
+    def remember_seeded(self, meter: Meter) -> None:
+        """A limit without a window stays, once seeded, until it need not be."""
+        if meter.window is None:
+            self._watch(meter, self.started + LONGEST_LEASE)
+
+    def forget_idle(self, meter: Part) -> None:
+        """A limit without a window has nothing to remember once it holds nothing."""
+        if meter.counts or meter.held or not isinstance(meter, Meter):
+            return
+        if not meter.known or self.latest >= self.started + LONGEST_LEASE:
+            self._forget(meter)
+
+    def _made(self, key: str, window: Window | None, wall: float) -> Meter:
+        if isinstance(window, Rolling):
+            meter: Meter = RollingMeter(key, window, wall, self.started)
+        else:
+            bounds = bounds_of(window, wall)
+            meter = Meter(key, window, bounds, known=bounds[0] >= self.started)
+        if window is not None:
+            self._watch(meter, meter.ends)
+        return meter
+
+    def _watch(self, meter: Meter, until: float) -> None:
+        self._opened += 1
+        heapq.heappush(self._windows, (until, self._opened, meter))
+
+    def _forget_ended(self, wall: float) -> None:
+        windows = self._windows
+        while windows and windows[0][0] <= wall:
+            over = heapq.heappop(windows)[2]
+            until = over.over_at
+            if until <= wall:
+                self._forget(over)
+            elif until < math.inf:
+                self._watch(over, until)
+            else:
+                self.forget_idle(over)
+
+    def _forget(self, meter: Meter) -> None:
+        meters = self.by_key.get(meter.key)
+        if meters is not None and meter in meters:
+            meters.remove(meter)
+            if not meters:
+                del self.by_key[meter.key]
