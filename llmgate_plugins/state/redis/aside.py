@@ -6,85 +6,19 @@ import math
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.services import Grant, Lease, Level, Refusal, Reservation
 from llmgate_plugins.state.memory import MemoryState
 from llmgate_plugins.state.redis.asks import Reserve, Settle, SharedLease, Used, actual_of
-from llmgate_plugins.windows import Rolling, Window, window_of
+from llmgate_plugins.state.redis.slices import Slice, Slices
+from llmgate_plugins.windows import Window, window_of
 
 if TYPE_CHECKING:
     from llmgate_plugins.state.redis.state import RedisState
 
-__all__ = ["Aside", "Slice"]
-
-SHARE: Final = 100
-"""A slice is at most a hundredth of its limit."""
-SPAN: Final = 30.0
-"""Seconds of use, as it was lately, that a slice is made for."""
-REFRESH: Final = 15.0
-"""Seconds after which a slice is asked for anew; the server keeps it for 60."""
-IDLE: Final = 30.0
-"""Seconds without use after which a slice is given back."""
-MEASURED: Final = 1.0
-"""Seconds a limit has to be in use before anything is set aside of it."""
-
-
-class Slice:
-    """An amount of one limit that is held in the server for this process.
-
-    Attributes:
-        epoch: Of the state that holds it.
-        until: Unix time at which its window ends.
-        drawn: Of it, by calls under way.
-        spent: Of it.
-        retired: Nothing more is drawn.
-    """
-
-    __slots__ = (
-        "amount",
-        "asked",
-        "at",
-        "drawn",
-        "epoch",
-        "id",
-        "key",
-        "retired",
-        "spent",
-        "until",
-        "window",
-    )
-
-    def __init__(self, slice_id: str, wanted: Reservation, amount: int, at: float) -> None:
-        self.id = slice_id
-        self.key = wanted.key
-        self.window = wanted.window
-        self.amount = amount
-        self.at = at
-        self.epoch = ""
-        window = wanted.window
-        # Of a rolling window it leaves as a whole.
-        self.until = at + window.seconds if isinstance(window, Rolling) else math.inf
-        self.drawn = self.spent = 0
-        self.retired = False
-
-    @property
-    def left(self) -> int:
-        """What may still be drawn."""
-        return self.amount - self.drawn - self.spent
-
-
-class _Use:
-    """How much of one limit this process uses, and what it has set aside."""
-
-    __slots__ = ("amount", "largest", "last", "next", "since", "slice")
-
-    def __init__(self, at: float) -> None:
-        self.since = self.last = at
-        self.next = at + MEASURED
-        self.amount = self.largest = 0
-        self.slice: Slice | None = None
+__all__ = ["Aside"]
 
 
 class _Local:
@@ -123,8 +57,7 @@ class Aside:
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
-        self._uses: dict[tuple[str, Window | float | None], _Use] = {}
-        self._retired: list[Slice] = []
+        self._slices = Slices(self._state, self.later)
         self._later: list[Settle] = []
         self._reports: dict[tuple[str, Window | float | None, float], Used] = {}
         self._granted: dict[str, SharedLease] = {}
@@ -145,73 +78,30 @@ class Aside:
 
     def wanted(self, reservations: Sequence[Reservation], at: float) -> list[Slice | None]:
         """What to ask for along with these reservations, so that something is there in an outage."""
-        asked: list[Slice | None] = []
         with self._lock:
-            for one in reservations:
-                slice_ = None
-                if one.enforced and one.strict and one.window is not None and one.limit >= SHARE:
-                    use = self._uses.get((one.key, one.window))
-                    if use is None:
-                        use = self._uses[one.key, one.window] = _Use(at)
-                    use.amount += one.amount
-                    use.last = at
-                    if one.amount > use.largest:
-                        use.largest = one.amount
-                    if at >= use.next:
-                        slice_ = self._due(use, one, at)
-                asked.append(slice_)
-        return asked
+            return [self._slices.wanted(one, at) for one in reservations]
 
-    def _due(self, use: _Use, wanted: Reservation, at: float) -> Slice | None:
-        use.next = at + REFRESH
-        amount = min(wanted.limit // SHARE, math.ceil(use.amount / max(at - use.since, MEASURED) * SPAN))
-        use.since, use.amount = at, 0
-        there = use.slice
-        if there is not None and (there.until <= at or there.drawn or there.spent):
-            self._retire(use)
-            there = None
-        if there is not None and amount <= 2 * there.amount:
-            return there
-        if amount < use.largest:
-            return None  # it would not be enough for one call
-        return Slice(self._state.new_lease_id(), wanted, amount, at)
-
-    def keep(self, slice_: Slice, epoch: str, now: float, until: float | None) -> None:
+    def keep(self, one: Slice, epoch: str, now: float, until: float | None) -> None:
         """The server holds it."""
         with self._lock:
-            use = self._uses.get((slice_.key, slice_.window))
-            if use is None or use.slice is slice_:
-                return
-            self._retire(use)
-            slice_.epoch, slice_.at = epoch, now
-            if until is not None and not isinstance(slice_.window, Rolling):
-                slice_.until = until
-            use.slice = slice_
-            # In the next window something has to be set aside anew.
-            use.next = min(use.next, slice_.until)
+            self._slices.keep(one, epoch, now, until)
+
+    def forget(self, one: Slice) -> None:
+        """The server does not hold it, or nobody knows."""
+        with self._lock:
+            self._slices.forget(one)
 
     def ask_again(self, slices: Sequence[Slice | None]) -> None:
         """The server had to know more before it could hold these: ask with the next reservation."""
         with self._lock:
             for one in slices:
-                use = None if one is None or one.epoch else self._uses.get((one.key, one.window))
-                if use is not None:
-                    use.next = self._state.now()
+                if one is not None and not one.epoch:
+                    self._slices.ask_again(one)
 
     def give_back(self, wanted: Reservation) -> Settle | None:
         """What to ask so that a refused call finds what this process has set aside itself."""
         with self._lock:
-            use = self._uses.get((wanted.key, wanted.window))
-            if use is None or use.slice is None or use.slice.drawn or use.slice.spent:
-                return None
-            there, use.slice = use.slice, None
-            use.next = self._state.now() + REFRESH
-            return self._settled(there)
-
-    def forget(self, slices: Sequence[Slice | None]) -> None:
-        """Nobody knows whether the server holds these: they are given back, not drawn from."""
-        with self._lock:
-            self._later += [self._settled(one) for one in slices if one is not None and not one.epoch]
+            return self._slices.give_back(wanted)
 
     # ------------------------------------------------------------ while it is not
 
@@ -222,7 +112,6 @@ class Aside:
             StorageError: A limit must hold, and nothing of it is set aside here.
         """
         self._state.line.start()  # whose thread looks after what is left here
-        self.forget(ask.slices)
         try:
             answer = self._reserve(ask, error)
         except StorageError:
@@ -242,6 +131,9 @@ class Aside:
         now = self._state.now()
         with self._lock:
             self._used = True
+            for asked in ask.slices:
+                if asked is not None and not asked.epoch:  # nobody knows whether the server holds it
+                    self._slices.forget(asked)
             draws: list[tuple[Slice, int]] = []
             shares: list[Reservation] = []
             levels: list[Level | None] = []
@@ -250,9 +142,8 @@ class Aside:
                     shares.append(self._share(one))
                     levels.append(None)
                     continue
-                use = self._uses.get((one.key, one.window))
-                there = use.slice if use is not None else None
-                if there is None or there.until <= now:
+                there = self._slices.of(one, now)
+                if there is None:
                     self._undo(draws)
                     raise StorageError(
                         f"{error}; nothing of {one.key!r} was set aside in this process, so it refuses "
@@ -310,12 +201,7 @@ class Aside:
         local: _Local = lease.aside
         with self._lock:
             self._granted.pop(lease.id, None)
-            for there, amount in local.draws:
-                there.drawn -= amount
-                if not found:
-                    there.spent += actual.get(there.key, 0)
-                if there.retired and not there.drawn:
-                    self._end(there)
+            self._slices.put_back(local.draws, lambda one: 0 if found else actual.get(one.key, 0))
             local.shares.settle(local.inner, actual)
 
     def report(self, used: Sequence[Used]) -> None:
@@ -350,18 +236,7 @@ class Aside:
             if self._used:
                 self._used = False
                 self._values = self._shares = MemoryState(state.clock)
-            for place, use in list(self._uses.items()):
-                there = use.slice
-                if there is not None and (
-                    there.until <= now
-                    or there.epoch != state.epoch
-                    or there.drawn
-                    or there.spent
-                    or use.last + IDLE <= now
-                ):
-                    self._retire(use)
-                if use.slice is None and use.last + 2 * IDLE <= now:
-                    del self._uses[place]
+            self._slices.look_after(now)
             asks, self._later = self._later, []
             reports, self._reports = list(self._reports.values()), {}
         for start in range(0, len(reports), 200):
@@ -374,29 +249,12 @@ class Aside:
     def last_words(self) -> list[Settle]:
         """What to tell before the end: every slice, and what is still to be told."""
         with self._lock:
-            for use in self._uses.values():
-                self._retire(use)
+            self._slices.end()
             asks, self._later = self._later, []
             return asks
 
-    def _retire(self, use: _Use) -> None:
-        there, use.slice = use.slice, None
-        if there is not None:
-            there.retired = True
-            if not there.drawn:
-                self._end(there)
-
-    def _end(self, there: Slice) -> None:
-        if there.until > self._state.now():  # else nothing of it counts any more
-            self._later.append(self._settled(there))
-
-    def _settled(self, there: Slice) -> Settle:
-        used = [Used(there.key, there.window, there.at, there.spent)]
-        return Settle(self._state, there.id, there.epoch or "-", used)
-
     def _undo(self, draws: Sequence[tuple[Slice, int]]) -> None:
-        for there, amount in draws:
-            there.drawn -= amount
+        self._slices.put_back(draws, lambda _: 0)
 
 
 class _SettleAside(Settle):

@@ -1,35 +1,29 @@
-"""What a shared state asks the server, and how the answers are read."""
+"""What a shared state asks the server about limits, and how the answers are read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.services import Grant, Lease, Level, Refusal, Reservation, Seed, Unseeded
-from llmgate_plugins.state.redis.line import Again, Ask
-from llmgate_plugins.state.redis.scripts import (
-    ADD,
-    RESERVE,
-    SEED,
-    SETTLE,
-    SPENT,
-    Script,
-    packed,
-)
+from llmgate_plugins.state.redis.ask import Again, Ask
+from llmgate_plugins.state.redis.scripts import RESERVE, SEED, SETTLE, SPENT, Script, packed
 from llmgate_plugins.state.redis.windows import told
 from llmgate_plugins.windows import Window
 
 if TYPE_CHECKING:
     from llmgate_plugins.state.redis.state import RedisState
 
-__all__ = ["Add", "Delete", "Get", "Put", "Reserve", "Seeding", "Settle", "SharedLease", "Spent", "Used"]
+__all__ = ["Reserve", "Seeding", "Settle", "SharedLease", "Spent", "Used", "actual_of"]
 
 T = TypeVar("T")
 
-OTHER_TIME = "T"
+OTHER_TIME: Final = "T"
 """The server's time lies outside the bounds that were made out here."""
-CALENDAR_TRIES = 5
+CALENDAR_TRIES: Final = 5
+MOST: Final = 2**63 - 1
+"""What a counter of the server can hold."""
 
 
 class SharedLease(Lease):
@@ -119,7 +113,7 @@ class Reserve(_Scripted[Grant | Refusal | Unseeded]):
             aside = "- 0" if piece is None else f"{piece.id} {piece.amount}"
             parts.append(wanted.key)
             parts.append(
-                f"{told(wanted.window, at)} {wanted.amount} {min(wanted.limit, _MOST)} "
+                f"{told(wanted.window, at)} {wanted.amount} {min(wanted.limit, MOST)} "
                 f"{wanted.estimate} {flags} {aside}"
             )
         return parts
@@ -164,6 +158,8 @@ class Reserve(_Scripted[Grant | Refusal | Unseeded]):
                 exceeded.append(Refusal(key=wanted.key, available=max(0, left), retry_at=_moment(retry_at)))
             if piece is not None and state == "h":
                 shared.aside.keep(piece, fields[1], now, level.resets_at)
+            elif piece is not None and piece.epoch:
+                shared.aside.forget(piece)
         return Grant(lease, float(fields[3]), tuple(levels), tuple(exceeded))
 
     def lost(self, error: StorageError) -> Grant | Refusal | Unseeded:
@@ -268,97 +264,6 @@ class Spent(_Scripted[tuple[int, int]]):
 
     def told(self, fields: list[str], now: float) -> tuple[int, int]:  # noqa: ARG002 - of a base class
         return int(fields[3]), int(fields[4])
-
-
-class _Plain(Ask[T], Generic[T]):
-    """A command without a script. Where the server is down, this process' own memory answers."""
-
-    __slots__ = ("key", "shared")
-
-    def __init__(self, shared: RedisState, key: str) -> None:
-        super().__init__()
-        self.shared = shared
-        self.key = key
-
-
-class Get(_Plain[bytes | None]):
-    """A value."""
-
-    __slots__ = ()
-
-    def command(self) -> bytes:
-        return packed(("GET", self.shared.value_key(self.key)))
-
-    def read(self, reply: Any) -> bytes | None:
-        value: bytes | None = reply
-        return value
-
-    def lost(self, error: StorageError) -> bytes | None:  # noqa: ARG002 - of a base class
-        return self.shared.aside.memory.get(self.key)
-
-
-class Put(_Plain[None]):
-    """Keep a value."""
-
-    __slots__ = ("content", "ttl")
-
-    def __init__(self, shared: RedisState, key: str, content: bytes, ttl: float | None) -> None:
-        super().__init__(shared, key)
-        self.content = content
-        self.ttl = ttl
-
-    def command(self) -> bytes:
-        ends = () if self.ttl is None else ("PX", max(1, round(self.ttl * 1000)))
-        return packed(("SET", self.shared.value_key(self.key), self.content, *ends))
-
-    def read(self, reply: Any) -> None:  # noqa: ARG002 - of a base class
-        return None
-
-    def lost(self, error: StorageError) -> None:  # noqa: ARG002 - of a base class
-        self.shared.aside.memory.put(self.key, self.content, ttl=self.ttl)
-
-
-class Delete(_Plain[bool]):
-    """Forget a value."""
-
-    __slots__ = ()
-
-    def command(self) -> bytes:
-        return packed(("DEL", self.shared.value_key(self.key)))
-
-    def read(self, reply: Any) -> bool:
-        return bool(reply) or self.repeated
-
-
-class Add(_Plain[int]):
-    """Add to a counter."""
-
-    __slots__ = ("amount", "ttl")
-    repeats = False
-
-    def __init__(self, shared: RedisState, key: str, amount: int, ttl: float | None) -> None:
-        super().__init__(shared, key)
-        self.amount = amount
-        self.ttl = ttl
-        self.script = None if ttl is None else ADD
-
-    def command(self) -> bytes:
-        key = self.shared.counter_key(self.key)
-        if self.ttl is None:
-            return packed(("INCRBY", key, self.amount))
-        milliseconds = max(1, round(self.ttl * 1000))
-        return packed(
-            ("EVALSHA", ADD.sha, 2, self.shared.epoch_key, key, "", "", "", self.amount, milliseconds)
-        )
-
-    def read(self, reply: Any) -> int:
-        return int(reply)
-
-    def lost(self, error: StorageError) -> int:  # noqa: ARG002 - of a base class
-        return self.shared.aside.memory.add(self.key, self.amount, ttl=self.ttl)
-
-
-_MOST = 2**63 - 1
 
 
 def _moment(text: str) -> float | None:

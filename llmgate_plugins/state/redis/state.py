@@ -24,21 +24,11 @@ from llmgate_plugins.services import (
 from llmgate_plugins.state.address import parse_address
 from llmgate_plugins.state.checks import LONGEST_LEASE, check_actual, check_reservations
 from llmgate_plugins.state.redis.aside import Aside
-from llmgate_plugins.state.redis.asks import (
-    Add,
-    Delete,
-    Get,
-    Put,
-    Reserve,
-    Seeding,
-    Settle,
-    SharedLease,
-    Spent,
-    actual_of,
-)
+from llmgate_plugins.state.redis.asks import Reserve, Seeding, Settle, SharedLease, Spent, actual_of
 from llmgate_plugins.state.redis.dialing import dialer_of
 from llmgate_plugins.state.redis.line import Line
 from llmgate_plugins.state.redis.scripts import ADD, CONNECT, RESERVE, SEED, SETTLE, SPENT, packed
+from llmgate_plugins.state.redis.values import Add, Delete, Get, Put
 from llmgate_plugins.windows import Window
 
 __all__ = ["RedisState"]
