@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "ledger": Lazy("llmgate_plugins.cli.ledger", "ledger", "Look after the books: upgrade, reconcile, ..."),
     "config": Lazy("llmgate_plugins.cli.config", "config", "Check a configuration; print its JSON Schema."),
     "report": Lazy("llmgate_plugins.cli.report", "report", "Report calls, times, failures and costs."),
+    "export": Lazy("llmgate_plugins.cli.export", "export", "Write attempts or calls for other programs."),
     "forecast": Lazy("llmgate_plugins.cli.forecast", "forecast", "Forecast the month's spending."),
     "simulate": Lazy("llmgate_plugins.cli.simulate", "simulate", "Run simulated providers on this machine."),
 }

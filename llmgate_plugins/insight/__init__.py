@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from llmgate_plugins.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from llmgate_plugins.insight.export import export_rows, read_rows
     from llmgate_plugins.insight.forecast import Forecast, ForecastRow, read_forecast
     from llmgate_plugins.insight.live import LiveBy, LiveRow, LiveStatistics, live_of
     from llmgate_plugins.insight.outlook import BudgetOutlook
@@ -25,12 +26,15 @@ __all__ = [
     "Quantiles",
     "Report",
     "ReportRow",
+    "export_rows",
     "live_of",
     "read_forecast",
     "read_report",
+    "read_rows",
 ]
 
 _HOMES: Final = {
+    "export": ("export_rows", "read_rows"),
     "forecast": ("Forecast", "ForecastRow", "read_forecast"),
     "outlook": ("BudgetOutlook",),
     "live": ("LiveBy", "LiveRow", "LiveStatistics", "live_of"),
