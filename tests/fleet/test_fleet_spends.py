@@ -14,7 +14,6 @@ import pytest
 from support.books import answer
 from support.servers import BadLine, RedisServer
 from support.spending import (
-    DEADLINE,
     DENIED,
     GRACE,
     KEY,
@@ -46,10 +45,11 @@ class Fleet:
     tasks: int
     seconds: float
     outage: float
+    deadline: float
 
 
-SMALL = Fleet(processes=3, tasks=10, seconds=3.0, outage=0.7)
-FULL = Fleet(processes=8, tasks=50, seconds=12.0, outage=5.0)
+SMALL = Fleet(processes=3, tasks=10, seconds=3.0, outage=0.7, deadline=2.0)
+FULL = Fleet(processes=8, tasks=50, seconds=12.0, outage=5.0, deadline=15.0)
 FLEETS = [
     pytest.param(SMALL, id="small"),
     pytest.param(FULL, id="full", marks=[pytest.mark.campaign, pytest.mark.timeout(0)]),
@@ -123,6 +123,7 @@ def at_work(fleet: Fleet, redis: RedisServer, ledger: str, files: list[Path]) ->
             ledger=ledger,
             cap=CAP,
             tasks=fleet.tasks,
+            deadline=fleet.deadline,
             takes=0.3,
         )
         gateways = [context.Process(target=spend, args=(how, file)) for file in files]
@@ -149,7 +150,9 @@ def at_work(fleet: Fleet, redis: RedisServer, ledger: str, files: list[Path]) ->
                 replica.close()
 
 
-def check_at_rest(redis: RedisServer, ledger_url: str, files: list[Path], *, killed: bool) -> str:
+def check_at_rest(
+    fleet: Fleet, redis: RedisServer, ledger_url: str, files: list[Path], *, killed: bool
+) -> str:
     """Books, counters and bills are the same money, none of it is held, and it is not above the cap.
 
     Where a process was killed, its attempts are booked by recovery, and counters are forgotten:
@@ -157,7 +160,7 @@ def check_at_rest(redis: RedisServer, ledger_url: str, files: list[Path], *, kil
     """
     ledger, state = open_ledger(ledger_url), open_state(redis.url)
     if killed:
-        until = time.monotonic() + DEADLINE + GRACE + 5
+        until = time.monotonic() + fleet.deadline + GRACE + 5
         while any(row["status"] == "intent" for row in ledger.attempts()) and time.monotonic() < until:
             time.sleep(0.1)
             ledger.recover_expired(now=time.time())
@@ -181,7 +184,7 @@ def check_at_rest(redis: RedisServer, ledger_url: str, files: list[Path], *, kil
     over = {row["call_id"]: row["cost_nano_usd"] for row in ledger.calls()}
     assert sum(over.values()) == sum(row["cost_nano_usd"] for key, row in rows.items() if key[0] in over)
     assert killed or {key[0] for key in rows} <= over.keys()
-    until = time.monotonic() + 15
+    until = time.monotonic() + fleet.deadline + GRACE + 15
     while (counted := answer(state.spent(KEY, window=WINDOW)))[1] and time.monotonic() < until:
         time.sleep(0.05)
     assert counted == (spent, 0), told
@@ -227,7 +230,7 @@ def spends(
         time.sleep(0.2)  # a part is spent, a part is held
         trouble(scene)
     left = scene.replicas[-1] if scene.replicas else redis
-    told = check_at_rest(left, ledger, files, killed=trouble is half_are_killed)
+    told = check_at_rest(fleet, left, ledger, files, killed=trouble is half_are_killed)
     print(f"{trouble.__name__}: {told}")
     for replica in scene.replicas:
         replica.close()

@@ -61,8 +61,8 @@ WORST: Final = worst_cost(
 DENIED: Final = (AllDeploymentsUnavailable, RequestDenied)
 UNTIL: Final = "until"
 """Name of a file with monotonic seconds."""
-DEADLINE, GRACE = 2.0, 1.0
-"""Seconds: of a call, and for which what is held for it outlasts that."""
+GRACE: Final = 1.0
+"""Seconds for which what is held for a call outlasts its deadline."""
 AGAIN: Final = 0.02
 """Seconds until somebody who was denied asks again."""
 
@@ -82,6 +82,7 @@ class Spending:
         tasks, threads: How many of them call, one call after another.
         until: Monotonic seconds at which they stop.
         over: Whether they stop before.
+        deadline: Seconds of a call.
         takes: Seconds of an answer, at most.
     """
 
@@ -92,6 +93,7 @@ class Spending:
     threads: int = 0
     until: float = 0.0
     over: Callable[[], bool] = bool
+    deadline: float = 2.0
     takes: float = 0.01
 
     def goes_on(self) -> bool:
@@ -104,7 +106,7 @@ class Spending:
             plugins=[budget(self.cap)],
             state=state,
             ledger=ledger,
-            deadline=DEADLINE,
+            deadline=self.deadline,
         )
 
 
