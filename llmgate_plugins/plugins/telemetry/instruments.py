@@ -51,7 +51,7 @@ class Metric:
     @property
     def attributes(self) -> tuple[str, ...]:
         """All attributes that it may have."""
-        return self.adds if self.name in (n.EJECTED, n.ALERTS) else (*COMMON, *self.adds)
+        return self.adds if self.kind == "gauge" or self.name == n.ALERTS else (*COMMON, *self.adds)
 
 
 _TOOK: Final = "Seconds that a call took, all its attempts included."
@@ -135,6 +135,14 @@ METRICS: Final = (
         unit="{target}",
         meaning="1 for a deployment, credential or provider that gets no calls now.",
         adds=(n.SCOPE, n.SUBJECT, n.REASON),
+    ),
+    Metric(
+        name=n.LIMITS,
+        kind="gauge",
+        unit="1",
+        meaning="What is used and held of a limit, as a part of it. Of one per user, key or tag it is that "
+        "of which most is used.",
+        adds=(n.LIMIT_KIND, n.LIMIT_MODE, n.LIMIT_SCOPE, n.LIMIT_VALUE, n.LIMIT_WINDOW),
     ),
     Metric(
         name=n.ALERTS,
