@@ -28,7 +28,9 @@ from llmgate_plugins.plugins import (
     Limits,
     Policies,
     Policy,
+    Telemetry,
     Weighted,
+    default_plugins,
 )
 
 __all__ = ["CHUNKS", "suites"]
@@ -153,6 +155,7 @@ def suites() -> list[Suite]:
         ),
     }
     return [
+        telemetry(),
         Suite(
             name="core, complete",
             unit="call",
@@ -183,6 +186,40 @@ def suites() -> list[Suite]:
             targets={"10,000 deployments": ("10 deployments", 1.2)},
         ),
     ]
+
+
+def telemetry() -> Suite:
+    """What telling OpenTelemetry costs a call: with nobody there, unsampled, and heard in full."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+    others = [plugin for plugin in default_plugins() if not isinstance(plugin, Telemetry)]
+
+    def gateway(*plugins: Telemetry) -> Gateway:
+        return Gateway(deployments(), transport=Instant(), defaults=False, plugins=[*plugins, *others])
+
+    def meters() -> MeterProvider:
+        return MeterProvider([InMemoryMetricReader()])
+
+    told = {
+        "without telemetry": gateway(),
+        "no SDK": gateway(Telemetry()),
+        "SDK, not sampled": gateway(Telemetry(tracer_provider=TracerProvider(sampler=ALWAYS_OFF))),
+        "SDK, spans": gateway(Telemetry(tracer_provider=TracerProvider())),
+        "SDK, spans with events": gateway(Telemetry(tracer_provider=TracerProvider(), attempts="events")),
+        "SDK, metrics": gateway(Telemetry(meter_provider=meters())),
+        "SDK, spans and metrics": gateway(
+            Telemetry(tracer_provider=TracerProvider(), meter_provider=meters())
+        ),
+    }
+    return Suite(
+        name="telemetry, complete",
+        unit="call",
+        cases=tuple(Case(name=name, run=_complete(one)) for name, one in told.items()),
+        added_us={"no SDK": ("without telemetry", 4.0)},
+    )
 
 
 def _complete(gateway: Gateway) -> Any:
