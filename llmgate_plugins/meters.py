@@ -17,11 +17,12 @@ class ChunkMeter:
     finish reason that was not None holds, and the first model.
 
     Attributes:
+        id: The provider's id of the answer.
         quota: What the provider said of its rate limits: set by the transport, or by its
             first chunk if that has a `quota`.
     """
 
-    __slots__ = ("_arguments", "_calls", "_finish_reason", "_model", "_pieces", "_usage", "quota")
+    __slots__ = ("_arguments", "_calls", "_finish_reason", "_model", "_pieces", "_usage", "id", "quota")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -30,6 +31,7 @@ class ChunkMeter:
         self._usage: Usage | None = None
         self._finish_reason: str | None = None
         self._model: str | None = None
+        self.id: str | None = None
         self.quota: Quota | None = None
 
     def feed(self, chunk: Chunk) -> bool:
@@ -45,7 +47,7 @@ class ChunkMeter:
         if chunk.finish_reason is not None:
             self._finish_reason = chunk.finish_reason
         if self._model is None:
-            self._model = chunk.model
+            self._model, self.id = chunk.model, chunk.id
             self.quota = self.quota or getattr(chunk, "quota", None)
         return bool(chunk.text or chunk.tool_calls or chunk.reasoning)
 

@@ -273,6 +273,7 @@ class Response:
         usage: As the provider reported it; None if it did not.
         finish_reason: "stop", "length", "tool_calls", "content_filter", or None.
         model: The model that served, by the provider's word.
+        id: The provider's id of this answer, for asking it about one.
         deployment_id: Which deployment served; None if a plugin answered.
         quota: What the provider said of its rate limits, where the transport can tell.
         empty: It has nothing in it: no text, no tool call. An answer that is empty though the
@@ -284,6 +285,7 @@ class Response:
     usage: Usage | None = None
     finish_reason: str | None = "stop"
     model: str | None = None
+    id: str | None = None
     deployment_id: str | None = None
     quota: Quota | None = None
     empty: bool = False
@@ -318,6 +320,7 @@ class Chunk:
     """A piece of a streamed answer.
 
     Attributes:
+        id: The provider's id of the answer it is a piece of.
         restarted: All that was delivered before is void; the answer begins anew after this
             chunk. Only where the caller asked for `on_break="restart"`.
     """
@@ -328,6 +331,7 @@ class Chunk:
     usage: Usage | None = None
     finish_reason: str | None = None
     model: str | None = None
+    id: str | None = None
     restarted: bool = False
     native: Any = field(default=None, repr=False, compare=False)
 
@@ -450,6 +454,7 @@ class Outcome:
         latency: Seconds from begin to end.
         first_token: Seconds to the first piece of content of a stream.
         model: The model that served, by the provider's word.
+        response_id: The provider's id of the answer, if it gave one.
         quota: What the provider said of its rate limits, if it did.
         skipped: Why it was never sent, for status "skipped".
     """
@@ -464,6 +469,7 @@ class Outcome:
     first_token: float | None = None
     finish_reason: str | None = None
     model: str | None = None
+    response_id: str | None = None
     quota: Quota | None = None
     skipped: str | None = None
 

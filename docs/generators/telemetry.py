@@ -41,6 +41,7 @@ ATTRIBUTES: Final[dict[str, tuple[Where, str, str]]] = {
     n.CHOICE_COUNT: ((CALL,), "int", "Where it is not 1."),
     n.REASONING_LEVEL: ((CALL,), "string", ""),
     n.OUTPUT_TYPE: ((CALL,), "string", "`text`, `json` or `speech`, where one is asked for."),
+    n.RESPONSE_ID: ((CALL,), "string", "The provider's id of the answer, for asking it about one."),
     n.RESPONSE_MODEL: ((CALL, METRIC), "string", "The model that served, by the provider's word."),
     n.FINISH_REASONS: ((CALL,), "string[]", "Why the model stopped."),
     n.TIME_TO_FIRST_CHUNK: (

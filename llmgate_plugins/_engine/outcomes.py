@@ -52,6 +52,7 @@ def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
         latency=flight.now() - attempt.started,
         finish_reason=response.finish_reason,
         model=response.model,
+        response_id=response.id,
         quota=response.quota,
     )
 
@@ -141,5 +142,6 @@ def _streamed(
         first_token=first_token,
         finish_reason=meter.finish_reason,
         model=meter.model,
+        response_id=getattr(meter, "id", None),
         quota=ended.quota or getattr(meter, "quota", None),
     )

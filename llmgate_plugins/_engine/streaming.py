@@ -69,6 +69,7 @@ def deliver(flight: Flight, attempt: Attempt, opened: Opened) -> Steps:
         usage=outcome.usage,
         finish_reason=meter.finish_reason,
         model=meter.model,
+        id=outcome.response_id,
         deployment_id=attempt.deployment.id,
     )
     return response, outcome, None

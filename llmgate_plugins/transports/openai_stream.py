@@ -98,6 +98,7 @@ class ChunkReader:
             usage=chunk.usage,
             finish_reason=chunk.finish_reason,
             model=chunk.model,
+            id=chunk.id,
             native=chunk.native,
             quota=quota,
         )
@@ -130,6 +131,7 @@ def chunks_of_body(reader: ChunkReader, body: bytes) -> Iterator[Chunk]:
             usage=usage_from_openai(usage, tier=answer.get("service_tier")) if usage else None,
             finish_reason=choice.get("finish_reason"),
             model=answer.get("model"),
+            id=answer.get("id"),
             native=answer,
         )
     )

@@ -75,6 +75,7 @@ def response_of(completion: Any, attempt: Attempt, quota: Quota | None = None) -
         usage=_usage(completion.usage, completion),
         finish_reason=_reason(choice.finish_reason, message),
         model=completion.model,
+        id=getattr(completion, "id", None),
         deployment_id=attempt.deployment.id,
         quota=quota,
         empty=_is_empty(message),
@@ -107,7 +108,7 @@ def chunk_of(piece: Any) -> Chunk:
     if not choices:
         if choices is None and usage is None:
             raise garbage(piece)
-        return Chunk(usage=usage, model=piece.model, native=piece)
+        return Chunk(usage=usage, model=piece.model, id=piece.id, native=piece)
     choice = choices[0]
     reason = choice.finish_reason
     if reason == "error":
@@ -115,7 +116,11 @@ def chunk_of(piece: Any) -> Chunk:
     delta = choice.delta
     if choice.index or delta is None:
         return Chunk(
-            usage=usage, finish_reason=None if choice.index else reason, model=piece.model, native=piece
+            usage=usage,
+            finish_reason=None if choice.index else reason,
+            model=piece.model,
+            id=piece.id,
+            native=piece,
         )
     content, extra = delta.content, delta.model_extra  # looked up once: an absent attribute is dear
     thoughts = (extra.get("reasoning_content") or extra.get("reasoning") or "") if extra else ""
@@ -128,6 +133,7 @@ def chunk_of(piece: Any) -> Chunk:
         usage=usage,
         finish_reason=reason,
         model=piece.model,
+        id=piece.id,
         native=piece,
     )
 

@@ -41,6 +41,7 @@ async def test_one_trace_across_a_failover_with_the_attempt_current_while_it_is_
     assert {span.context.trace_id for span in told.spans} == {outer.get_span_context().trace_id}
     assert saw == [span.context.span_id for span in told.attempts]
     assert call.attributes["gen_ai.provider.name"] == "openai"
+    assert call.attributes["gen_ai.response.id"]
     assert call.attributes["server.address"] == "127.0.0.1"
     assert registration.gateway.decisions[-1].trace_id == f"{call.context.trace_id:032x}"
 

@@ -28,7 +28,9 @@ from llmgate_plugins.testing import Stream
 from llmgate_plugins.types import Chunk, Endpoint, Usage
 
 USED = Usage(input=10, cached_input=4, cache_write=2, output=5, reasoning=3)
-ANSWER = Stream("one ", Chunk(text="two", usage=USED, finish_reason="stop"))
+ANSWER = Stream(
+    Chunk(text="one ", model="well-1", id="answer-1"), Chunk(text="two", usage=USED, finish_reason="stop")
+)
 PARAMS = {
     "max_tokens": 5,
     "temperature": 1,

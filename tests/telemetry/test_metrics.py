@@ -12,7 +12,7 @@ from support.telemetry import Listener, heard
 
 from llmgate_plugins import Context, ProviderError, Request, RequestDenied, Skip, hookimpl
 from llmgate_plugins.alerts import Alert
-from llmgate_plugins.plugins import Telemetry
+from llmgate_plugins.plugins import Budget, ConcurrencyLimit, Limits, RequestLimit, Telemetry
 from llmgate_plugins.plugins.telemetry import METRICS, names
 from llmgate_plugins.plugins.telemetry import measuring as counts
 from llmgate_plugins.testing import Slow, Stream
@@ -302,3 +302,29 @@ def test_every_attribute_of_a_metric_is_one_that_it_may_have() -> None:
         for point in points:
             assert set(point.attributes) <= allowed[name]
     assert names.DURATION in told.metrics()
+
+
+def test_limits_are_shown_by_how_far_they_are_used() -> None:
+    limits = Limits(
+        [
+            Budget(scope="team", limit=1000, window=86_400),
+            RequestLimit(scope="user", limit=10, window=60),
+            ConcurrencyLimit(scope="global", limit=5),
+        ]
+    )
+    s, told = heard({"a": ["fine"]}, limits)
+    for user in ("u-1", "u-2", "u-2"):
+        ask("sync", s.gateway, context=Context(team="search", user=user))
+    shown = {point.attributes["llmgate.limit.kind"]: point for point in told.points("llmgate.limit.used")}
+    spent = sum(row["cost_nano_usd"] for row in s.ledger.attempts())
+    assert shown["budget"].value == pytest.approx(spent / 1000)
+    assert gathered(shown["budget"]) == {
+        "llmgate.limit.kind": "budget",
+        "llmgate.limit.mode": "hard",
+        "llmgate.limit.scope": "team",
+        "llmgate.limit.value": "search",
+        "llmgate.limit.window": "per day",
+    }
+    assert shown["requests"].value == pytest.approx(0.2)
+    assert shown["requests"].attributes["llmgate.limit.value"] == ""
+    assert shown["concurrency"].value == 0

@@ -133,6 +133,7 @@ class ChunkMeter:
             if told or info:
                 found.finish_reason = finish_reason_of(chunk) or found.finish_reason
                 found.model = found.model or model_of(told) or (model_of(info) if info else None)
+                found.id = found.id or told.get("id")
                 found.tier = told.get("service_tier") or (info or {}).get("service_tier") or found.tier
             used = message.usage_metadata  # type: ignore[attr-defined]
             if used is not None:
@@ -161,6 +162,11 @@ class ChunkMeter:
     def complete(self) -> bool:
         """Whether a stream that ends here is whole."""
         return not self._leaf.always_ends or self.finish_reason is not None
+
+    @property
+    def id(self) -> str | None:
+        """The provider's id of the answer."""
+        return self._so_far().id
 
     @property
     def model(self) -> str | None:
@@ -194,6 +200,7 @@ class _Found:
     usage: UsageMetadata | None = None
     finish_reason: str | None = None
     model: str | None = None
+    id: str | None = None
     tier: Any = None
 
 

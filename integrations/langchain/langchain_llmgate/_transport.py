@@ -190,6 +190,7 @@ def _response(leaf: Leaf, result: ChatResult) -> Response:
         else None,
         finish_reason=finish_reason_of(generation),
         model=leaf.own_name(model),
+        id=message.response_metadata.get("id"),
         deployment_id=leaf.deployment.id,
         quota=quota_told(generation.generation_info, message.response_metadata),
         empty=not has_content(message),  # type: ignore[arg-type]

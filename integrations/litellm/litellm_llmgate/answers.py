@@ -62,6 +62,7 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
         usage=usage,
         finish_reason=choices[0].finish_reason,
         model=model,
+        id=fields("id"),
         deployment_id=attempt.deployment.id,
         quota=quota,
         empty=not message.content and _says_nothing(message),

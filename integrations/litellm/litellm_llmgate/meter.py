@@ -71,7 +71,7 @@ def chunk_usage(chunk: Any) -> Usage | None:
 class StreamMeter:
     """A meter for `ModelResponseStream` chunks."""
 
-    __slots__ = ("_calls", "_last", "_text", "_usage", "finish_reason", "model")
+    __slots__ = ("_calls", "_last", "_text", "_usage", "finish_reason", "id", "model")
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -80,13 +80,14 @@ class StreamMeter:
         self._usage: Usage | None = None
         self.finish_reason: str | None = None
         self.model: str | None = None
+        self.id: str | None = None
 
     def feed(self, chunk: Any) -> bool:
         """Take note of a chunk; whether it has content, a tool call or reasoning."""
         self._last = chunk
         choices = chunk.choices
         if self.model is None:
-            self.model = chunk.model
+            self.model, self.id = chunk.model, chunk.id
         if not choices:
             self._note_usage(chunk)
             return False

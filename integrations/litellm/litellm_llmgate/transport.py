@@ -191,7 +191,7 @@ def _takes_stream_options(deployment: Deployment) -> bool:
 def _chunk(piece: Any) -> Chunk:
     usage = chunk_usage(piece)
     if not piece.choices:
-        return Chunk(usage=usage, model=piece.model, native=piece)
+        return Chunk(usage=usage, model=piece.model, id=piece.id, native=piece)
     choice = piece.choices[0]
     delta = choice.delta
     return Chunk(
@@ -209,5 +209,6 @@ def _chunk(piece: Any) -> Chunk:
         usage=usage,
         finish_reason=choice.finish_reason,
         model=piece.model,
+        id=piece.id,
         native=piece,
     )

@@ -106,6 +106,7 @@ def call_attributes(record: DecisionRecord) -> dict[str, Any]:
             **_server(attempt.deployment),
         }
         known |= {
+            n.RESPONSE_ID: outcome.response_id,
             n.RESPONSE_MODEL: outcome.model,
             n.FINISH_REASONS: (outcome.finish_reason,) if outcome.finish_reason else None,
             n.REGION: attempt.deployment.region,

@@ -76,7 +76,7 @@ def _ejected(services: Services) -> Iterator[Observation]:
 
 def _used(services: Services) -> Iterator[Observation]:
     """A limit for each of many is as full as the fullest: people and what callers send make no series."""
-    shares: dict[tuple[str, ...], float] = {}
+    shares: dict[tuple[str, str, str, str, str], float] = {}
     for _, plugin in services.plugins:
         if not isinstance(plugin, Limits):
             continue
@@ -88,5 +88,6 @@ def _used(services: Services) -> Iterator[Observation]:
             names = ", ".join(scope.name for scope in scopes)
             key = (row.kind, row.mode, names, values, window)
             shares[key] = max(row.share, shares.get(key, 0.0))
-    for key, share in sorted(shares.items(), key=lambda one: -one[1])[:MOST_LIMITS]:
-        yield Observation(share, dict(zip(_LIMIT, key, strict=True)))
+    fullest = sorted(shares.items(), key=lambda one: -one[1])[:MOST_LIMITS]
+    for limit, share in fullest:
+        yield Observation(share, dict(zip(_LIMIT, limit, strict=True)))

@@ -139,7 +139,7 @@ METRICS: Final = (
     Metric(
         name=n.LIMITS,
         kind="gauge",
-        unit="1",
+        unit="{share}",  # a plain 1 has another name in Prometheus by way of a collector
         meaning="What is used and held of a limit, as a part of it. Of one per user, key or tag it is that "
         "of which most is used.",
         adds=(n.LIMIT_KIND, n.LIMIT_MODE, n.LIMIT_SCOPE, n.LIMIT_VALUE, n.LIMIT_WINDOW),

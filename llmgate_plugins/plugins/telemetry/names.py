@@ -24,6 +24,7 @@ CHOICE_COUNT: Final = "gen_ai.request.choice.count"
 REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
 OUTPUT_TYPE: Final = "gen_ai.output.type"
 
+RESPONSE_ID: Final = "gen_ai.response.id"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
