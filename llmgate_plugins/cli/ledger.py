@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -108,7 +109,8 @@ def upgrade(which: str, as_json: bool) -> None:
 def reconcile(which: str, repair: bool, as_json: bool) -> None:
     """Compare attempts with calls in LEDGER; exit code 1 if they do not agree.
 
-    Reports attempts that nobody settled, calls that never ended, and sums that differ.
+    Reports attempts that nobody settled, calls that never ended, and sums that differ; for a
+    configuration with limits and a state that processes share also its counters.
     """
     from llmgate_plugins.ledger.reconciling import differences
     from llmgate_plugins.ledger.reconciling import repair as make_agree
@@ -121,6 +123,7 @@ def reconcile(which: str, repair: bool, as_json: bool) -> None:
         else:
             with books.reading() as connection:
                 found = list(differences(connection, now))
+        found += _counters(which, books, now, repair=repair)
     amiss = sum(not one.repaired for one in found)
     if as_json:
         print_json({"ledger": books.name, "agree": not amiss, "differences": [asdict(one) for one in found]})
@@ -178,6 +181,23 @@ def purge(which: str, older_than: str | None, as_json: bool) -> None:
         click.echo(wrapped(f"{books.name}: {count(removed, 'row')} removed"))
 
 
+def _counters(which: str, books: SqlLedger, now: float, *, repair: bool) -> list[Difference]:
+    if "://" in which or not which.endswith((".yaml", ".yml", ".json")):
+        return []
+    from llmgate_plugins._configured_limits import configured_limits
+    from llmgate_plugins.config import load_config
+    from llmgate_plugins.state import MemoryState, open_state
+
+    config = load_config(which)
+    limits = configured_limits(config).limits
+    state = open_state(config.state_url()) if limits else MemoryState()
+    if isinstance(state, MemoryState):
+        return []
+    from llmgate_plugins.insight.counters import reconcile_counters
+
+    return asyncio.run(reconcile_counters(limits, ledger=books, state=state, now=now, repair=repair))
+
+
 def _print(found: list[Difference], name: str) -> None:
     if not found:
         click.echo(wrapped(f"{name}: attempts and calls agree"))
@@ -193,7 +213,7 @@ def _print(found: list[Difference], name: str) -> None:
         )
         for one in found[:_SHOWN]
     ]
-    print_table(rows, ("what", "of", "attempts", "call", "repaired", "call id"), right=(2, 3))
+    print_table(rows, ("what", "of", "attempts", "other", "repaired", "which"), right=(2, 3))
     if len(found) > _SHOWN:
         click.echo(f"... and {len(found) - _SHOWN} more (--json shows all)")
     amiss = sum(not one.repaired for one in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS, TOKEN_COLUMNS
 from llmgate_plugins.ledger.schema import attempts, calls
 from llmgate_plugins.ledger.sweeping import is_over, recover_expired
 
-__all__ = ["Counter", "Difference", "counted", "differences", "repair"]
+__all__ = ["Difference", "differences", "repair"]
 
 _SUMS: Final = ("cost_nano_usd", *TOKEN_COLUMNS)
 _FACTS: Final = (*CONTEXT_COLUMNS.values(), "policy_version", "trace_id", "tags", "extra")
@@ -42,26 +42,6 @@ class Difference:
     repaired: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
-    """A counter of the state and the attempts it counts.
-
-    Attributes:
-        key: The limit's key.
-        where: Column of the attempts -> value, as of `Ledger.standing`.
-        column: "requests", "tokens" or "cost_nano_usd".
-        since, until: The window, Unix time.
-        spent: What the counter says.
-    """
-
-    key: str
-    where: Mapping[str, str | None]
-    column: str
-    since: float
-    until: float
-    spent: int
-
-
 def differences(connection: Connection, now: float) -> Iterator[Difference]:
     """All that does not agree in the tables. Calls that may still be under way are left out."""
     yield from _open(connection, now)
@@ -85,25 +65,6 @@ def repair(connection: Connection, now: float) -> list[Difference]:
         )
         found.append(replace(wrong, repaired=True))
     return found
-
-
-def counted(connection: Connection, counters: Iterable[Counter]) -> Iterator[Difference]:
-    """Counters that do not say what the attempts say."""
-    tokens = sum(attempts.c[column] for column in TOKEN_COLUMNS)
-    sums: Mapping[str, Any] = {
-        "requests": func.count(),
-        "tokens": func.sum(tokens),
-        "cost_nano_usd": func.sum(attempts.c.cost_nano_usd),
-    }
-    for counter in counters:
-        those = [attempts.c.at >= counter.since, attempts.c.at < counter.until]
-        those += [attempts.c[column] == value for column, value in counter.where.items()]
-        query = select(sums[counter.column]).where(*those, attempts.c.status.not_in(("intent", "skipped")))
-        books = int(connection.scalar(query) or 0)
-        if books != counter.spent:
-            yield Difference(
-                kind="counter", call_id=counter.key, column=counter.column, books=books, other=counter.spent
-            )
 
 
 def _open(connection: Connection, now: float) -> Iterator[Difference]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from support.books import answer, intent, record, settlement
+from support.servers import RedisServer
 from support.version1 import write_version_1
 
 from llmgate_plugins.cli._main import llmgate
@@ -168,3 +169,26 @@ def test_a_file_can_be_named_and_books_in_memory_are_refused(tmp_path: Path) -> 
     with sqlite3.connect(tmp_path / "books.db") as connection:
         assert connection.execute("SELECT status FROM attempts").fetchone() == ("intent",)
     connection.close()
+
+
+def test_counters_of_a_shared_state_are_compared_with_the_books(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    url = f"sqlite:///{tmp_path}/books.db"
+    file = tmp_path / "llmgate.yaml"
+    limits = [{"scope": "team", "limit": "5 USD/day"}, {"scope": "global", "limit": "50 USD/month"}]
+    file.write_text(
+        json.dumps({"model_list": [MODEL], "ledger": url, "state": redis_server.url, "budgets": limits})
+    )
+    ledger = SqlLedger(url)
+    context = Context(team="search")
+    answer(ledger.open_attempt(intent(at=NOW, labels=labels_of(context))))
+    answer(ledger.settle_attempt("c1", 1, settlement(cost=70)))
+    answer(ledger.close_call(record(costs=(70,), at=NOW, context=context)))
+    ledger.close()
+    found = told("reconcile", str(file), code=1)["differences"]
+    assert [(one["kind"], one["column"], one["books"], one["other"]) for one in found] == [
+        ("counter", "budget", 70, 0)
+    ] * 2
+    assert all(one["repaired"] for one in told("reconcile", str(file), "--repair")["differences"])
+    assert told("reconcile", str(file))["differences"] == []

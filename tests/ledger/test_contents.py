@@ -11,11 +11,12 @@ from support.faces import ask, every_face, every_stream
 from support.gateways import deployment
 
 from llmgate_plugins import Context, Gateway
-from llmgate_plugins.ledger import MemoryLedger, SqlLedger
-from llmgate_plugins.plugins import Contents, Policies
+from llmgate_plugins.ledger import MemoryLedger, Retention, SqlLedger
+from llmgate_plugins.plugins import Contents, LedgerAccounting, Policies
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.testing import ScriptedProvider, Stream
 
+DAY = 86_400.0
 ASKED, ANSWERED = "what-nobody-may-keep", "and-its-answer"
 
 
@@ -83,6 +84,25 @@ def test_a_stream_that_was_left_keeps_its_question_only(face: str, ledger: SqlLe
     ask(face, served, prompt=ASKED, take=1)
     (row,) = ledger.contents()
     assert (row["messages"][0]["content"], row["answer"]) == (ASKED, None)
+
+
+def test_the_configuration_says_how_long_and_how_safely(tmp_path: Path) -> None:
+    entry = {"model_name": "fast", "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": "k"}}
+    section = {
+        "url": f"sqlite:///{tmp_path}/books.db",
+        "durability": "full",
+        "outbox": f"{tmp_path}/spool",
+        "required": True,
+        "retention": {"default": "90d", "tenants": {"acme": "30d"}},
+        "content_retention": {"default": "7d"},
+    }
+    with Gateway.from_config({"model_list": [entry], "ledger": section}) as built:
+        books: Any = built.services.ledger
+        assert books._retention == Retention(default=90 * DAY, tenants={"acme": 30 * DAY})
+        assert books._content_retention == Retention(default=7 * DAY)
+        assert (books._database.durability, books._writer.outbox.directory) == ("full", tmp_path / "spool")
+        (accounting,) = [one for _, one in built.plugins if isinstance(one, LedgerAccounting)]
+        assert accounting._required
 
 
 def test_the_configuration_says_who(tmp_path: Path) -> None:
