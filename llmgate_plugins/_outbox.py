@@ -19,7 +19,7 @@ __all__ = ["Outbox", "hand_over"]
 
 log = logging.getLogger("llmgate")
 
-IDLE: Final = 5.0
+IDLE: Final = 1.0
 """Seconds without anything to do after which the thread ends; the next alert starts another."""
 LONGEST: Final = 600.0
 """Seconds an `async def` channel may take for one alert."""

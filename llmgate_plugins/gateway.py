@@ -77,6 +77,12 @@ class Gateway:
         clock, random, sleeper, state, ledger: What touches the world. Defaults: the
             machine's clock, an own generator, real sleep, memory, memory.
 
+    Attributes:
+        services: What touches the world; every hook may ask for it.
+        routes: Aliases, their deployments and their fallbacks.
+        registry: The plugins and their hooks.
+        alerts: What was told lately, what goes on now, who is told.
+
     Raises:
         PluginRefused: A plugin does not fit the contract.
         ConfigurationError: Duplicate ids, alias loops, names that lead nowhere.

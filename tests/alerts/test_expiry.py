@@ -6,13 +6,14 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from support.channels import Listener
+from support.channels import BriefContract, Listener
 from support.gateways import Scene, deployment
 
-from llmgate_plugins import Alert, Deployment, Endpoint, Secret
+from llmgate_plugins import Alert, Deployment, Endpoint, Gateway, Secret
+from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.dates import moment_of
 from llmgate_plugins.plugins import ExpiryAlerts
-from llmgate_plugins.testing import PluginContract, ask
+from llmgate_plugins.testing import ask
 
 DAY = 86_400.0
 
@@ -74,12 +75,23 @@ def test_it_is_looked_at_once_an_hour_and_told_once() -> None:
     assert listener.words == ["env:KEY warning"] * 2, "again after four hours"
 
 
+def test_a_configured_gateway_knows_from_the_catalogue_when_models_are_retired() -> None:
+    cards = {card.name: card for card in Catalog().all("chat") if card.deprecation is not None}
+    name, card = next((name, card) for name, card in cards.items() if card.provider == "openai")
+    model = {"model_name": "fast", "litellm_params": {"model": name, "api_key": "sk-any"}}
+    made = Gateway.from_config({"model_list": [model]}, check_secrets=False)
+    plugin = next(one for _, one in made.plugins if isinstance(one, ExpiryAlerts))
+    assert card.deprecation is not None
+    (alert,) = due(plugin, card.deprecation.isoformat())
+    assert (alert.kind, alert.facts["day"]) == ("model_retirement", card.deprecation.isoformat())
+
+
 @pytest.mark.parametrize("wrong", ["soon", "31.12.2026", 20261231, True, "2026-13-01"])
 def test_a_date_that_is_none_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="write 2026-12-31"):
         moment_of(wrong)
 
 
-class TestExpiryAlerts(PluginContract):
+class TestExpiryAlerts(BriefContract):
     def make_plugin(self) -> ExpiryAlerts:
         return ExpiryAlerts([keyed("east", "2026-12-31")])

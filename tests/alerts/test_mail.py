@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.channels import gateway_with
+from support.channels import BriefContract, gateway_with
 from support.receivers import Certificate, Mailbox, mailbox
 
 from llmgate_plugins import Alert, AlertUndelivered
 from llmgate_plugins.plugins import EmailChannel
-from llmgate_plugins.testing import PluginContract, VirtualClock, VirtualSleeper
+from llmgate_plugins.testing import VirtualClock, VirtualSleeper
 
 ALERT = Alert(
     kind="spend_anomaly", subject="team:search", summary="Über 90 € in one hour.", facts={"cap": 50}
@@ -189,7 +189,7 @@ def test_an_open_line_to_another_machine_is_refused() -> None:
         EmailChannel("mail.example.org", sender=FROM, recipients=TO, security="none")
 
 
-class TestEmailChannel(PluginContract):
+class TestEmailChannel(BriefContract):
     @pytest.fixture(autouse=True)
     def _box(self, box: Mailbox) -> None:
         self.box = box

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, hmac
-from support.channels import gateway_with
+from support.channels import BriefContract, gateway_with
 from support.receivers import Certificate, Receiver, receiver
 
 from llmgate_plugins import Alert, AlertUndelivered, Gateway, Secret
@@ -21,7 +21,7 @@ from llmgate_plugins.plugins import SlackChannel, WebhookChannel
 from llmgate_plugins.plugins.channels import Persistence, verify_signature
 from llmgate_plugins.plugins.channels.signing import sign
 from llmgate_plugins.plugins.channels.slack import message
-from llmgate_plugins.testing import PluginContract, VirtualClock, VirtualSleeper
+from llmgate_plugins.testing import VirtualClock, VirtualSleeper
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -408,7 +408,7 @@ def test_slack_is_asked_again_when_it_says_so() -> None:
     assert len(there.posted) == 2
 
 
-class TestWebhookChannel(PluginContract):
+class TestWebhookChannel(BriefContract):
     @pytest.fixture(autouse=True)
     def _there(self, there: Receiver) -> None:
         self.there = there

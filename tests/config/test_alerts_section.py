@@ -238,6 +238,13 @@ def test_the_command_lists_channels_and_rules(written: Path) -> None:
     }
 
 
+def test_rules_of_limits_are_listed_where_there_are_limits(tmp_path: Path) -> None:
+    file = tmp_path / "llmgate.yaml"
+    for budgets, there in (([], False), ([{"scope": "team", "limit": "5 USD/day"}], True)):
+        file.write_text(json.dumps({"model_list": [MODEL], "budgets": budgets}))
+        assert ("budget_threshold" in run("--config", str(file))[1]) is there
+
+
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return certificate(tmp_path_factory.mktemp("tls"))

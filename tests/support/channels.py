@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from llmgate_plugins import Alert, Alerting, Gateway, hookimpl
+from llmgate_plugins import Alert, Alerting, Context, Gateway, hookimpl
 from llmgate_plugins.services import Services
-from llmgate_plugins.testing import VirtualClock
+from llmgate_plugins.testing import PluginContract, VirtualClock
 
-__all__ = ["AsyncListener", "Heard", "Listener", "gateway_with"]
+__all__ = ["AsyncListener", "BriefContract", "Heard", "Listener", "gateway_with"]
 
 
 class Heard:
@@ -62,3 +62,10 @@ def gateway_with(*plugins: object, clock: VirtualClock | None = None, **options:
     return Gateway(
         plugins=plugins, defaults=False, clock=clock or VirtualClock(), alerts=Alerting(**own), **options
     )
+
+
+class BriefContract(PluginContract):
+    """For plugins that do not look at who asks for what: one caller with one prompt is enough."""
+
+    contexts = (Context(),)
+    prompts = ("hello",)

@@ -121,6 +121,15 @@ BROKEN = {
         """,
         "test_a_reader_who_leaves_is_told_to_it_like_any_end",
     ),
+    "is a channel that breaks at line breaks": (
+        """
+    @hookimpl
+    def deliver_alert(self, alert):
+        if "\\n" in alert.summary:
+            raise ValueError("more than a line")
+        """,
+        "it failed to deliver",
+    ),
     "does not fit": (
         """
     @hookimpl

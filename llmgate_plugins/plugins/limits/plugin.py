@@ -19,7 +19,7 @@ from llmgate_plugins.plugins.limits.limit import Instead, Limit
 from llmgate_plugins.plugins.limits.seeding import Seeding
 from llmgate_plugins.plugins.limits.standing import LimitStanding, standing_of
 from llmgate_plugins.plugins.limits.taken import TAKEN, Asked, taken_of, used
-from llmgate_plugins.plugins.limits.watch import Watch
+from llmgate_plugins.plugins.limits.watch import ALERTS, Watch
 from llmgate_plugins.plugins.pending import arrived
 from llmgate_plugins.plugins.policies import POLICY
 from llmgate_plugins.plugins.preferences import Cheapest
@@ -75,6 +75,11 @@ class Limits:
         self._watch = Watch()
         self._seeding = Seeding()
         self._services: Services | None = None
+
+    @property
+    def alerts(self) -> tuple[tuple[str, str], ...]:
+        """(kind, when) of what is reported."""
+        return ALERTS if self.limits else ()
 
     # ------------------------------------------------------------ before
 

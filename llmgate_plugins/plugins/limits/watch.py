@@ -11,7 +11,14 @@ from llmgate_plugins.plugins.limits import words
 from llmgate_plugins.plugins.limits.counts import Count
 from llmgate_plugins.services import Services
 
-__all__ = ["Watch"]
+__all__ = ["ALERTS", "Watch"]
+
+ALERTS: Final = (
+    ("budget_threshold", "A limit's `alert_at` is passed, until its window ends."),
+    ("limit_shadow", "A limit in shadow would have refused a call."),
+    ("state_unavailable", "The state that limits are kept in does not answer, until it does."),
+)
+"""(kind, when) of each."""
 
 MOST_OPEN: Final = 4_096
 """Alerts that are remembered until they are over; the oldest are forgotten."""

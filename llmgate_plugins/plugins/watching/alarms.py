@@ -86,13 +86,14 @@ def _alarm(name: str, what: str, **more: Any) -> Alert:
 
 def _failed(plugin: str, hook: str, error: str) -> Alert:
     books = plugin == BOOKS
+    kind_of_error = error.partition(":")[0]  # its text may quote a prompt
     what = (
         "Calls cannot be booked" if books else f"Plugin {plugin} fails in {hook}, and calls go on without it"
     )
     return Alert(
         kind="ledger_unavailable" if books else "plugin_failed",
         subject=plugin,
-        summary=f"{what}: {error}",
+        summary=f"{what} ({kind_of_error}); the log says more.",
         severity="critical" if books else "warning",
         facts={"plugin": plugin, "hook": hook},
     )
