@@ -12,7 +12,7 @@ from llmgate_plugins.catalog.names import NameIndex, canonical_provider
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.types import BUCKETS
 
-__all__ = ["Overrides"]
+__all__ = ["Overrides", "mistakes"]
 
 _KNOWN = frozenset({*BUCKETS, "tiers", "mode", "context_window", "max_output", "capabilities"})
 
@@ -41,7 +41,7 @@ class Overrides:
         self._all: list[_Override] = []
         problems: list[Problem] = []
         for name, values in settings.items():
-            problems += _mistakes(name, values)
+            problems += mistakes(name, values)
             head, slash, rest = name.partition("/")
             override = _Override(name, canonical_provider(head) if slash else "", rest or head, values)
             self._index.add(override.provider, override.model, override)
@@ -77,7 +77,8 @@ class Overrides:
         )
 
 
-def _mistakes(name: str, values: Any) -> list[Problem]:
+def mistakes(name: str, values: Any) -> list[Problem]:
+    """Everything that is wrong with what is said of one model."""
     path = f"prices.{name}"
     if not isinstance(values, Mapping):
         message = f"{values!r} is not a mapping"

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from llmgate_plugins.config.deployment_config import DeploymentConfig
 from llmgate_plugins.config.gateway_config import GatewayConfig
+from llmgate_plugins.config.price_checks import price_problems
 from llmgate_plugins.config.problems import Path, closest
 from llmgate_plugins.config.providers import PROVIDERS, may_have_usual_key, split_model, usual_keys
 from llmgate_plugins.config.shielding import is_placeholder, secrets_in
@@ -62,6 +63,7 @@ class _CrossCheck:
         )
         for check in checks:
             yield from check()
+        yield from price_problems(self.config)
 
     def serves(self, name: str) -> bool:
         """Whether a call may ask for this name."""
