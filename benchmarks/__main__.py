@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--json] [--smoke] [--only core,books,admission]`.
+"""`python -m benchmarks [--json] [--smoke] [--only core,books,state]`.
 
 Medians over interleaved rounds, CPU time of this process before wall time, ratios within
 a round; where a suite is judged by the calling thread's CPU or by wall time, it says so.
@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.harness import Result, Suite, measure
 
-PARTS = ("core", "langchain", "http", "books", "memory", "imports")
+PARTS = ("core", "langchain", "http", "books", "state", "memory", "imports")
 
 
 def main() -> int:
@@ -59,6 +59,12 @@ def _run(part: str, smoke: bool) -> list[Result]:
         from benchmarks.in_langchain import suites as langchain
 
         return _measured(langchain(), rounds=1 if smoke else 15, calls=10 if smoke else 300, chunked=20)
+    if part == "state":
+        from benchmarks.servers import redis
+        from benchmarks.state import suites as state
+
+        with redis() as server:
+            return _measured(state(server), rounds=1 if smoke else 9, calls=64 if smoke else 640, chunked=20)
     if part == "http":
         from benchmarks.over_http import suites as http
         from benchmarks.server import answering_server
