@@ -360,7 +360,7 @@ def test_two_budgets_for_the_same_are_refused_with_the_line_of_the_second(tmp_pa
         "budgets:\n- {scope: team, limit: 5 USD/day}\n- {scope: team, limit: 50 USD/month}\n"
         "- {scope: team, limit: 9 USD/day}\n"
     )
-    with pytest.raises(ConfigurationError, match=r"llmgate.yaml:7: .*another budget for each team per day"):
+    with pytest.raises(ConfigurationError, match=r"llmgate.yaml:7: .*another budget for each team"):
         assemble(file)
 
 

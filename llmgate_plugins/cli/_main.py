@@ -30,9 +30,7 @@ COMMANDS: Final = {
     "chat": Lazy("llmgate_plugins.cli.chat", "chat", "Send one prompt through a configuration."),
     "plugins": Lazy("llmgate_plugins.cli.plugins", "plugins", "List plugins, their order and their hooks."),
     "models": Lazy("llmgate_plugins.cli.models", "models", "List, filter and compare models and prices."),
-    "budgets": Lazy(
-        "llmgate_plugins.cli.budgets", "budgets", "Say how much of each limit is spent and left."
-    ),
+    "budgets": Lazy("llmgate_plugins.cli.budgets", "budgets", "How much of each limit is spent and left."),
     "alerts": Lazy("llmgate_plugins.cli.alerts", "alerts", "List who is told of what; send a test alert."),
     "ledger": Lazy("llmgate_plugins.cli.ledger", "ledger", "Look after the books: upgrade, reconcile, ..."),
     "config": Lazy("llmgate_plugins.cli.config", "config", "Check a configuration; print its JSON Schema."),

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from llmgate_plugins.config.deployment_config import DeploymentConfig
 from llmgate_plugins.config.gateway_config import GatewayConfig
+from llmgate_plugins.config.limit_checks import check_limits
 from llmgate_plugins.config.price_checks import price_problems
 from llmgate_plugins.config.problems import Path, closest
 from llmgate_plugins.config.providers import PROVIDERS, may_have_usual_key, split_model, usual_keys
@@ -60,6 +61,7 @@ class _CrossCheck:
             self._policies,
             self._channel_names,
             self._goals,
+            lambda: check_limits(self.config, self.serves),
         )
         for check in checks:
             yield from check()

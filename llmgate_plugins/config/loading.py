@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,22 @@ def check_config(source: str | Path | Mapping[str, Any], *, secrets: bool = True
         secrets: Also follow every reference to a secret, and say which lead nowhere.
     """
     try:
-        return _examine(_read(source), secrets=secrets)
+        report = _examine(_read(source), secrets=secrets)
+        return report if report.config is None else replace(report, warnings=_all_warnings(report.config))
     except ConfigurationError as error:
         return Report(config=None, errors=error.problems)
+
+
+def _all_warnings(config: GatewayConfig) -> tuple[Problem, ...]:
+    """The warnings, and by how much hard limits may be passed."""
+    if not any(one.hard and not one.shadow for one in (*config.budgets, *config.limits)):
+        return config.warnings
+    from llmgate_plugins.catalog import Catalog  # tables of prices; only wanted here
+    from llmgate_plugins.config.deployments import build_deployments
+    from llmgate_plugins.config.overshoot import overshoots
+
+    deployments = build_deployments(config, Catalog(overrides=config.price_overrides()), secrets=False)
+    return _in_order(*config.warnings, *overshoots(config, deployments))
 
 
 def _read(source: str | Path | Mapping[str, Any]) -> Document:
