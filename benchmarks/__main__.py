@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.harness import Result, Suite, measure
 
-PARTS = ("core", "langchain", "http", "books", "state", "memory", "imports")
+PARTS = ("core", "langchain", "http", "books", "reports", "state", "memory", "imports")
 
 
 def main() -> int:
@@ -38,15 +38,20 @@ def main() -> int:
         from benchmarks.imports import measure_imports
 
         imports = measure_imports(1 if asked.smoke else 7)
+    reports: dict[str, Any] | None = None
+    if "reports" in parts:
+        from benchmarks.month import measure_reports
+
+        reports = measure_reports(2_000 if asked.smoke else 1_000_000)
     growth: dict[str, Any] | None = None
     if "memory" in parts:
         from benchmarks.growth import measure_growth
 
         growth = measure_growth(5_000 if asked.smoke else 1_000_000)
     if asked.json:
-        print(json.dumps(_as_data(results, imports, growth), indent=1))
+        print(json.dumps(_as_data(results, imports, growth, reports), indent=1))
     else:
-        _print(results, imports, growth)
+        _print(results, imports, growth, reports)
     return 0
 
 
@@ -91,7 +96,10 @@ def _measured(suites: list[Suite], *, rounds: int, calls: int, chunked: int) -> 
 
 
 def _as_data(
-    results: list[Result], imports: list[dict[str, Any]], growth: dict[str, Any] | None
+    results: list[Result],
+    imports: list[dict[str, Any]],
+    growth: dict[str, Any] | None,
+    reports: dict[str, Any] | None,
 ) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
@@ -100,10 +108,16 @@ def _as_data(
         "results": [dataclasses.asdict(result) for result in results],
         "imports": imports,
         "memory": growth,
+        "reports": reports,
     }
 
 
-def _print(results: list[Result], imports: list[dict[str, Any]], growth: dict[str, Any] | None) -> None:
+def _print(
+    results: list[Result],
+    imports: list[dict[str, Any]],
+    growth: dict[str, Any] | None,
+    reports: dict[str, Any] | None,
+) -> None:
     print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     suite = ""
     for one in results:
@@ -116,6 +130,12 @@ def _print(results: list[Result], imports: list[dict[str, Any]], growth: dict[st
             f"  {one.case:<28}{one.cpu_us:>9.1f}{one.cpu_low_us:>9.1f}{one.wall_us:>9.1f}{one.ratio:>7.2f}"
             f"  {_verdict(one.target, one.met)}".rstrip()
         )
+    if reports is not None:
+        print(f"\nreports over {reports['attempts']:,} attempts in SQLite")
+        print(f"  {'':<28}{'CPU s':>9}{'wall s':>9}  target")
+        for row in reports["reports"]:
+            verdict = _verdict(f"at most {reports['target_s']:g} s", row["met"])
+            print(f"  by {row['by']:<25}{row['cpu_s']:>9.2f}{row['wall_s']:>9.2f}  {verdict}".rstrip())
     if growth is not None:
         print("\nmemory (fresh interpreter)")
         verdict = _verdict(f"at most {growth['target_mib']:+.0f} MiB", growth["met"])

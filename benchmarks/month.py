@@ -7,13 +7,14 @@ import math
 import random
 import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BEGIN", "DAYS", "make_rows"]
+__all__ = ["BEGIN", "DAYS", "make_rows", "measure_reports"]
 
 BEGIN = 1_793_491_200.0
 """2026-11-01 00:00 UTC."""
@@ -59,6 +60,25 @@ def make_rows(path: Path, attempts: int = 1_000_000, *, seed: int = 1) -> int:
             calls += len(some)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return calls
+
+
+def measure_reports(attempts: int) -> dict[str, Any]:
+    """How long reports over a month of so many attempts take; the best of three."""
+    from llmgate_plugins.insight import read_report
+
+    target = 3.0
+    rows = []
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "month.db")
+        make_rows(path, attempts)
+        for by in ("model", "team", "tag:job", "day", "team,model"):
+            best = (math.inf, math.inf)
+            for _ in range(3):
+                cpu, wall = time.process_time(), time.perf_counter()
+                read_report(f"sqlite:///{path}", by=by)
+                best = min(best, (time.process_time() - cpu, time.perf_counter() - wall))
+            rows.append({"by": by, "cpu_s": best[0], "wall_s": best[1], "met": best[0] <= target})
+    return {"attempts": attempts, "target_s": target, "reports": rows}
 
 
 def _insert(

@@ -20,6 +20,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "telemetry.md": telemetry.page,
     "plugins.md": python.built_in_plugins,
     "python.md": python.top_level,
+    "insight.md": python.insight_page,
     "testing.md": python.testing_kit,
     "../explanation/foreign-arguments.md": foreign.page,
 }

@@ -170,6 +170,10 @@ class GeneralFallbacks:
 def _sections(config: GatewayConfig) -> Iterator[object]:
     """The plugins that the sections of the file stand for."""
     yield from _contents(config.ledger)
+    if config.live_statistics:
+        from llmgate_plugins.insight import LiveStatistics  # wants a package of its own
+
+        yield LiveStatistics()
     fallbacks = _general_fallbacks(config)
     if fallbacks is not None:
         yield fallbacks

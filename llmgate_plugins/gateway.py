@@ -439,7 +439,7 @@ class Gateway:
         Raises:
             ConfigurationError: It has not.
         """
-        from llmgate_plugins.insight import live_of
+        from llmgate_plugins.insight.live import live_of
 
         return live_of(self.plugins).window(seconds, by)
 

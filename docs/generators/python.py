@@ -9,10 +9,10 @@ from typing import Any
 
 import llmgate_plugins
 from generators.markdown import NOTICE, described, parameters_of, signature_of
-from llmgate_plugins import decisions, errors, plugins, testing
+from llmgate_plugins import decisions, errors, insight, plugins, testing
 from llmgate_plugins.hookspecs import RULES
 
-__all__ = ["built_in_plugins", "testing_kit", "top_level"]
+__all__ = ["built_in_plugins", "insight_page", "testing_kit", "top_level"]
 
 ELSEWHERE = frozenset({*decisions.__all__, *errors.__all__})
 """Names that have a reference page of their own."""
@@ -33,6 +33,12 @@ TESTING_KIT = """\
 What `from llmgate_plugins.testing import ...` offers.
 """
 
+INSIGHT = """\
+# Insight
+
+What `from llmgate_plugins.insight import ...` offers: reports, exports, forecasts, live statistics.
+"""
+
 BUILT_IN = """\
 # Built-in plugins
 
@@ -51,6 +57,11 @@ def top_level() -> str:
 def testing_kit() -> str:
     """What `llmgate_plugins.testing` offers."""
     return _page(TESTING_KIT, testing, testing.__all__)
+
+
+def insight_page() -> str:
+    """What `llmgate_plugins.insight` offers."""
+    return _page(INSIGHT, insight, insight.__all__)
 
 
 def built_in_plugins() -> str:

@@ -121,6 +121,11 @@ class GatewayConfig(Section):
         default_factory=TelemetryConfig,
         description="What OpenTelemetry is told where an SDK is set up; `false`: nothing.",
     )
+    live_statistics: bool = Field(
+        False,
+        strict=True,
+        description="Whether `gateway.live()` tells how the last minutes and hours of this process were.",
+    )
     router_settings: RouterSettings = Field(
         default_factory=RouterSettings, description="LiteLLM's router settings."
     )

@@ -10,7 +10,7 @@ from llmgate_plugins.errors import ConfigurationError
 if TYPE_CHECKING:
     from llmgate_plugins.insight.export import export_rows, read_rows
     from llmgate_plugins.insight.forecast import Forecast, ForecastRow, read_forecast
-    from llmgate_plugins.insight.live import LiveBy, LiveRow, LiveStatistics, live_of
+    from llmgate_plugins.insight.live import LiveBy, LiveRow, LiveStatistics
     from llmgate_plugins.insight.outlook import BudgetOutlook
     from llmgate_plugins.insight.reading import read_report
     from llmgate_plugins.insight.report import Level, Quantiles, Report, ReportRow
@@ -27,7 +27,6 @@ __all__ = [
     "Report",
     "ReportRow",
     "export_rows",
-    "live_of",
     "read_forecast",
     "read_report",
     "read_rows",
@@ -37,7 +36,7 @@ _HOMES: Final = {
     "export": ("export_rows", "read_rows"),
     "forecast": ("Forecast", "ForecastRow", "read_forecast"),
     "outlook": ("BudgetOutlook",),
-    "live": ("LiveBy", "LiveRow", "LiveStatistics", "live_of"),
+    "live": ("LiveBy", "LiveRow", "LiveStatistics"),
     "reading": ("read_report",),
     "report": ("Level", "Quantiles", "Report", "ReportRow"),
 }

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from support.faces import ask, every_face
 from support.gateways import deployment, scene
 
-from llmgate_plugins import Attempt, ConfigurationError, DecisionRecord, ErrorClass, Failure, Outcome, Scope
+from llmgate_plugins import (
+    Attempt,
+    ConfigurationError,
+    DecisionRecord,
+    ErrorClass,
+    Failure,
+    Gateway,
+    Outcome,
+    Scope,
+)
 from llmgate_plugins.insight import LiveRow, LiveStatistics
 from llmgate_plugins.insight.sketch import Sketch
 from llmgate_plugins.services import Services
@@ -228,3 +237,9 @@ def test_a_merged_sketch_tells_what_one_of_all_values_would(parts: list[list[flo
             low = values[max(math.floor((share - 0.04) * len(values)) - 1, 0)]
             high = values[min(math.ceil((share + 0.04) * len(values)), len(values) - 1)]
             assert low * 0.99 <= told <= high * 1.01
+
+
+def test_a_configuration_can_ask_for_them() -> None:
+    entry = {"model_name": "a", "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": "env:NO"}}
+    gateway = Gateway.from_config({"model_list": [entry], "live_statistics": True}, check_secrets=False)
+    assert gateway.live() == ()
