@@ -226,12 +226,13 @@ async def _aperform(effect: Effect, transport: Transport | None, call: Call, ser
             seconds = next_chunk_within(attempt, clock) if begun else first_answer_within(attempt, clock)
             with attempt.entered():
                 return await within(anext(stream, END), seconds, attempt, clock)
-        case Await(answer):
+        case Await(answer, told):
             if isinstance(answer, Future):
                 if answer.done():
                     return answer.result()
-                answer = asyncio.wrap_future(answer)
-            return await answer_within(answer, plugin_within(call, services.clock))
+                answer, told = asyncio.wrap_future(answer), False  # it is in other hands already
+            work = answer_within(answer, plugin_within(call, services.clock))
+            return await (_finished(work) if told else work)
         case Sleep(seconds):
             return await services.sleeper.asleep(seconds)
         case Close(stream):
@@ -264,6 +265,17 @@ async def _run(steps: AsyncGenerator[Any, Any]) -> None:
 
 def _stream_out_of_time() -> NoReturn:
     raise DeadlineExceeded("the call's time was over in the middle of the stream")
+
+
+async def _finished(work: Any) -> Any:
+    """Await to the end; if this task is cancelled meanwhile, say so afterwards."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):  # whoever leaves is told nothing else
+            await _shielded(task)
+        raise
 
 
 async def _shielded(work: Any) -> Any:

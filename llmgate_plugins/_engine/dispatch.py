@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from llmgate_plugins._engine.effects import Await
+from llmgate_plugins._engine.effects import Await, Left
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._registry import Implementation
 from llmgate_plugins.errors import HookFailed, RequestDenied
@@ -63,9 +63,9 @@ def blame(one: Implementation, error: Exception) -> NoReturn:
 
 def _arrived(one: Implementation, answer: Any) -> Steps:
     """An answer that is not one by type: it may be on its way."""
-    if is_pending(answer):
-        answer = yield Await(answer)
     allowed = _answers[one.hook]
+    if is_pending(answer):
+        answer = yield Await(answer, told=not RULES[one.hook].answers)
     if answer is None or isinstance(answer, allowed):
         return answer
     if not RULES[one.hook].answers:
@@ -90,14 +90,19 @@ def first(flight: Flight, implementations: Iterable[Implementation], given: tupl
 
 
 def tell(flight: Flight, implementations: Iterable[Implementation], given: tuple[Any, ...]) -> Steps:
-    """All are told. One that fails is reported, the others are still told."""
+    """All are told, also if the caller leaves meanwhile. One that fails is reported."""
+    left: Left | None = None
     for one in implementations:
         try:
             answer = one.ask(*given)
             if answer is not None:
                 yield from _arrived(one, answer)
+        except Left as leaving:
+            left = leaving
         except Exception as error:  # noqa: BLE001 - accounting is isolated, whatever it raises
             flight.report(one.plugin, one.hook, error)
+    if left is not None:
+        raise left
 
 
 _answers: dict[str, tuple[type, ...]] = {name: rule.answers for name, rule in RULES.items()}

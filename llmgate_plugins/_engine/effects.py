@@ -45,9 +45,14 @@ class Left(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """A plugin's answer that is on its way. Result: the answer."""
+    """A plugin's answer that is on its way. Result: the answer.
+
+    Attributes:
+        told: Of a hook that is told: it is waited for, also if the caller leaves meanwhile.
+    """
 
     answer: Any
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

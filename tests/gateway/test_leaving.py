@@ -73,6 +73,42 @@ def test_cancelling_twice_does_not_interrupt_the_settling() -> None:
     asyncio.run(main())
 
 
+def test_a_cancel_while_one_is_told_of_the_end_keeps_it_from_nobody() -> None:
+    class Slow(AsyncWitness):
+        name = "Slow"
+
+        from llmgate_plugins import hookimpl
+
+        @hookimpl
+        async def end_attempt(self) -> None:
+            self.heard.append("settling")
+            await asyncio.sleep(0.05)
+            self.heard.append("settled")
+
+        @hookimpl
+        async def end_call(self) -> None:
+            await asyncio.sleep(0.05)
+            self.heard.append("closed")
+
+    async def main(after: float) -> None:
+        slow, witness = Slow(), AsyncWitness()
+        s = scene({"a": ["fine"]}, slow, witness)
+        task = asyncio.create_task(s.gateway.acomplete("fast", "hi"))
+        while "settling" not in slow.heard:
+            await asyncio.sleep(0)
+        await asyncio.sleep(after)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert slow.heard[-3:] == ["settling", "settled", "closed"]
+        assert "end_attempt success" in witness.heard
+        assert [row["status"] for row in s.ledger.attempts()] == ["success"]
+        assert s.books_balance()
+
+    for after in (0.0, 0.02, 0.07):  # while the attempt is settled, and while the call is closed
+        asyncio.run(main(after))
+
+
 def test_a_cancel_while_waiting_between_attempts_ends_the_call() -> None:
     async def main() -> None:
         witness = AsyncWitness()
