@@ -106,6 +106,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._watch: threading.Thread | None = None
         self._watching = threading.Condition(self._lock)
+        self._idle = False
         self._awake = False
         self._stuck = False  # what the writer holds is in the outbox: it takes too long
         self._orphans = True  # outboxes of processes that are gone may be there
@@ -128,7 +129,8 @@ class Writer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="llmgate-ledger", daemon=True)
                 self._thread.start()
-            self._filled.notify()
+            if self._idle:  # to notify nobody costs as much as all the rest
+                self._filled.notify()
             if self._stuck:
                 self._watching.notify()
         return entry.future
@@ -210,7 +212,10 @@ class Writer:
         """What waits, up to a batch, as soon as something does or is due; None once closed."""
         with self._lock:
             while not self._queue and not self.closed:
-                if not self._filled.wait(self._until_due()) and not self._queue:
+                self._idle = True
+                told = self._filled.wait(self._until_due())
+                self._idle = False
+                if not told and not self._queue:
                     return ()
             if not self._queue:
                 return None
