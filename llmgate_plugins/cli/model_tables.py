@@ -29,6 +29,21 @@ _LETTERS = {
 }
 
 
+_ALWAYS = ("input", "cached_input", "cache_write", "output", "reasoning")
+_BUCKETS = {
+    "input": "input $/M",
+    "cached_input": "cached input",
+    "cache_write": "cache write",
+    "cache_write_1h": "cache write, 1 h",
+    "audio_input": "audio input",
+    "image_input": "image input",
+    "output": "output $/M",
+    "reasoning": "reasoning",
+    "audio_output": "audio output",
+    "image_output": "image output",
+}
+
+
 def _echo_json(catalog: Catalog, models: Iterable[dict[str, Any]]) -> None:
     sources = [asdict(status) for status in catalog.sources()]
     told = {"unit": "USD per million tokens", "sources": sources, "models": list(models)}
@@ -53,12 +68,11 @@ def _tokens(count: int | None) -> str:
 
 
 def _prices(price: Price | None) -> dict[str, float] | None:
-    from llmgate_plugins.types import NANO
+    from llmgate_plugins.types import BUCKETS, NANO
 
     if price is None:
         return None
-    buckets = ("input", "cached_input", "cache_write", "output", "reasoning")
-    return {bucket: getattr(price, bucket) / NANO for bucket in buckets}
+    return {bucket: getattr(price, bucket) / NANO for bucket in BUCKETS}
 
 
 def _plain(card: ModelCard) -> dict[str, Any]:
@@ -154,14 +168,10 @@ def print_side_by_side(catalog: Catalog, cards: Sequence[ModelCard], as_json: bo
         return
     rows: list[tuple[str, ...]] = [
         (label, *(_usd(card.price, bucket) for card in cards))
-        for label, bucket in (
-            ("input $/M", "input"),
-            ("cached input", "cached_input"),
-            ("cache write", "cache_write"),
-            ("output $/M", "output"),
-            ("reasoning", "reasoning"),
-        )
+        for bucket, label in _BUCKETS.items()
+        if bucket in _ALWAYS or any(_is_apart(card.price, bucket) for card in cards)
     ]
+    rows.append(("tiers", *(_tiers(card.price) for card in cards)))
     rows.append(("reads", *(_tokens(card.context_window) for card in cards)))
     rows.append(("writes", *(_tokens(card.max_output) for card in cards)))
     rows.append(("retired", *(str(card.deprecation or "-") for card in cards)))
@@ -170,6 +180,21 @@ def print_side_by_side(catalog: Catalog, cards: Sequence[ModelCard], as_json: bo
     rows.append(("price from", *(card.price.source if card.price else "-" for card in cards)))
     _table(("", *(card.name.replace("/", "/\n", 1) for card in cards)), rows)
     _echo_sources(catalog)
+
+
+def _is_apart(price: Price | None, bucket: str) -> bool:
+    """Whether this bucket costs something else than its side."""
+    return price is not None and getattr(price, bucket) != getattr(
+        price, "output" if bucket.endswith("output") else "input"
+    )
+
+
+def _tiers(price: Price | None) -> str:
+    """Under which conditions other prices hold: "above 200k, batch, flex"."""
+    tiers = price.tiers if price is not None else ()
+    told = [f"above {_tokens(tier.above)}" for tier in tiers if not tier.variant]
+    told += sorted({tier.variant for tier in tiers if tier.variant})
+    return ", ".join(told) or "-"
 
 
 def _count_line(shown: int, total: int) -> str:

@@ -98,8 +98,8 @@ def call_attributes(record: DecisionRecord) -> dict[str, Any]:
         attempt, outcome = sent[-1]
         found |= {
             n.PROVIDER: n.provider(attempt.deployment.provider),
-            n.INPUT_TOKENS: usage.input + usage.cached_input + usage.cache_write,
-            n.OUTPUT_TOKENS: usage.output + usage.reasoning,
+            n.INPUT_TOKENS: usage.total_input,
+            n.OUTPUT_TOKENS: usage.total_output,
             n.COST: record.cost / NANO,
             n.ESTIMATED: usage.estimated,
             n.DEPLOYMENT: attempt.deployment.id,
@@ -111,7 +111,7 @@ def call_attributes(record: DecisionRecord) -> dict[str, Any]:
             n.FINISH_REASONS: (outcome.finish_reason,) if outcome.finish_reason else None,
             n.REGION: attempt.deployment.region,
             n.CACHE_READ_TOKENS: usage.cached_input or None,
-            n.CACHE_WRITE_TOKENS: usage.cache_write or None,
+            n.CACHE_WRITE_TOKENS: usage.cache_write + usage.cache_write_1h or None,
             n.REASONING_TOKENS: usage.reasoning or None,
         }
     return found | {name: value for name, value in known.items() if value is not None}
@@ -128,8 +128,8 @@ def attempt_attributes(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
         n.DEPLOYMENT: deployment.id,
         n.DEPLOYMENT_PROVIDER: n.provider(deployment.provider),
         n.DEPLOYMENT_MODEL: deployment.model,
-        n.ATTEMPT_INPUT: usage.input + usage.cached_input + usage.cache_write,
-        n.ATTEMPT_OUTPUT: usage.output + usage.reasoning,
+        n.ATTEMPT_INPUT: usage.total_input,
+        n.ATTEMPT_OUTPUT: usage.total_output,
         n.COST: outcome.cost / NANO,
         n.ESTIMATED: usage.estimated,
         **_server(deployment),

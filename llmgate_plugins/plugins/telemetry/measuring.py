@@ -84,7 +84,7 @@ class Measuring:
         if outcome.cost:
             self._add(n.SPENT, outcome.cost / NANO, attributes)
         usage = outcome.usage
-        read, written = usage.input + usage.cached_input + usage.cache_write, usage.output + usage.reasoning
+        read, written = usage.total_input, usage.total_output
         if not read and not written:
             return
         if self._current:
@@ -104,7 +104,7 @@ class Measuring:
             (n.NEXT_INPUT, read),
             (n.NEXT_OUTPUT, written),
             (n.NEXT_CACHE_READ, usage.cached_input),
-            (n.NEXT_CACHE_WRITE, usage.cache_write),
+            (n.NEXT_CACHE_WRITE, usage.cache_write + usage.cache_write_1h),
             (n.NEXT_REASONING, usage.reasoning),
         ):
             if tokens:
