@@ -307,7 +307,7 @@ def test_every_attribute_of_a_metric_is_one_that_it_may_have() -> None:
 def test_limits_are_shown_by_how_far_they_are_used() -> None:
     limits = Limits(
         [
-            Budget(scope="team", limit=1000, window=86_400),
+            Budget(scope="team", limit=10**6, window=86_400),
             RequestLimit(scope="user", limit=10, window=60),
             ConcurrencyLimit(scope="global", limit=5),
         ]
@@ -317,7 +317,7 @@ def test_limits_are_shown_by_how_far_they_are_used() -> None:
         ask("sync", s.gateway, context=Context(team="search", user=user))
     shown = {point.attributes["llmgate.limit.kind"]: point for point in told.points("llmgate.limit.used")}
     spent = sum(row["cost_nano_usd"] for row in s.ledger.attempts())
-    assert shown["budget"].value == pytest.approx(spent / 1000)
+    assert shown["budget"].value == pytest.approx(spent / 10**6)
     assert gathered(shown["budget"]) == {
         "llmgate.limit.kind": "budget",
         "llmgate.limit.mode": "hard",
