@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from contextvars import Context as Variables
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from llmgate_plugins.types import EMPTY, Deployment, Request, Response
 
 if TYPE_CHECKING:
     from llmgate_plugins.records import DecisionRecord
 
-__all__ = ["Call", "Context", "Stash", "StashKey", "current_context", "use_context"]
+__all__ = ["FACTS", "Call", "Context", "Stash", "StashKey", "current_context", "use_context"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,8 @@ class Context:
     extra: Mapping[str, str] = field(default=EMPTY)
 
 
+FACTS: Final = tuple(name for name in Context.__dataclass_fields__ if name not in ("extra", "policy"))
+"""Fields of the context that say who is calling and what for."""
 NOBODY = Context()
 _current: ContextVar[Context] = ContextVar("llmgate_context", default=NOBODY)
 

@@ -283,10 +283,10 @@ class Gateway:
     ) -> Generator[Any, Any, None]:
         """A call stepped by a host that sends by itself.
 
-        Yields `Send` (or `Open` for a stream) with `.attempt` and `.request`; the host sends
-        and hands back the `Response` (the chunk iterator) with `.send(...)`, or the error
-        with `.throw(...)`. The last item yielded is the final `Response`; a stream's chunks
-        come one by one. Close the generator to abandon the call.
+        Yields `Send` (or `Open` for a stream) with `.attempt` and `.request`; the host sends,
+        within `attempt.entered()`, and hands back the `Response` (the chunk iterator) with
+        `.send(...)`, or the error with `.throw(...)`. The last item yielded is the final
+        `Response`; a stream's chunks come one by one. Close the generator to abandon the call.
         """
         return drive(*self._departures.start_stepped(request, context, call_id), self.services)
 

@@ -8,20 +8,18 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from llmgate_plugins.config.section import Section
-from llmgate_plugins.context import Context
+from llmgate_plugins.context import FACTS
 
 __all__ = ["TelemetryConfig", "WrittenTelemetry"]
 
-_FACTS = tuple(name for name in Context.__dataclass_fields__ if name not in ("extra", "policy"))
-
 
 def _fact(value: str) -> str:
-    if value not in _FACTS:
-        raise PydanticCustomError("unknown_fact", f"is no fact of the context; there are {', '.join(_FACTS)}")
+    if value not in FACTS:
+        raise PydanticCustomError("unknown_fact", f"is no fact of the context; there are {', '.join(FACTS)}")
     return value
 
 
-Fact = Annotated[str, BeforeValidator(_fact), Field(json_schema_extra={"enum": list(_FACTS)})]
+Fact = Annotated[str, BeforeValidator(_fact), Field(json_schema_extra={"enum": list(FACTS)})]
 
 
 class TelemetryConfig(Section):

@@ -125,7 +125,8 @@ def _stepped(
     step = next(steps)
     while isinstance(step, Send):
         try:
-            answer = transport.send(step.attempt, step.request)
+            with step.attempt.entered():
+                answer = transport.send(step.attempt, step.request)
         except Exception as error:  # noqa: BLE001 - the engine decides what it means
             step = steps.throw(error)
         else:
@@ -145,7 +146,8 @@ def _astepped(
         step = await anext(steps)
         while isinstance(step, Send):
             try:
-                answer = await transport.asend(step.attempt, step.request)
+                with step.attempt.entered():
+                    answer = await transport.asend(step.attempt, step.request)
             except Exception as error:  # noqa: BLE001 - the engine decides what it means
                 step = await steps.athrow(error)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_llmgate import ChatLLMGate
 from opentelemetry import trace
@@ -65,3 +66,14 @@ def test_a_gate_below_a_gate_is_a_call_below_an_attempt() -> None:
     (attempt,) = other.attempts
     assert told.call.parent.span_id == attempt.context.span_id
     assert told.call.context.trace_id == other.call.context.trace_id
+
+
+def test_an_answer_from_langchains_cache_is_a_call_without_attempts() -> None:
+    told = Listener()
+    gate = ChatLLMGate.from_models({"fast": Looking()}, plugins=[told.plugin], cache=InMemoryCache())
+    for _ in range(2):
+        assert gate.invoke("hello").text == "hello"
+    assert len(told.attempts) == 1
+    statuses = [span.attributes.get("llmgate.call.status") for span in told.spans]
+    assert statuses == ["success", None, "answered"]
+    assert told.total("llmgate.calls", llmgate__call__status="answered") == 1

@@ -168,7 +168,7 @@ def looking(script: dict[str, Any], *plugins: object, **telemetry: Any) -> tuple
     return Gateway(group, plugins=[listener.plugin, *plugins], transport=provider), provider, listener
 
 
-@pytest.mark.parametrize("face", ["sync", "async", *STREAMS])
+@every_face
 def test_an_attempts_span_is_current_while_the_provider_is_asked(face: str) -> None:
     gateway, provider, told = looking({"a": [DOWN], "b": ["fine"]})
     ask(face, gateway)

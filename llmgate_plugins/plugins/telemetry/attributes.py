@@ -7,13 +7,12 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from llmgate_plugins.context import Context
+from llmgate_plugins.context import FACTS
 from llmgate_plugins.plugins.telemetry import names as n
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.types import NANO, Attempt, Deployment, Outcome, Request
 
 __all__ = [
-    "FACTS",
     "attempt_attributes",
     "call_attributes",
     "error_type",
@@ -21,8 +20,6 @@ __all__ = [
     "skipped_attributes",
 ]
 
-FACTS: Final = tuple(name for name in Context.__dataclass_fields__ if name not in ("extra", "policy"))
-"""Fields of the context that become attributes."""
 LONGEST: Final = 256
 """Characters of a tag: callers may send anything."""
 

@@ -11,10 +11,9 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Tracer, TracerProvider
 
 from llmgate_plugins.alerts import Alert
-from llmgate_plugins.context import Call, StashKey
+from llmgate_plugins.context import FACTS, Call, StashKey
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.telemetry import content as said
-from llmgate_plugins.plugins.telemetry.attributes import FACTS
 from llmgate_plugins.plugins.telemetry.gauges import watch
 from llmgate_plugins.plugins.telemetry.instruments import Names
 from llmgate_plugins.plugins.telemetry.measuring import Measuring
@@ -140,8 +139,10 @@ class Telemetry:
                 self._begin(call)  # another plugin that comes first has denied it
             spans = _spans_of(call)
             if spans is not None:
-                answer = call.stash.get(_ANSWER)
-                spans.end_call(request, said.content_attributes(request, answer) if self._content else EMPTY)
+                content = EMPTY
+                if self._content and spans.are_recorded:
+                    content = said.content_attributes(request, call.stash.get(_ANSWER))
+                spans.end_call(request, content)
 
     @hookimpl
     def deliver_alert(self, alert: Alert, services: Services) -> None:

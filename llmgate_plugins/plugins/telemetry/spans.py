@@ -85,6 +85,11 @@ class CallSpans:
         self._around = set_span_in_context(span, above)
         self._attempts: dict[int, Span] = {}
 
+    @property
+    def are_recorded(self) -> bool:
+        """Whether anybody will see what they say; the sampler decides."""
+        return self._span.is_recording()
+
     def begin(self, attempt: Attempt) -> None:
         """An attempt is about to be sent."""
         if attempt.number in self._attempts:
@@ -100,7 +105,7 @@ class CallSpans:
 
     def end(self, attempt: Attempt, outcome: Outcome) -> None:
         """It has ended."""
-        if not self._span.is_recording():
+        if not self.are_recorded:
             return
         attributes = attempt_attributes(attempt, outcome)
         span = self._attempts.pop(attempt.number, None)
@@ -116,7 +121,7 @@ class CallSpans:
     def end_call(self, request: Request, content: Mapping[str, str]) -> None:
         """The call has ended."""
         span, record = self._span, self._call.record
-        if span.is_recording():
+        if self.are_recorded:
             span.set_attributes({**request_attributes(request), **call_attributes(record), **content})
             for attempt, outcome in record.attempts:
                 if outcome.status == "skipped":
