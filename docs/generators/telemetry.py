@@ -109,8 +109,7 @@ ATTRIBUTES: Final[dict[str, tuple[Where, str, str]]] = {
     n.CONTEXT: (
         (CALL, METRIC),
         "string",
-        "`llmgate.context.team` and so on: who is calling; the priority is a number. In metrics only "
-        "the facts of `metric_facts`.",
+        "`llmgate.context.team` and so on: who is calling. In metrics only the facts of `metric_facts`.",
     ),
     n.TAG: ((CALL,), "string", "`llmgate.tag.job` and so on: the caller's tags, untrusted."),
     n.ATTEMPT_NUMBER: ((ATTEMPT, SKIPPED), "int", "1 for the call's first attempt."),

@@ -366,6 +366,20 @@ def test_what_a_request_asks_for_is_told() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"temperature": "hot", "max_tokens": float("inf"), "top_k": True, "n": "two"},
+        {"stop": 5, "modalities": 7, "response_format": "json", "reasoning_effort": ["low"]},
+    ],
+)
+def test_arguments_that_make_no_sense_are_left_out(params: dict[str, Any]) -> None:
+    s, told = heard({"a": ["fine"]})
+    ask("sync", s.gateway, Request(model="fast", params=params))
+    asked = [name for name in told.call.attributes if ".request." in name or ".output." in name]
+    assert asked == ["gen_ai.request.model", "gen_ai.request.stream"]
+
+
 def test_the_trace_is_known_before_the_first_row_is_written() -> None:
     known: list[str | None] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -43,13 +44,13 @@ def request_attributes(request: Request) -> dict[str, Any]:
     params = request.params
     for param, name, kind in _NUMBERS:
         value = params.get(param)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
             found[name] = kind(value)
     choices = params.get("n")
     if isinstance(choices, int) and choices != 1:
         found[n.CHOICE_COUNT] = choices
     stop = params.get("stop") or params.get("stop_sequences")
-    if stop:
+    if isinstance(stop, str | list | tuple):
         found[n.STOP_SEQUENCES] = (stop,) if isinstance(stop, str) else tuple(map(str, stop))
     level = params.get("reasoning_effort")
     if isinstance(level, str):
@@ -61,7 +62,8 @@ def request_attributes(request: Request) -> dict[str, Any]:
 
 
 def _output_type(params: Mapping[str, Any]) -> str | None:
-    if "audio" in (params.get("modalities") or ()):
+    modalities = params.get("modalities")
+    if isinstance(modalities, list | tuple) and "audio" in modalities:
         return "speech"
     wanted = params.get("response_format")
     if isinstance(wanted, Mapping):
