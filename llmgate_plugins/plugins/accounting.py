@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.ledger import labels_of
 from llmgate_plugins.plugins.estimates import probable_cost
 from llmgate_plugins.plugins.holds import HOLDS, Hold
+from llmgate_plugins.plugins.pending import arrived
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, MaybePending, Services, Settlement
+from llmgate_plugins.services import AttemptIntent, MaybePending, Services, Settlement, is_pending
 from llmgate_plugins.types import EMPTY, Attempt, Outcome, Request
 
 __all__ = ["LedgerAccounting"]
@@ -131,14 +132,17 @@ class LedgerAccounting:
     @hookimpl
     def end_call(self, record: DecisionRecord, call: Call, services: Services) -> Any:
         """Write the call's terminal row."""
-        opening = call.stashed(_OPENING) or ()
-        for attempt, outcome in record.attempts:
-            # The caller left while this waited for its intent: nobody is told of its end.
-            if outcome.skipped in _LEFT and attempt.number in opening:
-                services.ledger.settle_attempt(
-                    attempt.call_id, attempt.number, Settlement(status="skipped", at=services.clock.time())
-                )
-        return services.ledger.close_call(record)
+        ledger, opening = services.ledger, call.stashed(_OPENING) or ()
+        # The caller left while these waited for their intents: nobody is told of their ends.
+        unsent = [
+            ledger.settle_attempt(
+                attempt.call_id, attempt.number, Settlement(status="skipped", at=services.clock.time())
+            )
+            for attempt, outcome in record.attempts
+            if outcome.skipped in _LEFT and attempt.number in opening
+        ]
+        closed = ledger.close_call(record)
+        return _all_of([*unsent, closed]) if any(map(is_pending, unsent)) else closed
 
     def _labels(self, context: Context, tags: Mapping[str, str]) -> Mapping[str, str]:
         known, labels = self._last
@@ -159,6 +163,11 @@ def _or_skip(opened: Future[None]) -> Future[Skip | None]:
         )
     )
     return answer
+
+
+async def _all_of(answers: Sequence[MaybePending[Any]]) -> None:
+    for answer in answers:
+        await arrived(answer)
 
 
 def _trace_id() -> str | None:

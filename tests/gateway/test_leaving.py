@@ -100,7 +100,11 @@ def test_a_cancel_while_one_is_told_of_the_end_keeps_it_from_nobody() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert slow.heard[-3:] == ["settling", "settled", "closed"]
+        assert [one for one in slow.heard if one in ("settling", "settled", "closed")] == [
+            "settling",
+            "settled",
+            "closed",
+        ]
         assert "end_attempt success" in witness.heard
         assert [row["status"] for row in s.ledger.attempts()] == ["success"]
         assert s.books_balance()
