@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -63,10 +65,10 @@ def wait_until_back(state: RedisState) -> None:
     raise AssertionError("it did not come back within 5 s")
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
+def wait_until(true: Callable[[], bool], *, seconds: float = 5) -> None:
+    end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, "it did not happen within 5 s"
+        assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)
 
 
@@ -188,6 +190,75 @@ def test_a_process_that_ends_gives_its_slices_back(
     before = use_for_a_while(state, "budget", 5_000)
     state.close()
     assert settled(connect(own_server.url).spent("budget", window=DAY)) == (before, 0)
+
+
+# Uses a limit until something of it is set aside, and ends without a word.
+FORGETFUL = """
+import sys, time
+from llmgate_plugins.services import Reservation
+from llmgate_plugins.state import open_state
+
+state, spent = open_state(sys.argv[1]), 0
+wanted = [Reservation(key="budget", amount=1, limit=5_000, window=86400.0)]
+while state.spent("budget", window=86400.0)[1] == 0:
+    state.settle(state.reserve(wanted, ttl=60).lease, {"budget": 1})
+    spent += 1
+    time.sleep(0.02)
+print(spent)
+"""
+
+
+def test_a_program_that_ends_without_closing_gives_its_slices_back(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    command = [sys.executable, "-c", FORGETFUL, f"{own_server.url}?timeout=5s"]
+    spent = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert settled(state.spent("budget", window=DAY)) == (spent, 0)
+
+
+# Spends 1 at a time for as long as it is told to; tells how much it spent, and how much of it in
+# an outage.
+SPENDER = """
+import sys, time
+from llmgate_plugins.errors import StorageError
+from llmgate_plugins.services import Grant, Reservation
+from llmgate_plugins.state import open_state
+
+state, spent, alone = open_state(sys.argv[1]), 0, 0
+wanted = [Reservation(key="budget", amount=1, limit=int(sys.argv[2]), window=366 * 86400.0, estimate=1)]
+end = time.monotonic() + float(sys.argv[3])
+while time.monotonic() < end:
+    try:
+        grant = state.reserve(wanted, ttl=60)
+    except StorageError:
+        grant = None
+    if isinstance(grant, Grant):
+        state.settle(grant.lease, {"budget": 1})
+        spent += 1
+        alone += grant.lease.aside is not None
+    else:
+        time.sleep(0.01)
+state.close()
+print(spent, alone)
+"""
+
+
+def test_processes_that_lose_the_server_for_a_while_spend_no_more_than_the_limit(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    limit, year = 2_000, 366 * DAY
+    command = [sys.executable, "-c", SPENDER, own_server.url, str(limit), "4"]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    wait_until(lambda: settled(state.spent("budget", window=year))[1] >= 20, seconds=20)  # slices
+    own_server.pause()
+    time.sleep(1)
+    own_server.resume()
+    told = [tuple(map(int, process.communicate()[0].split())) for process in processes]
+    spent, alone = (sum(one) for one in zip(*told, strict=True))
+    assert alone > 0, "they went on"
+    assert spent <= limit
+    wait_until_back(state)
+    assert settled(state.spent("budget", window=year)) == (spent, 0)
 
 
 def test_of_a_limit_worth_few_calls_nothing_is_set_aside(state: RedisState) -> None:

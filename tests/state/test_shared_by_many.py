@@ -216,6 +216,21 @@ def test_keys_follow_what_is_held_and_the_windows_not_the_number_of_calls(
         assert server.client.pttl(key) > 0 or key.endswith(b":epoch")  # type: ignore[operator]
 
 
+def test_limits_that_are_no_longer_used_are_forgotten(opened: Opened) -> None:
+    clock = ManualClock(time.time())
+    state = opened(clock=clock, server_time=clock.time)
+    for number in range(1_200):
+        state.aside.wanted(
+            [Reservation(key=f"user:{number}", amount=1, limit=1_000, window=60.0)], state.now()
+        )
+    settled(state.spent("anything"))
+    clock.advance(60)
+    end = time.monotonic() + 5
+    while state.aside._slices._uses:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @pytest.mark.campaign
 def test_memory_of_the_server_is_flat_over_many_calls(server: RedisServer, opened: Opened) -> None:
     state = opened()

@@ -26,6 +26,9 @@ IDLE: Final = 30.0
 MEASURED: Final = 1.0
 """Seconds a limit has to be in use before anything is set aside of it."""
 
+MANY: Final = 1_000
+"""Limits in use from which on those that are no longer have to be forgotten."""
+
 
 class Slice:
     """An amount of one limit that is held in the server for this process.
@@ -82,6 +85,8 @@ class Slices:
         self._state = state
         self._later = later
         self._uses: dict[tuple[str, Window | float | None], _Use] = {}
+        self._holding: dict[tuple[str, Window | float | None], _Use] = {}
+        self._swept = -math.inf
 
     def wanted(self, one: Reservation, at: float) -> Slice | None:
         """What to ask for along with this reservation, if something has to be."""
@@ -90,6 +95,8 @@ class Slices:
         use = self._uses.get((one.key, one.window))
         if use is None:
             use = self._uses[one.key, one.window] = _Use(at)
+            if len(self._uses) == MANY:
+                self._state.line.start()  # whose thread forgets what is not used
         use.amount += one.amount
         use.last = at
         if one.amount > use.largest:
@@ -124,6 +131,7 @@ class Slices:
         if until is not None and not isinstance(one.window, Rolling):
             one.until = until
         use.slice = one
+        self._holding[one.key, one.window] = use
         self._state.line.start()  # whose thread gives back what is not used
         use.next = min(use.next, one.until)  # in the next window something has to be set aside anew
 
@@ -170,7 +178,7 @@ class Slices:
 
     def look_after(self, now: float) -> None:
         """End those that were drawn from, are over, or are not used; the server is there."""
-        for place, use in list(self._uses.items()):
+        for place, use in list(self._holding.items()):
             there = use.slice
             if there is not None and (
                 there.until <= now
@@ -180,12 +188,17 @@ class Slices:
                 or use.last + IDLE <= now
             ):
                 self._retire(use)
-            if use.slice is None and use.last + 2 * IDLE <= now:
-                del self._uses[place]
+            if use.slice is None:
+                del self._holding[place]
+        if now >= self._swept + IDLE:
+            self._swept = now
+            for place, use in list(self._uses.items()):
+                if use.slice is None and use.last + IDLE <= now:
+                    del self._uses[place]
 
     def end(self) -> None:
         """Nothing is drawn any more."""
-        for use in self._uses.values():
+        for use in self._holding.values():
             self._retire(use)
 
     def _retire(self, use: _Use) -> None:

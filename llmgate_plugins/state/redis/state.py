@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import random as _random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
-from weakref import ref
+from weakref import WeakSet, ref
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.services import (
@@ -109,6 +110,7 @@ class RedisState:
         self.line: Final = Line(
             dialer_of(address, self.epoch_key), address.shown, greet=greet, tick=look_after, forked=forked
         )
+        _open.add(self)
 
     def _begin(self) -> None:
         self._ids = f"{self._random.getrandbits(64):016x}-"
@@ -268,3 +270,12 @@ class RedisState:
 
 
 _SCRIPTS: Final = (CONNECT, RESERVE, SETTLE, SEED, SPENT, ADD)
+
+_open: Final[WeakSet[RedisState]] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """The program ends: what was set aside is given back, or it would count as spent."""
+    for state in list(_open):
+        state.close()
