@@ -132,7 +132,7 @@ class Alerting:
             log.exception("an alert could not be reported")
 
     def _goes_on(self, alert: Alert) -> None:
-        now = self._clock.monotonic()
+        now, rank = self._clock.monotonic(), RANK[alert.severity]
         known = self._known.get(alert.key)
         if known is None:
             known = self._known[alert.key] = _Known(alert, self._at(alert))
@@ -145,7 +145,6 @@ class Alerting:
             self._held.remove(known)
             known.came_back += 1
         known.last = alert
-        rank = RANK[alert.severity]
         if rank > known.rank or now >= known.repeat_at:
             known.rank = max(rank, known.rank)
             known.repeat_at = now + self.repeat
@@ -164,8 +163,9 @@ class Alerting:
         known.held_until = self._clock.monotonic() + hold
         self._held.append(known)
         if self._watcher is None:
-            self._watcher = threading.Thread(target=self._watch, name="llmgate-alerts", daemon=True)
-            self._watcher.start()
+            watcher = threading.Thread(target=self._watch, name="llmgate-alerts", daemon=True)
+            watcher.start()
+            self._watcher = watcher
 
     def _over(self, known: _Known) -> None:
         known.over_at, known.held_until = self._clock.monotonic(), None

@@ -257,6 +257,7 @@ def test_a_channel_may_report_an_alert_itself_without_end() -> None:
 def test_a_report_that_makes_no_sense_raises_nothing(wrong: Any) -> None:
     gateway = gateway_with(Listener())
     gateway.alerts.report(wrong)
+    assert gateway.alerts.ongoing == gateway.alerts.recent == ()
 
 
 def test_alerts_may_be_reported_from_threads_and_loops_at_once() -> None:
