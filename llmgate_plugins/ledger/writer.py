@@ -97,7 +97,7 @@ class Writer:
     def _begin(self) -> None:
         self._queue: deque[Entry] = deque()
         self._hand: Sequence[Entry] = ()
-        self._taken = 0.0
+        self._busy_since: float | None = None  # the writer is at it since then; None: it waits
         self._flushes: list[Entry] = []
         # Reentrant, since a garbage collection in here may close this very writer.
         self._lock = threading.RLock()
@@ -155,12 +155,21 @@ class Writer:
             closed = self.closed
         if not closed:
             with contextlib.suppress(StorageError):  # closed meanwhile, which flushes
-                pending = self.put(Entry("flush"))
-                pending.exception()  # that the books are away shows in what waits
+                self._wait_for(self.put(Entry("flush")))
         if self.waiting:
             raise StorageError(
                 f"the ledger's database is away; rows wait for it in the outbox {self.outbox.directory}"
             )
+
+    def _wait_for(self, pending: Future[Any]) -> None:
+        while True:
+            try:
+                pending.exception(TICK)  # that the books are away shows in what waits
+            except TimeoutError:
+                if self._stands_still():
+                    return
+            else:
+                return
 
     def close(self) -> None:
         """Write what waits, end the threads, let go of the connections. Idempotent."""
@@ -171,7 +180,11 @@ class Writer:
             self._watching.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            while thread.is_alive():
+                thread.join(TICK)
+                if self._stands_still():
+                    log.error("the ledger is left before its database answers; rows wait in the outbox")
+                    return
         with self.gate:
             self.books.disconnect()
 
@@ -197,9 +210,9 @@ class Writer:
                 self._answer_flushes()
                 if not self.outbox.waiting:
                     self._tend()
-            with self._lock:
-                self._hand, self._stuck = (), False
+            self._end_work()
             del entries  # a thread that waits must not keep the last rows alive
+        self._begin_work(())
         with self.gate:
             while self._empty(self.outbox):
                 pass
@@ -207,6 +220,7 @@ class Writer:
             self.outbox.close()
             if self._orphan is not None:
                 self._orphan.close()
+        self._end_work()
 
     def _take(self) -> Sequence[Entry] | None:
         """What waits, up to a batch, as soon as something does or is due; None once closed."""
@@ -216,15 +230,28 @@ class Writer:
                 told = self._filled.wait(self._until_due())
                 self._idle = False
                 if not told and not self._queue:
+                    self._begin_work(())
                     return ()
             if not self._queue:
                 return None
             entries = [self._queue.popleft() for _ in range(min(len(self._queue), self.batch))]
-            self._hand, self._taken = entries, time.monotonic()
+            self._begin_work(entries)
             self._space.notify_all()
-            if not self._awake:
-                self._wake_watch()
         return entries
+
+    def _begin_work(self, entries: Sequence[Entry]) -> None:
+        self._hand, self._busy_since = entries, time.monotonic()
+        if not self._awake:
+            self._wake_watch()
+
+    def _end_work(self) -> None:
+        with self._lock:
+            self._hand, self._busy_since, self._stuck = (), None, False
+
+    def _stands_still(self) -> bool:
+        """Whether the database has not answered for so long that nobody should wait for it."""
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > FLUSH
 
     def _until_due(self) -> float | None:
         now = time.monotonic()
@@ -362,7 +389,7 @@ class Writer:
         idle = 0
         while True:
             with self._lock:
-                at_work = bool(self._hand or self._queue)
+                at_work = bool(self._busy_since is not None or self._queue)
                 if self.closed and not at_work:
                     return
                 idle = 0 if at_work else idle + 1
@@ -379,7 +406,7 @@ class Writer:
     def _late(self) -> list[Entry]:
         """What the writer holds, and all that waits behind it, if it has held it for too long."""
         if not self._stuck:
-            if not self._hand or time.monotonic() - self._taken < SLOW:
+            if self._busy_since is None or time.monotonic() - self._busy_since < SLOW:
                 return []
             self._stuck = True
         late = [*self._hand, *self._queue]

@@ -149,6 +149,30 @@ def test_a_disk_that_is_slow_holds_no_answer_up(ledger: SqlLedger, file: Path) -
         assert len(ledger.calls()) == 2
 
 
+def test_a_database_that_stands_still_in_the_midst_of_coming_back_holds_nobody_up(
+    ledger: SqlLedger, lock: sqlite3.Connection
+) -> None:
+    a_call(ledger, "c1")  # waits in the outbox
+    still = threading.Event()
+
+    @event.listens_for(ledger.engine, "commit")
+    def stand_still(_: Any) -> None:
+        still.wait(20)
+
+    with mock.patch.multiple("llmgate_plugins.ledger.writer", SLOW=0.2, FLUSH=0.5):
+        lock.close()
+        until(lambda: ledger._writer._busy_since is not None and not ledger._writer._queue)
+        time.sleep(0.15)
+        began = time.monotonic()
+        a_call(ledger, "c2")
+        with pytest.raises(StorageError, match="rows wait"):
+            ledger.flush()
+        assert time.monotonic() - began < LONG
+        ledger.close()
+        assert time.monotonic() - began < 2 * LONG, "closing does not wait for ever either"
+        still.set()
+
+
 def test_what_waits_longer_than_it_may_or_takes_more_room_is_refused_aloud(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "box", sync=True, limit=250)
     outbox.put([a_step("a")])
