@@ -143,6 +143,9 @@ def settle_attempt(flight: Flight, attempt: Attempt, outcome: Outcome) -> Steps:
     call.record.attempts.append((attempt, outcome))
     given = (attempt, outcome, call.request, call.context, call, core.services)
     yield from tell(flight, core.hooks.end_attempt, given)
+    if attempt.around or attempt.watchers:  # records are kept for long; what they hold on to is not
+        attempt.around.clear()
+        attempt.watchers.clear()
     if flight.primary is None:
         flight.primary = outcome.error
 

@@ -456,6 +456,14 @@ def test_a_broken_processor_breaks_no_call(face: str, at: str) -> None:
     assert s.books_balance()
 
 
+@every_face
+def test_records_that_are_kept_hold_on_to_no_span(face: str) -> None:
+    s, _ = heard({"a": [DOWN], "b": ["fine"]})
+    ask(face, s.gateway)
+    for attempt, _ in s.gateway.decisions[-1].attempts:
+        assert (attempt.around, attempt.watchers) == ([], [])
+
+
 def test_spans_or_metrics_can_be_left_out() -> None:
     for kept in ("spans", "metrics"):
         s, told = heard({"a": ["fine"]}, telemetry={"spans": kept == "spans", "metrics": kept == "metrics"})
