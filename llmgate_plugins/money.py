@@ -178,9 +178,12 @@ class Price:
         Written to the cache for minutes if that is dearer; sound, pictures and caches that
         keep for an hour are not text.
         """
-        prices = (self, self.at(read, variant))
-        dearest = max(max(price.input, price.cached_input, price.cache_write) for price in prices)
-        longest = max(max(price.output, price.reasoning) for price in prices)
+        dearest = max(self.input, self.cached_input, self.cache_write)
+        longest = max(self.output, self.reasoning)
+        if self.tiers:
+            other = self.at(read, variant)
+            dearest = max(dearest, other.input, other.cached_input, other.cache_write)
+            longest = max(longest, other.output, other.reasoning)
         return -(-(read * dearest + written * longest) // 1_000_000)
 
     def cost(self, usage: Usage) -> int:

@@ -83,9 +83,14 @@ def worst_price(deployment: Deployment, request: Request, read: int, written: in
     if price is None:
         return 0
     params = request.params
-    variant = tier_of(params.get("service_tier"))
-    if params.get("modalities") is None and all(isinstance(one.content, str) for one in request.messages):
-        return price.worst(read, written, variant)
+    word = params.get("service_tier")
+    variant = "" if word is None else tier_of(word)
+    if params.get("modalities") is None:
+        for message in request.messages:
+            if not isinstance(message.content, str):
+                break
+        else:
+            return price.worst(read, written, variant)
     prices = (price, price.at(read, variant))
     dearest = max(getattr(one, bucket) for one in prices for bucket in INPUT_BUCKETS)
     longest = max(getattr(one, bucket) for one in prices for bucket in OUTPUT_BUCKETS)

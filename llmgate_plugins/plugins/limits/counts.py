@@ -10,7 +10,7 @@ from llmgate_plugins.context import Context
 from llmgate_plugins.plugins.limits import words
 from llmgate_plugins.plugins.limits.limit import Kind, Limit, Mode
 from llmgate_plugins.scopes import Scope, key_of
-from llmgate_plugins.services import Level, Reservation
+from llmgate_plugins.services import Reservation
 from llmgate_plugins.types import Attempt
 from llmgate_plugins.windows import Rolling, Window, window_of
 
@@ -37,10 +37,11 @@ class Count:
         refused: How often it refused, or would have in shadow.
         next_alert: What must be used for the next alert.
         alerted: Thresholds that were told in this window.
+        is_watched: Whether there are any.
     """
 
     __slots__ = (
-        "alerted", "held", "key", "limit", "next_alert", "one", "refused", "resets_at", "rule",
+        "alerted", "held", "is_watched", "key", "limit", "next_alert", "one", "refused", "resets_at", "rule",
         "short_of", "spent", "values", "window",
     )  # fmt: skip
 
@@ -55,6 +56,7 @@ class Count:
         self.resets_at: float | None = None
         self.short_of = self.refused = 0
         self.alerted = 0
+        self.is_watched = bool(limit.alert_at)
         self.next_alert = self._threshold(0)
 
     def reservation(self, amount: int, estimate: int) -> Reservation:
@@ -76,20 +78,12 @@ class Count:
         """What counts towards thresholds: money and tokens once they are spent."""
         return self.spent + self.held if self.rule.by_one else self.spent
 
-    def saw(self, level: Level) -> None:
-        """Take note of how the state says it stands."""
-        if level.resets_at != self.resets_at:
-            self.resets_at = level.resets_at
-            if not self.is_endless:
-                self.short_of = self.alerted = 0
-                self.next_alert = self._threshold(0)
-        self.spent, self.held = level.spent, level.held
-
-    def ended(self, amount: int, actual: int) -> None:
-        """Take note of a hold that was settled here."""
-        self.held = max(0, self.held - amount)
-        if self.window is not None:
-            self.spent += actual
+    def begin_window(self, resets_at: float | None) -> None:
+        """The state counts in another window now; a rolling one only goes on."""
+        self.resets_at = resets_at
+        if not self.is_endless:
+            self.short_of = self.alerted = 0
+            self.next_alert = self._threshold(0)
 
     def is_short(self, now: float) -> bool:
         """Whether another call would probably not fit, or has nothing left to be counted in."""

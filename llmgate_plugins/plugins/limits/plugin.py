@@ -18,7 +18,7 @@ from llmgate_plugins.plugins.limits.counts import Count, Rule, rules_of
 from llmgate_plugins.plugins.limits.limit import Instead, Limit
 from llmgate_plugins.plugins.limits.seeding import Seeding
 from llmgate_plugins.plugins.limits.standing import LimitStanding, standing_of
-from llmgate_plugins.plugins.limits.taken import TAKEN, Asked, taken_of, used
+from llmgate_plugins.plugins.limits.taken import TAKEN, Asked, taken_of
 from llmgate_plugins.plugins.limits.watch import ALERTS, Watch
 from llmgate_plugins.plugins.pending import arrived
 from llmgate_plugins.plugins.policies import POLICY
@@ -90,7 +90,7 @@ class Limits:
             count = None if rule.of_attempt else rule.count(context, None, request.tags)
             policy = _policy(count.limit) if count is not None else None
             if policy is not None and count is not None and count.is_short(services.clock.time()):
-                taken_of(call).left.add(count)
+                taken_of(call).leave(count)
                 call.stash[POLICY] = policy
                 _note(call, count, f"goes on under policy {policy!r}")
                 return
@@ -134,13 +134,13 @@ class Limits:
         if services is not self._services:
             self._begin_with(services)
         asked = Asked(attempt, request, context, call, services)
-        for rule in self._rules:
-            asked.add(rule)
+        asked.gather(self._rules)
         if not asked.counts:
             return None
-        before = self._known_already(asked)
-        if before is not None:
-            return before
+        if asked.taken.refused is not None or self._leaving:
+            before = self._known_already(asked)
+            if before is not None:
+                return before
         try:
             answer = services.state.reserve(asked.wanted, ttl=self._ttl(asked), id=asked.id)
         except Exception as error:  # noqa: BLE001 - a hard limit that cannot be checked lets nothing through
@@ -151,7 +151,7 @@ class Limits:
             return None
         if isinstance(answer, Refusal):
             return self._refused(asked, answer)
-        asked.taken.asked[attempt.number] = Lease(asked.id, tuple(asked.wanted))
+        asked.taken.ask(attempt.number, Lease(asked.id, tuple(asked.wanted)))
         return self._later(asked, answer)
 
     def _begin_with(self, services: Services) -> None:
@@ -172,8 +172,9 @@ class Limits:
     def _known_already(self, asked: Asked) -> Begun:
         """What need not be asked: this call was refused as much, or goes to another alias anyway."""
         taken = asked.taken
-        for count, wanted in zip(asked.counts, asked.wanted, strict=True) if taken.refused else ():
-            left = taken.refused.get(wanted.key)
+        refused = taken.refused or {}
+        for count, wanted in zip(asked.counts, asked.wanted, strict=True):
+            left = refused.get(wanted.key)
             if left is not None and wanted.amount > left:
                 return self._refused(asked, Refusal(key=wanted.key, available=left, retry_at=count.resets_at))
         for count in asked.counts if self._leaving else ():
@@ -197,7 +198,7 @@ class Limits:
                     break
                 seconds = self._seeding.wait(answer, services)
                 if seconds > 0:
-                    asked.taken.asked.pop(asked.attempt.number, None)
+                    asked.taken.told(asked.attempt.number)
                     return Wait(seconds)
                 counts = {count.key: count for count in asked.counts}
                 await self._seeding.seed(answer, counts, services)
@@ -205,10 +206,10 @@ class Limits:
                     services.state.reserve(asked.wanted, ttl=self._ttl(asked), id=asked.id)
                 )
         except Exception as error:  # noqa: BLE001 - as above
-            asked.taken.asked.pop(asked.attempt.number, None)
+            asked.taken.told(asked.attempt.number)
             self._unavailable(asked, error)
             return None
-        asked.taken.asked.pop(asked.attempt.number, None)
+        asked.taken.told(asked.attempt.number)
         if isinstance(answer, Refusal):
             return self._refused(asked, answer)
         if isinstance(answer, Grant):
@@ -230,10 +231,10 @@ class Limits:
             else:
                 holds[number] = hold
         for count, level in zip(asked.counts, grant.levels, strict=False):
-            count.saw(level)
-            if count.used >= count.next_alert:
-                watch.passed(count, services)
-            elif count.alerted and count.is_endless:
+            if level.resets_at != count.resets_at:
+                count.begin_window(level.resets_at)
+            count.spent, count.held = level.spent, level.held
+            if count.is_watched:
                 watch.look(count, services)
         for refusal in grant.exceeded:
             self._exceeded(asked, refusal)
@@ -258,12 +259,12 @@ class Limits:
         rule, taken = count.rule, asked.taken
         count.refused += 1
         count.short_of = min(count.short_of or wanted.amount, wanted.amount)
-        taken.refused[count.key] = refusal.available
+        taken.refuse(count.key, refusal.available)
         self._watch.refused(count, wanted.amount, asked.services)
         if isinstance(count.limit.on_exhausted, Instead) and count not in taken.left:
             return self._elsewhere(asked, count)
         if rule.kind == "concurrency":
-            del taken.refused[count.key]
+            taken.refuse(count.key, 1)  # it may be free again for the next
             if taken.sent and rule.once and taken.waited < SLOT_PATIENCE:
                 seconds = min(0.05 + taken.waited / 2, 0.5)
                 taken.waited += seconds
@@ -281,7 +282,7 @@ class Limits:
         """Under the policy or the alias that the limit names; once for each limit."""
         instead, call = count.limit.on_exhausted, asked.call
         assert isinstance(instead, Instead)  # noqa: S101 - whoever asks has looked
-        asked.taken.left.add(count)
+        asked.taken.leave(count)
         if instead.policy is not None:
             call.stash[POLICY] = instead.policy
             _note(call, count, f"goes on under policy {instead.policy!r}")
@@ -321,14 +322,26 @@ class Limits:
         if held is None:
             return None
         lease, counts = held
-        sent = outcome.status != "skipped"
-        taken.end(number, counts, sent=sent)
-        actual = used(counts, outcome) if sent else {}
-        settled = services.state.settle(lease, actual) if sent else services.state.release(lease)
+        if outcome.status == "skipped":
+            for count, wanted in zip(counts, lease.reservations, strict=False):
+                taken.free(number, count)
+                count.held -= wanted.amount
+            released = services.state.release(lease)
+            return released if is_pending(released) else None
+        taken.sent = True
+        actual: dict[str, int] = {}
         for count, wanted in zip(counts, lease.reservations, strict=False):
-            count.ended(wanted.amount, actual.get(count.key, 0))
-            if count.used >= count.next_alert:
-                self._watch.passed(count, services)
+            count.held -= wanted.amount
+            kind = count.rule.kind
+            if kind == "concurrency":
+                taken.free(number, count)
+                continue
+            used = outcome.cost if kind == "budget" else 1 if kind == "requests" else outcome.usage.total
+            actual[wanted.key] = used
+            count.spent += used
+            if count.is_watched:
+                self._watch.look(count, services)
+        settled = services.state.settle(lease, actual)
         return settled if is_pending(settled) else None
 
     @hookimpl

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.plugins.estimates import probable_cost, probable_tokens, worst_price, worst_tokens
 from llmgate_plugins.plugins.limits.counts import Count, Rule
 from llmgate_plugins.services import Lease, Reservation, Services
-from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
+from llmgate_plugins.types import Attempt, Deployment, Request
 
-__all__ = ["TAKEN", "Asked", "Taken", "taken_of", "used"]
+__all__ = ["TAKEN", "Asked", "Taken", "taken_of"]
 
 
 class Asked:
@@ -19,6 +19,7 @@ class Asked:
 
     Attributes:
         id: Of the lease.
+        counts, wanted: The counts that have something to say of it, and what it needs of each.
         nano_usd, tokens: The worst case, as far as limits are about it.
     """
 
@@ -40,42 +41,55 @@ class Asked:
         self.counts: list[Count] = []
         self.wanted: list[Reservation] = []
         self.nano_usd = self.tokens = 0
-        self._worst: dict[int, tuple[int, int]] = {}
+        self._worst: tuple[int, tuple[int, int]] | None = None
 
-    def add(self, rule: Rule) -> None:
-        """What is needed of this rule, if it has anything to say of the attempt."""
-        count = rule.count(self.context, self.attempt, self.request.tags)
-        if count is None:
-            return
-        if rule.by_one:
-            if rule.once and count in self.taken.counted:
-                return
-            wanted = count.one
-        else:
-            deployment = self.attempt.deployment
-            amount = self.amount(count, deployment)
-            if rule.kind == "budget":
-                self.nano_usd = max(self.nano_usd, amount)
-                estimate = probable_cost(deployment, self.request)
+    def gather(self, rules: Sequence[Rule]) -> None:
+        """What is needed of each rule that has anything to say of the attempt."""
+        context, attempt, tags = self.context, self.attempt, self.request.tags
+        counted, counts, wanted = self.taken.counted, self.counts, self.wanted
+        for rule in rules:
+            count = rule.count(context, attempt, tags)
+            if count is None:
+                continue
+            if not rule.by_one:
+                one = self._amount_of(rule, count)
+            elif rule.once and count in counted:
+                continue
             else:
-                self.tokens = max(self.tokens, amount)
-                estimate = sum(probable_tokens(deployment, self.request))
-            wanted = count.reservation(0 if rule.mode == "soft" else amount, estimate)
-        self.counts.append(count)
-        self.wanted.append(wanted)
+                one = count.one
+            counts.append(count)
+            wanted.append(one)
+
+    def _amount_of(self, rule: Rule, count: Count) -> Reservation:
+        """Money or tokens: the worst case, and what it will probably be."""
+        deployment, request = self.attempt.deployment, self.request
+        amount = self.amount(count, deployment)
+        if rule.kind == "budget":
+            if amount > self.nano_usd:
+                self.nano_usd = amount
+            estimate = probable_cost(deployment, request)
+        else:
+            if amount > self.tokens:
+                self.tokens = amount
+            estimate = sum(probable_tokens(deployment, request))
+        return count.reservation(0 if rule.mode == "soft" else amount, estimate)
 
     def amount(self, count: Count, deployment: Deployment) -> int:
         """What an attempt at this deployment may use of a count at most."""
-        kind = count.rule.kind
-        if count.rule.by_one or (kind == "budget" and deployment.price is None):
-            return 1 if count.rule.by_one else 0
-        assumed = count.limit.assume_output
+        if count.rule.by_one:
+            return 1
+        money = count.rule.kind == "budget"
+        if money and deployment.price is None:
+            return 0
+        assumed, request = count.limit.assume_output, self.request
         if deployment is not self.attempt.deployment:
-            tokens = worst_tokens(deployment, self.request, assume_output=assumed)
+            tokens = worst_tokens(deployment, request, assume_output=assumed)
+        elif self._worst is not None and self._worst[0] == assumed:
+            tokens = self._worst[1]
         else:
-            tokens = self._worst.get(assumed) or worst_tokens(deployment, self.request, assume_output=assumed)
-            self._worst[assumed] = tokens
-        return worst_price(deployment, self.request, *tokens) if kind == "budget" else sum(tokens)
+            tokens = worst_tokens(deployment, request, assume_output=assumed)
+            self._worst = assumed, tokens
+        return worst_price(deployment, request, *tokens) if money else sum(tokens)
 
     def count_of(self, key: str) -> tuple[Count, Reservation]:
         """The count with this key, and what is needed of it."""
@@ -88,8 +102,8 @@ class Taken:
 
     Attributes:
         leases: Number of an attempt -> its lease and the counts it is of.
-        asked: Number of an attempt -> a lease of which nobody has said whether it was granted.
         counted: Counts that have this call already -> the attempt that took it.
+        asked: Number of an attempt -> a lease of which nobody has said whether it was granted.
         left: Counts for whose sake the call goes on elsewhere.
         refused: Key -> what was left when an attempt was refused.
         sent: Whether an attempt was sent.
@@ -100,12 +114,24 @@ class Taken:
 
     def __init__(self) -> None:
         self.leases: dict[int, tuple[Lease, Sequence[Count]]] = {}
-        self.asked: dict[int, Lease] = {}
         self.counted: dict[Count, int] = {}
-        self.left: set[Count] = set()
-        self.refused: dict[str, int] = {}
+        # Seldom needed, and so not made before they are.
+        self.asked: dict[int, Lease] | None = None
+        self.left: frozenset[Count] = frozenset()
+        self.refused: dict[str, int] | None = None
         self.sent = False
         self.waited = 0.0
+
+    def ask(self, number: int, lease: Lease) -> None:
+        """Nobody knows yet whether this is granted."""
+        if self.asked is None:
+            self.asked = {}
+        self.asked[number] = lease
+
+    def told(self, number: int) -> None:
+        """Now it is known."""
+        if self.asked is not None:
+            self.asked.pop(number, None)
 
     def grant(self, number: int, lease: Lease, counts: Sequence[Count]) -> None:
         """All of it is held for this attempt."""
@@ -114,13 +140,20 @@ class Taken:
             if count.rule.once:
                 self.counted[count] = number
 
-    def end(self, number: int, counts: Sequence[Count], *, sent: bool) -> None:
-        """This attempt is over. A request stays counted; a slot is free again."""
-        self.sent = self.sent or sent
-        for count in counts:
-            free = not sent or count.rule.kind == "concurrency"
-            if free and self.counted.get(count) == number:
-                del self.counted[count]
+    def refuse(self, key: str, left: int) -> None:
+        """So much was left of it, and it was not enough."""
+        if self.refused is None:
+            self.refused = {}
+        self.refused[key] = left
+
+    def leave(self, count: Count) -> None:
+        """The call goes on elsewhere for the sake of this count."""
+        self.left |= {count}
+
+    def free(self, number: int, count: Count) -> None:
+        """This attempt has it no longer: a slot is free again, and what was not sent was no request."""
+        if self.counted.get(count) == number:
+            del self.counted[count]
 
 
 def taken_of(call: Call) -> Taken:
@@ -129,23 +162,6 @@ def taken_of(call: Call) -> Taken:
     if taken is None:
         taken = call.stash[TAKEN] = Taken()
     return taken
-
-
-def used(counts: Sequence[Count], outcome: Outcome) -> Mapping[str, int]:
-    """What an attempt really used, by key."""
-    tokens = -1
-    actual: dict[str, int] = {}
-    for count in counts:
-        kind = count.rule.kind
-        if kind == "budget":
-            actual[count.key] = outcome.cost
-        elif kind == "requests":
-            actual[count.key] = 1
-        elif kind == "tokens":
-            if tokens < 0:
-                tokens = outcome.usage.total
-            actual[count.key] = tokens
-    return actual
 
 
 TAKEN: Final[StashKey[Taken]] = StashKey("limits")

@@ -40,14 +40,20 @@ class Watch:
         self.next_end = math.inf
         """Unix time at which the first of the open alerts is over."""
 
-    def passed(self, count: Count, services: Services) -> None:
-        """Report every threshold that is passed and was not told in this window."""
+    def look(self, count: Count, services: Services) -> None:
+        """Report every threshold that is passed and was not told in this window, or that it is over."""
         limit = count.limit
         told = count.alerted
-        while count.used >= count.next_alert:
-            count.next_threshold(count.alerted + 1)
-        for share in limit.alert_at[told : count.alerted]:
-            self._tell_threshold(count, share, services)
+        if count.used >= count.next_alert:
+            while count.used >= count.next_alert:
+                count.next_threshold(count.alerted + 1)
+            for share in limit.alert_at[told : count.alerted]:
+                self._tell_threshold(count, share, services)
+        elif told and count.is_endless:
+            for place, share in enumerate(limit.alert_at[:told]):
+                if count.used < CALM * share * limit.limit:
+                    self._resolve(("budget_threshold", _subject(count, share)), services)
+                    count.next_threshold(min(place, count.alerted))
 
     def refused(self, count: Count, amount: int, services: Services) -> None:
         """A hard limit refuses: it is as good as used up, whatever is left of it."""
@@ -97,14 +103,6 @@ class Watch:
         if gone is not None:
             summary = "the state that limits are kept in answers again"
             services.alerts.report(replace(gone, resolved=True, severity="info", summary=summary))
-
-    def look(self, count: Count, services: Services) -> None:
-        """Whether an alert on a count whose window does not end is over."""
-        for share in count.limit.alert_at[: count.alerted]:
-            if count.used < CALM * share * count.limit.limit:
-                self._resolve(("budget_threshold", _subject(count, share)), services)
-                count.next_threshold(count.limit.alert_at.index(share))
-                break
 
     def end(self, now: float, services: Services) -> None:
         """Tell that alerts on windows which have ended are over."""
