@@ -36,7 +36,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.functions import Function
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
-from llmgate_plugins.ledger.rows import dump_json
+from llmgate_plugins.ledger.plain import dump_json
 from llmgate_plugins.ledger.schema import attempts, calls, metadata
 from llmgate_plugins.ledger.sql import SqlLedger, open_database
 from llmgate_plugins.ledger.upgrading import prepare, version_of

@@ -19,7 +19,7 @@ from llmgate_plugins.insight.facts import Level
 from llmgate_plugins.insight.focus import FOCUS_COLUMNS, PriceOf, focus_rows
 from llmgate_plugins.insight.spans import Moment, span_of
 from llmgate_plugins.insight.tabular import write_csv, write_parquet
-from llmgate_plugins.ledger.rows import dump_json
+from llmgate_plugins.ledger.plain import dump_json
 from llmgate_plugins.ledger.schema import attempts, calls
 from llmgate_plugins.services import Ledger
 from llmgate_plugins.types import Price

@@ -8,14 +8,13 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any, NamedTuple
 
 from llmgate_plugins.errors import StorageError
+from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.ledger.rows import (
     ATTEMPT_JSON,
     CALL_JSON,
     CONTENT_JSON,
     attempt_row,
     call_row,
-    dump_json,
-    plain_text,
     settled_columns,
 )
 from llmgate_plugins.services import Settlement

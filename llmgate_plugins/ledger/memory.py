@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.ledger.rows import (
     ATTEMPT_JSON,
     CALL_JSON,
@@ -17,10 +18,8 @@ from llmgate_plugins.ledger.rows import (
     attempt_row,
     call_row,
     check_columns,
-    dump_json,
     not_an_end,
     open_intent,
-    plain_text,
     settled_columns,
     unknown_columns,
 )

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.entries import Step
-from llmgate_plugins.ledger.rows import dump_json
+from llmgate_plugins.ledger.plain import dump_json
 
 try:
     import fcntl
@@ -54,12 +54,13 @@ class Outbox:
         self._lock = threading.RLock()
         self._file: _File | None = None
         self._since = 0.0
+        self._left = False
 
     @property
     def waiting(self) -> bool:
-        """Whether a row of this process waits."""
+        """Whether a row of this process waits; after `close`: whether one was left."""
         file = self._file
-        return file is not None and file.done < file.size
+        return self._left if file is None else file.done < file.size
 
     def put(self, steps: Sequence[Step]) -> None:
         """Keep these, after those that are kept already.
@@ -124,9 +125,10 @@ class Outbox:
     def close(self) -> None:
         """Let go of the file; it stays if something waits in it."""
         with self._lock:
+            self._left = self.waiting
             file, self._file = self._file, None
             if file is not None:
-                file.close(remove=file.done >= file.size)
+                file.close(remove=not self._left)
 
     def before_fork(self) -> None:
         """Wait until nothing is written."""
@@ -139,6 +141,7 @@ class Outbox:
     def forget(self) -> None:
         """In the child: the file is the parent's."""
         self._lock = threading.RLock()
+        self._left = False
         file, self._file = self._file, None
         if file is not None:
             file.close(remove=False)

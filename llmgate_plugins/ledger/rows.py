@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
 from llmgate_plugins.context import NOBODY, Context
+from llmgate_plugins.ledger.plain import plain_text
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, OpenIntent, Settlement
 from llmgate_plugins.types import BUCKETS, EMPTY, Deployment, Price, Usage
@@ -23,11 +22,9 @@ __all__ = [
     "attempt_row",
     "call_row",
     "check_columns",
-    "dump_json",
     "labels_of",
     "not_an_end",
     "open_intent",
-    "plain_text",
     "settled_columns",
     "unknown_columns",
 ]
@@ -310,44 +307,3 @@ def _price_columns(price: Price | None) -> dict[str, Any]:
     if price is None:
         return {"price_source": None, "price_as_of": None}
     return {"price_source": plain_text(price.source), "price_as_of": plain_text(price.as_of)}
-
-
-def plain_text(text: Any) -> Any:
-    """Text that every database takes: no half surrogates and no NUL; None stays None."""
-    if text is None:
-        return None
-    if type(text) is not str:
-        text = str(text)
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-def dump_json(value: Any) -> str:
-    """JSON that every reader takes: without NaN and infinities (null), keys are text."""
-    if value == {} or value == []:
-        return str(value)
-    try:
-        text = _encode(value)
-    except (TypeError, ValueError):
-        return _encode(_json_value(value))
-    if "\\u0000" in text or "\\ud" in text:  # what is in there may not be text to every database
-        return _encode(_json_value(value))
-    return text
-
-
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, str):
-        return plain_text(value)
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {plain_text(key): _json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_json_value(item) for item in value]
-    return str(value)

@@ -15,7 +15,7 @@ from sqlalchemy.sql.schema import Table
 
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.ledger.database import PATIENCE, WRITING, Database, read_url
-from llmgate_plugins.ledger.rows import dump_json
+from llmgate_plugins.ledger.plain import dump_json
 
 __all__ = ["open_sqlite"]
 

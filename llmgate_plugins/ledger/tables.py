@@ -27,7 +27,8 @@ from sqlalchemy.exc import DBAPIError
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.database import Database
 from llmgate_plugins.ledger.entries import Step
-from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent, plain_text, settled_columns
+from llmgate_plugins.ledger.plain import plain_text
+from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent, settled_columns
 from llmgate_plugins.ledger.schema import attempts, calls, contents
 from llmgate_plugins.ledger.sweeping import Sweeper
 from llmgate_plugins.services import Settlement, Standing

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Protocol
 
 from llmgate_plugins.errors import StorageError
+from llmgate_plugins.ledger.draining import Drain
 from llmgate_plugins.ledger.entries import Entry, Step
+from llmgate_plugins.ledger.forking import hold_over_forks
 from llmgate_plugins.ledger.outbox import Outbox
 from llmgate_plugins.ledger.tables import Away
 
@@ -28,10 +28,8 @@ TICK: Final = 0.25
 """Seconds between two looks at whether something waits for that long."""
 DROWSY: Final = 20
 """Looks without any work in sight after which the watch sleeps until there is some."""
-RETRY: Final = (0.1, 5.0)
-"""Seconds between two tries with a database that is away: from, doubled each time, up to."""
-CHUNK: Final = 1_000
-"""Rows of the outbox that are written in one transaction."""
+LATER: Final = 5.0
+"""Seconds until housekeeping that the books did not allow is tried again."""
 FLUSH: Final = 10.0
 """Seconds for which a flush waits for a database that is away."""
 
@@ -85,6 +83,7 @@ class Writer:
     def __init__(self, books: Books, outbox: Outbox, *, limit: int, patience: float, batch: int) -> None:
         self.books = books
         self.outbox = outbox
+        self.drain = Drain(outbox, books.write)
         self.limit = limit
         self.patience = patience
         self.batch = batch
@@ -92,7 +91,7 @@ class Writer:
         self.closed = False
         self._tend_at: float | None = None
         self._begin()
-        _open.add(self)
+        hold_over_forks(self)
 
     def _begin(self) -> None:
         self._queue: deque[Entry] = deque()
@@ -109,9 +108,6 @@ class Writer:
         self._idle = False
         self._awake = False
         self._stuck = False  # what the writer holds is in the outbox: it takes too long
-        self._orphans = True  # outboxes of processes that are gone may be there
-        self._orphan: Outbox | None = None  # the one at hand
-        self._pause, self._retry_at = RETRY[0], 0.0
 
     @property
     def waiting(self) -> bool:
@@ -206,7 +202,7 @@ class Writer:
             with self.gate:
                 if entries:
                     self._write(entries)
-                self._drain()
+                self.drain.piece()
                 self._answer_flushes()
                 if not self.outbox.waiting:
                     self._tend()
@@ -214,12 +210,8 @@ class Writer:
             del entries  # a thread that waits must not keep the last rows alive
         self._begin_work(())
         with self.gate:
-            while self._empty(self.outbox):
-                pass
+            self.drain.close()
             self._answer_flushes(give_up=True)
-            self.outbox.close()
-            if self._orphan is not None:
-                self._orphan.close()
         self._end_work()
 
     def _take(self) -> Sequence[Entry] | None:
@@ -255,8 +247,7 @@ class Writer:
 
     def _until_due(self) -> float | None:
         now = time.monotonic()
-        behind = self.outbox.waiting or self._orphans
-        due = [at for at in (self._retry_at if behind else None, self._tend_at) if at is not None]
+        due = [at for at in (self.drain.due, self._tend_at) if at is not None]
         return max(min(due) - now, 0.0) if due else None
 
     def _write(self, entries: Sequence[Entry]) -> None:
@@ -282,14 +273,14 @@ class Writer:
             answers = self.books.write(steps)
         except Away as away:
             log.warning("the ledger's database is away, rows go to the outbox: %s", away)
-            self._retry_later()
+            self.drain.later()
             self._keep(steps, told)
             return
         except Exception as error:  # noqa: BLE001 - the thread must go on; every future is told
             answers = [error] * len(steps)
         away_at = next((place for place, one in enumerate(answers) if isinstance(one, Away)), None)
         if away_at is not None:  # it went away in the midst of rows that were written one by one
-            self._retry_later()
+            self.drain.later()
             self._keep(steps[away_at:], told[away_at:])
         _log_failed([one for one in answers if isinstance(one, Exception)], len(answers))
         for entry, answer in zip(told[:away_at], answers[:away_at], strict=True):
@@ -307,44 +298,7 @@ class Writer:
             for entry in told:
                 entry.answer(True if entry.kind == "settle" else None)
 
-    # ------------------------------------------------------------ from the outbox to the books
-
-    def _drain(self) -> None:
-        """A piece of what waits in the outbox, or of one that a dead process has left."""
-        if time.monotonic() < self._retry_at:
-            return
-        if self.outbox.waiting:
-            self._empty(self.outbox)
-        elif self._orphans:
-            if self._orphan is None:
-                self._orphan = self.outbox.adopt()
-            if self._orphan is None:
-                self._orphans = False
-            elif not self._empty(self._orphan) and not self._orphan.waiting:
-                self._orphan.close()
-                self._orphan = None
-
-    def _empty(self, outbox: Outbox) -> bool:
-        """Write the oldest of these rows; whether more may follow now."""
-        steps, mark = outbox.next(CHUNK)
-        try:
-            answers = self.books.write(steps) if steps else []
-        except Away:
-            self._retry_later()
-            return False
-        for step, answer in zip(steps, answers, strict=True):
-            if isinstance(answer, Away):
-                self._retry_later()
-                return False
-            if isinstance(answer, Exception):
-                outbox.reject(step, answer)
-        self._pause = RETRY[0]
-        outbox.done(mark)
-        return outbox.waiting
-
-    def _retry_later(self) -> None:
-        self._retry_at = time.monotonic() + self._pause
-        self._pause = min(self._pause * 2, RETRY[1])
+    # ------------------------------------------------------------ what else it does
 
     def _answer_flushes(self, *, give_up: bool = False) -> None:
         if not self._flushes:
@@ -367,12 +321,12 @@ class Writer:
             seconds = self.books.tend()
         except StorageError as error:
             log.warning("the ledger could not be tended, and will be later: %s", error)
-            seconds = RETRY[1]
+            seconds = LATER
         except Exception:
             log.exception("the ledger's housekeeping failed, and is tried again later")
             seconds = 60.0
         self._tend_at = None if seconds is None else time.monotonic() + seconds
-        self._orphans = True
+        self.drain.look_around = True
 
     # ------------------------------------------------------------ the watch
 
@@ -449,9 +403,7 @@ class Writer:
     def after_fork_in_child(self) -> None:
         """Begin anew: the writing thread stayed in the parent."""
         self.books.after_fork(child=True)
-        self.outbox.forget()
-        if self._orphan is not None:
-            self._orphan.forget()
+        self.drain.forget()
         self.gate = threading.RLock()
         self._begin()
 
@@ -459,29 +411,3 @@ class Writer:
 def _log_failed(failed: Sequence[BaseException], count: int) -> None:
     if failed:
         log.error("%d of %d entries were not written to the ledger: %s", len(failed), count, failed[0])
-
-
-_open: weakref.WeakSet[Writer] = weakref.WeakSet()
-_forking: list[Writer] = []
-
-
-def _before_fork() -> None:
-    _forking[:] = sorted(_open, key=id)
-    for writer in _forking:
-        writer.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    while _forking:
-        _forking.pop().after_fork_in_parent()
-
-
-def _after_fork_in_child() -> None:
-    while _forking:
-        _forking.pop().after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )

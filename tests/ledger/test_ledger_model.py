@@ -135,7 +135,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def ledgers_and_model_agree(self) -> None:
         memory, sql = self.ledgers
         until = time.monotonic() + 10  # what a process before left is brought in by the writer
-        while any(Path(f"{self.file}.outbox").glob("*.outbox")) and sql._writer._orphans:
+        while any(Path(f"{self.file}.outbox").glob("*.outbox")) and sql._writer.drain.look_around:
             answer(sql.settle_attempt("nobody", 1, settlement()))
             assert time.monotonic() < until
         assert memory.attempts() == sql.attempts()

@@ -13,7 +13,7 @@ from support.books import answer, intent, record, settlement
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.ledger import MemoryLedger, labels_of, open_ledger
-from llmgate_plugins.ledger.rows import plain_text
+from llmgate_plugins.ledger.plain import plain_text
 from llmgate_plugins.records import Selection
 from llmgate_plugins.services import Ledger, Standing
 from llmgate_plugins.types import ErrorClass, Failure, Scope, Usage

@@ -295,7 +295,7 @@ def test_a_forked_child_leaves_the_outbox_of_its_parent_alone(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     lock.close()
     answer(ledger.open_attempt(intent("after")))
-    ledger._writer._orphans = True  # as every half minute
+    ledger._writer.drain.look_around = True  # as every half minute
     answer(ledger.open_attempt(intent("later")))
     until(lambda: len(ledger.attempts()) == 4)
     assert {row["call_id"] for row in ledger.attempts()} == {"parent", "child", "after", "later"}
