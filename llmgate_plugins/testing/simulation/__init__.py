@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmgate_plugins.testing.simulation.fleet import FleetResult as FleetResult
+    from llmgate_plugins.testing.simulation.fleet import simulate_fleet as simulate_fleet
     from llmgate_plugins.testing.simulation.loop import Deadlock as Deadlock
     from llmgate_plugins.testing.simulation.loop import LoopClock as LoopClock
     from llmgate_plugins.testing.simulation.loop import LoopSleeper as LoopSleeper
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Deadlock": "loop",
+    "FleetResult": "fleet",
     "LoopClock": "loop",
     "LoopSleeper": "loop",
     "Options": "options",
@@ -34,10 +37,12 @@ _MODULES = {
     "build_gateway": "run",
     "run_virtually": "loop",
     "simulate": "run",
+    "simulate_fleet": "fleet",
 }
 
 __all__ = [
     "Deadlock",
+    "FleetResult",
     "LoopClock",
     "LoopSleeper",
     "Options",
@@ -48,6 +53,7 @@ __all__ = [
     "build_gateway",
     "run_virtually",
     "simulate",
+    "simulate_fleet",
 ]
 
 
