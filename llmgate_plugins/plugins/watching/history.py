@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from statistics import median
 from typing import Final
 
 __all__ = ["WEEK", "History"]
@@ -93,8 +92,8 @@ class History:
             off, most = level - usual, 3 * self._spread
             self._off.append(off - self._drift)
             if self.next_hour % DAY == 0 and len(self._off) >= DAY:
-                middle = median(self._off)
-                spread = TO_SIGMA * median([abs(one - middle) for one in self._off])
+                middle = _median(self._off)
+                spread = TO_SIGMA * _median([abs(one - middle) for one in self._off])
                 self._spread = max(spread, NARROWEST)
             # One wild hour must not move what the next ones are compared with.
             self._drift += DRIFT * (min(max(off - self._drift, -most), most))
@@ -102,7 +101,7 @@ class History:
 
     def _usual(self) -> float | None:
         found = list(self._alike())
-        return median(found) if found and not self.missing else None
+        return _median(found) if found and not self.missing else None
 
     def _alike(self) -> Iterator[float]:
         hours, size = self._hours, len(self._hours)
@@ -118,3 +117,10 @@ class History:
 
     def _money(self, level: float) -> int:
         return max(round(math.exp(min(level, 45.0)) - self._soft), 0)
+
+
+def _median(values: Iterable[float]) -> float:
+    """As `statistics.median`, whose module takes longer to import than all detectors together."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
