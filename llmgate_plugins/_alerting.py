@@ -8,15 +8,16 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count, islice
 from typing import Final
 from weakref import WeakSet
 
+from llmgate_plugins._alert_course import Course
 from llmgate_plugins._outbox import Outbox, hand_over
 from llmgate_plugins._registry import Implementation
-from llmgate_plugins.alerts import SEVERITIES, Alert
+from llmgate_plugins.alerts import Alert
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.masking import scrub
 from llmgate_plugins.services import Clock, Services, SystemClock
@@ -25,7 +26,6 @@ __all__ = ["Alerting"]
 
 log = logging.getLogger("llmgate")
 
-RANK: Final[Mapping[str, int]] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 FOUR_HOURS: Final = 4 * 3600.0
 CLOSING: Final = 5.0
 """Seconds that alerts on their way get when a gateway is closed, or the program ends."""
@@ -33,29 +33,9 @@ MOST_WAITING: Final = 1_000
 MOST_KNOWN: Final = 10_000
 """Alerts that are remembered, those that are over included."""
 KEPT: Final = 200
-FLAPPING: Final = 3600.0
-"""Seconds within which an alert that comes back counts as the same trouble."""
-FIRST_HOLD: Final = 60.0
-LONGEST_HOLD: Final = 900.0
 LONGEST_TEXT: Final = 2_000
 POLL: Final = 0.5
 """Real seconds between looks at the gateway's clock while an end is held back."""
-
-
-class _Known:
-    """What is known of one alert, from its beginning on."""
-
-    __slots__ = ("came_back", "held_until", "last", "over_at", "rank", "repeat_at", "since", "told")
-
-    def __init__(self, alert: Alert, since: float) -> None:
-        self.last = alert
-        self.since = since
-        self.rank = -1
-        self.repeat_at = -float("inf")
-        self.told = False
-        self.held_until: float | None = None
-        self.over_at: float | None = None
-        self.came_back = 0
 
 
 class Alerting:
@@ -82,8 +62,8 @@ class Alerting:
         self._connected = False
         self._clock: Clock = SystemClock()
         self._outboxes: tuple[Outbox, ...] = ()
-        self._known: dict[tuple[str, str], _Known] = {}
-        self._held: list[_Known] = []
+        self._known: dict[tuple[str, str], Course] = {}
+        self._held: list[Course] = []
         self._told: deque[Alert] = deque(maxlen=KEPT)
         self._closed = False
         self._begin()
@@ -113,74 +93,53 @@ class Alerting:
     def report(self, alert: Alert) -> None:
         """Hand an alert over; see `Alerts.report`. Costs next to nothing if it is a repeat."""
         try:
-            known = self._known.get((alert.kind, alert.subject))
-            if known is None:
+            course = self._known.get((alert.kind, alert.subject))
+            if course is None:
                 if alert.resolved:
                     return
-            elif (
-                not alert.resolved
-                and known.over_at is None
-                and known.held_until is None
-                and RANK[alert.severity] <= known.rank
-                and self._clock.monotonic() < known.repeat_at
-            ):
+            elif course.is_repeat(alert, self._clock.monotonic()):
                 return
             with self._lock:
                 if not self._closed:
-                    self._ended(alert) if alert.resolved else self._goes_on(alert)
+                    self._ends(alert) if alert.resolved else self._goes_on(alert)
         except Exception:  # an alert that fails must not stop whoever reports it
             log.exception("an alert could not be reported")
 
     def _goes_on(self, alert: Alert) -> None:
-        now, rank = self._clock.monotonic(), RANK[alert.severity]
-        known = self._known.get(alert.key)
-        if known is None:
-            known = self._known[alert.key] = _Known(alert, self._at(alert))
+        course = self._known.get(alert.key) or Course(alert, self._at(alert))
+        if course.held_until is not None:
+            self._held.remove(course)
+        news = course.goes_on(alert, self._clock.monotonic(), self._at(alert), self.repeat)
+        if alert.key not in self._known:
+            self._known[alert.key] = course
             self._make_room()
-        elif known.over_at is not None:
-            known.came_back = known.came_back + 1 if now - known.over_at < FLAPPING else 0
-            known.over_at, known.rank, known.since = None, -1, self._at(alert)
-        elif known.held_until is not None:
-            known.held_until = None
-            self._held.remove(known)
-            known.came_back += 1
-        known.last = alert
-        if rank > known.rank or now >= known.repeat_at:
-            known.rank = max(rank, known.rank)
-            known.repeat_at = now + self.repeat
-            known.told = True
-            self._tell(known, alert)
+        if news:
+            self._tell(course, alert)
 
-    def _ended(self, alert: Alert) -> None:
-        known = self._known.get(alert.key)
-        if known is None or known.over_at is not None or known.held_until is not None:
+    def _ends(self, alert: Alert) -> None:
+        course, now = self._known.get(alert.key), self._clock.monotonic()
+        if course is None or course.held_until is not None:
             return
-        known.last = alert
-        if not known.came_back:
-            self._over(known)
-            return
-        hold = min(FIRST_HOLD * 2.0 ** min(known.came_back - 1, 8), LONGEST_HOLD)
-        known.held_until = self._clock.monotonic() + hold
-        self._held.append(known)
-        if self._watcher is None:
-            watcher = threading.Thread(target=self._watch, name="llmgate-alerts", daemon=True)
-            watcher.start()
-            self._watcher = watcher
+        if course.ends(alert, now):
+            self._over(course, now)
+        elif course.held_until is not None:
+            self._held.append(course)
+            if self._watcher is None:
+                watcher = threading.Thread(target=self._watch, name="llmgate-alerts", daemon=True)
+                watcher.start()
+                self._watcher = watcher
 
-    def _over(self, known: _Known) -> None:
-        known.over_at, known.held_until = self._clock.monotonic(), None
-        known.repeat_at = -float("inf")
-        if known.told:
-            known.told = False
-            self._tell(known, known.last)
+    def _over(self, course: Course, now: float) -> None:
+        if course.is_over(now):
+            self._tell(course, course.last)
 
-    def _tell(self, known: _Known, alert: Alert) -> None:
+    def _tell(self, course: Course, alert: Alert) -> None:
         notice = replace(
             alert,
             # An end is as severe as what has ended, so that whoever heard of one hears of the other.
-            severity=SEVERITIES[known.rank],
+            severity=course.severity,
             at=self._at(alert),
-            since=known.since,
+            since=course.since,
             id=f"alert_{self._prefix}_{next(self._numbers)}",
             subject=_clean(alert.subject),
             summary=_clean(alert.summary),
@@ -212,10 +171,10 @@ class Alerting:
     def _release(self, *, all_of_them: bool = False) -> bool:
         """Tell the ends that were held back for long enough; whether others are left."""
         now = self._clock.monotonic()
-        for known in list(self._held):
-            if all_of_them or known.held_until is None or now >= known.held_until:
-                self._held.remove(known)
-                self._over(known)
+        for course in list(self._held):
+            if all_of_them or course.held_until is None or now >= course.held_until:
+                self._held.remove(course)
+                self._over(course, now)
         return bool(self._held)
 
     # ------------------------------------------------------------ looking in, and the end
@@ -231,9 +190,9 @@ class Alerting:
         """What goes on now, as it was last reported, oldest first."""
         with self._lock:
             return tuple(
-                replace(known.last, severity=SEVERITIES[known.rank], since=known.since, resolved=False)
-                for known in self._known.values()
-                if known.over_at is None
+                replace(one.last, severity=one.severity, since=one.since, resolved=False)
+                for one in self._known.values()
+                if one.over_at is None
             )
 
     @property
@@ -301,8 +260,8 @@ def _forked() -> None:
         one._begin()
         for outbox in one._outboxes:
             outbox.forget()
-        for known in one._known.values():
-            known.told = False
+        for course in one._known.values():
+            course.told = False
         one._release(all_of_them=True)
 
 
