@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-from opentelemetry.metrics import Meter
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from llmgate_plugins.plugins.telemetry import names as n
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
 
 __all__ = ["COMMON", "METRICS", "Metric", "Names", "instruments"]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-from opentelemetry.metrics import Meter
+from typing import TYPE_CHECKING, Any, Final
 
 from llmgate_plugins.alerts import Alert
 from llmgate_plugins.plugins.telemetry import names as n
@@ -13,6 +11,9 @@ from llmgate_plugins.plugins.telemetry.attributes import error_type
 from llmgate_plugins.plugins.telemetry.instruments import Names, instruments
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.types import NANO, Attempt, Outcome
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
 
 __all__ = ["MOST_VALUES", "Measuring"]
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
-from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Tracer, TracerProvider
 
 from llmgate_plugins.alerts import Alert
 from llmgate_plugins.context import FACTS, Call, StashKey
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.telemetry import content as said
-from llmgate_plugins.plugins.telemetry.gauges import watch
 from llmgate_plugins.plugins.telemetry.instruments import Names
 from llmgate_plugins.plugins.telemetry.measuring import Measuring
 from llmgate_plugins.plugins.telemetry.sdk import metering, tracing
@@ -22,6 +20,9 @@ from llmgate_plugins.plugins.telemetry.spans import AttemptsAs, CallSpans, begin
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import EMPTY, Attempt, Outcome, Request, Response
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
 
 __all__ = ["Telemetry"]
 
@@ -173,6 +174,8 @@ class Telemetry:
         if meter is None:
             return None
         if self._measuring is None or self._measuring[0] is not meter:
+            from llmgate_plugins.plugins.telemetry.gauges import watch  # brings in the API of metrics
+
             self._measuring = meter, Measuring(meter, self._names, self._facts)
             watch(meter, self)
         return self._measuring[1]

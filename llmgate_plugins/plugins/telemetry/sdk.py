@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from opentelemetry import metrics, trace
-from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
-from opentelemetry.trace import NoOpTracer, Tracer, TracerProvider
+from opentelemetry import trace
+from opentelemetry.trace import Tracer, TracerProvider
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter, MeterProvider
 
 __all__ = ["Listening", "metering", "tracing"]
 
@@ -16,7 +19,8 @@ T = TypeVar("T")
 
 SCOPE: Final = "llmgate"
 """The instrumentation scope of all that is told."""
-_ALONE: Final = ("opentelemetry.trace", "opentelemetry.metrics")
+_METRICS: Final = "opentelemetry.metrics"
+_ALONE: Final = ("opentelemetry.trace", _METRICS)
 _PATIENCE: Final = 0.1
 """Seconds between two looks for an SDK while there is none: a look costs more than all the rest."""
 
@@ -25,15 +29,13 @@ class Listening(Generic[P, T]):
     """The tracer or the meter of an SDK, which may be set up after the gateway.
 
     Args:
-        provider: The provider there is now.
+        provider: The provider there is now, if any.
         make: Its tracer or meter.
-        idle: The type of one that does nothing.
     """
 
-    def __init__(self, provider: Callable[[], P], make: Callable[[P], T], idle: type) -> None:
+    def __init__(self, provider: Callable[[], P | None], make: Callable[[P], T]) -> None:
         self._provider = provider
         self._make = make
-        self._idle = idle
         self._known: P | None = None
         self._made: T | None = None
         self._looked = float("-inf")
@@ -45,21 +47,30 @@ class Listening(Generic[P, T]):
         self._looked = time
         provider = self._provider()
         if provider is not self._known:
-            # The API's own providers do nothing; those of an SDK come from somewhere else.
-            alone = type(provider).__module__.startswith(_ALONE)
-            made = None if alone else self._make(provider)
-            self._made = None if isinstance(made, self._idle) else made
+            made = None if provider is None or _does_nothing(provider) else self._make(provider)
+            self._made = None if _does_nothing(made) else made
             self._known = provider
         return self._made
+
+
+def _does_nothing(thing: object) -> bool:
+    """What comes with the API alone does nothing; what an SDK brings comes from somewhere else."""
+    return type(thing).__module__.startswith(_ALONE)
 
 
 def tracing(given: TracerProvider | None) -> Listening[TracerProvider, Tracer]:
     """The tracer of this provider, by default of the global one."""
     provider = trace.get_tracer_provider if given is None else lambda: given
-    return Listening(provider, lambda one: one.get_tracer(SCOPE), NoOpTracer)
+    return Listening(provider, lambda one: one.get_tracer(SCOPE))
 
 
 def metering(given: MeterProvider | None) -> Listening[MeterProvider, Meter]:
     """The meter of this provider, by default of the global one."""
-    provider = metrics.get_meter_provider if given is None else lambda: given
-    return Listening(provider, lambda one: one.get_meter(SCOPE), NoOpMeter)
+    provider = _meter_provider if given is None else lambda: given
+    return Listening(provider, lambda one: one.get_meter(SCOPE))
+
+
+def _meter_provider() -> MeterProvider | None:
+    """Where nobody has imported the API of metrics, nobody has set up an SDK; then it need not be, either."""
+    loaded = sys.modules.get(_METRICS)
+    return None if loaded is None else loaded.get_meter_provider()
