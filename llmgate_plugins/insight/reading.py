@@ -26,7 +26,14 @@ __all__ = ["read_report"]
 
 _MOST_BUCKETS: Final = 100_000
 _NOT_SENT: Final = ("skipped", "intent")
-_FAILOVERS: Final = ("next_deployment", "fallback")
+_USUAL: Final = ("input", "cached_input", "output")
+"""Buckets that most attempts have tokens in."""
+_WHY: Final = {
+    "retry": "retries",
+    "next_deployment": "failovers",
+    "fallback": "failovers",
+    "hedge": "hedges",
+}
 _TABLES: Final = {"attempts": attempts, "calls": calls}
 _Key = tuple[Any, ...]
 
@@ -152,12 +159,11 @@ class _Answer:
         }
         self._groups: defaultdict[_Key, _Group] = defaultdict(_Group)
         self._whole = _Group()
-        self._buckets = self._buckets_used()
 
     def read(self) -> tuple[tuple[ReportRow, ...], ReportRow]:
         level = self._question.level
         self._read_attempts()
-        self._read_reasons()
+        self._read_unusual()
         if self._question.calls_know:
             self._read_calls()
         else:
@@ -169,41 +175,48 @@ class _Answer:
     # ------------------------------------------------------------ statements
 
     def _read_attempts(self) -> None:
-        """What there was, what it cost; its times, where attempts are what is asked for."""
+        """What all attempts have; their times, where attempts are what is asked for."""
         table = attempts.c
         measures: list[ColumnElement[Any]] = [
             func.count().label("attempts"),
-            func.count().filter(table.status == "success").label("attempts:success"),
-            func.count().filter(table.status == "error").label("attempts:error"),
-            func.count().filter(table.estimated).label("estimated"),
-            *(func.sum(table[f"{bucket}_tokens"]).label(f"{bucket}_tokens") for bucket in self._buckets),
+            *(func.sum(table[f"{bucket}_tokens"]).label(f"{bucket}_tokens") for bucket in _USUAL),
             func.sum(table.cost_nano_usd).label("cost"),
         ]
         self._read("attempts", measures)
+        for group in (*self._groups.values(), self._whole):
+            group.numbers["attempts:success"] = group.numbers["attempts"]
 
-    def _read_reasons(self) -> None:
-        """Why attempts were made and why they failed: of those few that are no first successes."""
+    def _read_unusual(self) -> None:
+        """What only few attempts have: why they failed or were made, tokens of rarer buckets.
+
+        Apart from the others, since each column that is counted costs a tenth of a second over
+        a million rows."""
         table = attempts.c
         keys = self._keys("attempts")
-        statement = self._grouped(
-            select(*keys, table.error_class, table.reason, func.count()).where(
-                *self._chosen("attempts"), or_(table.error_class.is_not(None), table.reason != "first")
-            ),
-            len(keys),
-            table.error_class,
-            table.reason,
+        kinds = (table.status, table.error_class, table.reason, table.estimated)
+        rarer = [table[f"{bucket}_tokens"] for bucket in BUCKETS if bucket not in _USUAL]
+        unusual = or_(
+            table.status != "success",
+            table.error_class.is_not(None),
+            table.reason != "first",
+            table.estimated,
+            *(column != 0 for column in rarer),
         )
-        for *key, error_class, reason, number in self._books.connection.execute(statement):
+        statement = select(*keys, *kinds, func.count(), *map(func.sum, rarer)).where(
+            *self._chosen("attempts"), unusual
+        )
+        for row in self._books.connection.execute(self._grouped(statement, len(keys), *kinds)):
+            key, (status, error_class, reason, estimated, number) = row[: len(keys)], row[len(keys) :][:5]
             for group in (self._groups[tuple(key)], self._whole):
+                if status != "success":
+                    group.numbers["attempts:success"] -= number
+                    group.numbers[f"attempts:{status}"] += number
                 if error_class is not None:
                     group.classes[error_class] += number
-                kind = (
-                    "failovers"
-                    if reason in _FAILOVERS
-                    else {"retry": "retries", "hedge": "hedges"}.get(reason)
-                )
-                if kind is not None:
-                    group.numbers[kind] += number
+                group.numbers[_WHY.get(reason, "first")] += number
+                group.numbers["estimated"] += number if estimated else 0
+                for column, tokens in zip(rarer, row[-len(rarer) :], strict=True):
+                    group.numbers[column.name] += int(tokens)
 
     def _read_calls(self) -> None:
         """How many calls there were and how they ended."""
@@ -250,13 +263,6 @@ class _Answer:
                 group.set_times([one.read(value) for one, value in zip(timed, values[-2:], strict=True)])
         if timed:  # quantiles do not add up as numbers do
             self._whole.set_times(self._books.of_all(timed, chosen))
-
-    def _buckets_used(self) -> list[str]:
-        """The buckets that are not empty in every row: each of the others would cost a tenth of a
-        second over a million rows."""
-        statement = select(*(func.max(attempts.c[f"{bucket}_tokens"]) for bucket in BUCKETS))
-        most = self._books.connection.execute(statement.where(*self._during("attempts"))).one()
-        return [bucket for bucket, number in zip(BUCKETS, most, strict=True) if number]
 
     # ------------------------------------------------------------ parts of statements
 
