@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -168,8 +169,6 @@ def test_an_answer_that_was_lost_is_asked_for_again_and_nothing_is_held_twice(
         line.cut()
         line.mend()
 
-    import threading
-
     cutter = threading.Thread(target=cut_when_it_has_arrived)
     cutter.start()
     grant = settled(state.reserve(wanted, ttl=60, id="call:1"))
@@ -178,3 +177,12 @@ def test_an_answer_that_was_lost_is_asked_for_again_and_nothing_is_held_twice(
     assert settled(state.spent("budget", window=YEAR)) == (0, 30)
     assert settled(state.settle(grant.lease, {"budget": 20}))
     assert settled(state.spent("budget", window=YEAR)) == (20, 0)
+
+
+def test_a_connection_that_the_server_closed_while_it_rested_loses_no_count(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    assert settled(state.add("count")) == 1
+    own_server.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    time.sleep(1.1)
+    assert settled(state.add("count")) == 2

@@ -25,6 +25,9 @@ class Connection(Protocol):
     def send_packed_command(self, command: list[bytes], check_health: bool = True) -> None:
         """Send bytes."""
 
+    def can_read(self, timeout: float) -> bool:
+        """Whether something came within so many seconds, or the other end has closed it."""
+
     def read_response(self) -> Any:
         """The next answer; raises an error that the server answered."""
 

@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import threading
+import time
 import weakref
 from asyncio import events
 from collections.abc import Callable
@@ -40,6 +41,8 @@ log = logging.getLogger("llmgate.state")
 
 MOST_AT_ONCE: Final = 256
 """Commands in one write: their answers fit into the buffers of a socket."""
+RESTED: Final = 1.0
+"""Seconds without use after which a connection is looked at first: the other end may have closed it."""
 TICK: Final = 1.0
 """Seconds between two looks at what has to be done in the background."""
 
@@ -83,6 +86,7 @@ class Line:
     def _begin(self) -> None:
         self.outage = Outage(self._shown)
         self._connection: Connection | None = None
+        self._used = 0.0
         self._asked: queue.SimpleQueue[Ask[Any] | None] = queue.SimpleQueue()
         self._turn = threading.Lock()
         self._starting = threading.Lock()
@@ -247,6 +251,10 @@ class Line:
         return []
 
     def _connected(self) -> Connection:
+        now = time.monotonic()
+        if self._connection is not None and now >= self._used + RESTED:
+            self._look_at(self._connection)
+        self._used = now
         if self._connection is None:
             self._connection = self._dialer.dial()
             try:
@@ -256,6 +264,15 @@ class Line:
                 self._hang_up()
                 raise
         return self._connection
+
+    def _look_at(self, connection: Connection) -> None:
+        """Hang up if there is something to read, which can only be the end."""
+        try:
+            ended = connection.can_read(0)
+        except (RedisError, OSError):
+            ended = True
+        if ended:
+            self._hang_up()
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
