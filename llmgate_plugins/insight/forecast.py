@@ -18,6 +18,7 @@ from llmgate_plugins.insight.days import Days, learned
 from llmgate_plugins.insight.facts import fact_of
 from llmgate_plugins.insight.outlook import BudgetOutlook, outlook_of
 from llmgate_plugins.insight.pattern import ENOUGH, LEAST, Method
+from llmgate_plugins.insight.question import names_of
 from llmgate_plugins.ledger.schema import attempts
 from llmgate_plugins.plugins.limits import Budget, Limit
 from llmgate_plugins.plugins.limits.counts import Rule, rules_of
@@ -141,7 +142,7 @@ def read_forecast(
         ConfigurationError: No such ledger.
         StorageError: It could not be read.
     """
-    names = tuple(by.split(",")) if isinstance(by, str) and by else tuple(by)
+    names = names_of(by)
     now = time.time() if now is None else now
     begins, ends = Calendar("month", zone).bounds(now)
     with open_books(ledger) as books:

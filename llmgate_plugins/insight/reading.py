@@ -6,25 +6,23 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 
 from llmgate_plugins.insight.books import Aggregate, Books, open_books
-from llmgate_plugins.insight.conditions import Condition, Where, conditions_of
-from llmgate_plugins.insight.facts import TIMES, TimeUnit, fact_of
+from llmgate_plugins.insight.buckets import bounds_of, name_of
+from llmgate_plugins.insight.conditions import Where
+from llmgate_plugins.insight.facts import TIMES, fact_of
+from llmgate_plugins.insight.question import Question
 from llmgate_plugins.insight.report import NO_TIMES, Level, Quantiles, Report, ReportRow
 from llmgate_plugins.insight.spans import Moment, Span, span_of
 from llmgate_plugins.ledger.schema import attempts, calls
 from llmgate_plugins.services import Ledger
 from llmgate_plugins.types import BUCKETS
-from llmgate_plugins.windows import Calendar
 
 __all__ = ["read_report"]
 
-_MOST_BUCKETS: Final = 100_000
 _NOT_SENT: Final = ("skipped", "intent")
 _USUAL: Final = ("input", "cached_input", "output")
 """Buckets that most attempts have tokens in."""
@@ -70,7 +68,7 @@ def read_report(
         ConfigurationError: No such ledger.
         StorageError: It could not be read.
     """
-    question = _Question.of(by, where, of, zone)
+    question = Question.of(by, where, of, zone)
     span = span_of(since, until, now=time.time() if now is None else now, zone=zone)
     with open_books(ledger) as books:
         answer = _Answer(question, span, books)
@@ -85,31 +83,6 @@ def read_report(
         rows=rows,
         totals=totals,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What a report is about. `calls_know`: whether calls have all these facts, and not only attempts."""
-
-    by: tuple[str, ...]
-    conditions: tuple[Condition, ...]
-    level: Level
-    calls_know: bool
-    zone: str
-
-    @classmethod
-    def of(cls, by: str | Sequence[str], where: Where, of: Level | None, zone: str) -> _Question:
-        names = tuple(by.split(",")) if isinstance(by, str) and by else tuple(by)
-        if len(set(names)) != len(names):
-            raise ValueError(f"a report cannot be by the same thing twice: {', '.join(names)}")
-        conditions = conditions_of(where)
-        strange = [name for name in names if name not in TIMES and fact_of(name).of_call is None]
-        strange += [str(one) for one in conditions if not one.of_calls]
-        if of not in (None, "calls", "attempts"):
-            raise ValueError(f"a report is of calls or of attempts, not of {of!r}")
-        if of == "calls" and strange:
-            raise ValueError(f"a report of calls cannot be by {strange[0]}, which belongs to an attempt")
-        return cls(names, conditions, of or ("attempts" if strange else "calls"), not strange, zone)
 
 
 @dataclass(slots=True)
@@ -150,12 +123,14 @@ _COUNTED: Final = (
 class _Answer:
     """Asks the statements and puts together what they say."""
 
-    def __init__(self, question: _Question, span: Span, books: Books) -> None:
+    def __init__(self, question: Question, span: Span, books: Books) -> None:
         self._question = question
         self._books = books
         self._span = self._narrowed(span)
-        self._times: dict[str, list[float]] = {
-            name: self._bounds(name) for name in TIMES if name in question.by
+        first = max(self._first, self._span.since or self._first)
+        last = min(self._last, self._span.until or self._last)
+        self._times = {
+            name: bounds_of(name, question.zone, first, last) for name in TIMES if name in question.by
         }
         self._groups: defaultdict[_Key, _Group] = defaultdict(_Group)
         self._whole = _Group()
@@ -320,30 +295,11 @@ class _Answer:
         there = [at for at in found if at is not None]
         return min(there, default=0.0), max(there, default=0.0)
 
-    def _bounds(self, unit: TimeUnit) -> list[float]:
-        """When each of these units begins, from the first that has a row to the last."""
-        calendar = Calendar(unit, self._question.zone)
-        first = max(self._first, self._span.since or self._first)
-        last = min(self._last, self._span.until or self._last)
-        bounds = [calendar.bounds(first)[0]]
-        while (end := calendar.bounds(bounds[-1])[1]) <= last:
-            bounds.append(end)
-            if len(bounds) > _MOST_BUCKETS:
-                raise ValueError(
-                    f"a report by {unit} over so long a time has more than {_MOST_BUCKETS:,} rows"
-                )
-        return bounds
-
     def _named(self, key: _Key) -> dict[str, Any]:
-        place = ZoneInfo(self._question.zone)
-        named: dict[str, Any] = {}
-        for name, value in zip(self._question.by, key, strict=True):
-            if name in TIMES:
-                at = datetime.fromtimestamp(self._times[name][value - 1], UTC).astimezone(place)
-                named[name] = at.isoformat(timespec="minutes") if name == "hour" else at.date().isoformat()
-            else:
-                named[name] = value
-        return named
+        return {
+            name: name_of(name, self._times[name][value - 1], self._question.zone) if name in TIMES else value
+            for name, value in zip(self._question.by, key, strict=True)
+        }
 
     def _order(self, row: ReportRow) -> tuple[Any, ...]:
         texts = tuple(str(value or "") for value in row.group.values())
