@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from math import ceil
 from typing import Any
 
 from llmgate_plugins.config import BudgetConfig, Degrade, GatewayConfig, LimitConfig, UnderAlias, UnderPolicy
-from llmgate_plugins.config.amounts import SpendingLimit
+from llmgate_plugins.config.amounts import SpendingLimit, litellm_window
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.plugins.limits import (
     Budget,
@@ -18,14 +20,18 @@ from llmgate_plugins.plugins.limits import (
     RequestLimit,
     TokenLimit,
 )
+from llmgate_plugins.types import NANO, Deployment
 
 __all__ = ["configured_limits"]
 
 _KINDS = {"limit": Budget, "money": Budget, "requests": RequestLimit, "tokens": TokenLimit}
 
 
-def configured_limits(config: GatewayConfig) -> Limits:
-    """The limits of the file, in its order.
+def configured_limits(config: GatewayConfig, deployments: Iterable[Deployment] = ()) -> Limits:
+    """The limits of the file, in its order, and then those in LiteLLM's own words.
+
+    Args:
+        deployments: Their `max_budget` counts as well.
 
     Raises:
         ConfigurationError: One makes no sense, or two are for the same; with each line.
@@ -41,9 +47,36 @@ def configured_limits(config: GatewayConfig) -> Limits:
                 problems.append(config.locator.problem(path, message, remedy))
             else:
                 made.append(limit)
+    made.extend(_of_litellm(config, deployments, problems))
     if problems:
         raise ConfigurationError(problems=problems)
     return Limits(made)
+
+
+def _of_litellm(
+    config: GatewayConfig, deployments: Iterable[Deployment], problems: list[Problem]
+) -> Iterator[Limit]:
+    """`provider_budget_config` of the router, `max_budget` of deployments."""
+    written: list[tuple[str, float, str, tuple[str, ...]]] = [
+        (
+            f"provider={name}",
+            one.max_budget,
+            one.budget_duration,
+            ("router_settings", "provider_budget_config", name),
+        )
+        for name, one in config.router_settings.provider_budget_config.items()
+    ]
+    written += [
+        (f"deployment={one.id}", one.info["max_budget"], one.info["budget_duration"], ("model_list",))
+        for one in deployments
+        if one.info.get("max_budget") and one.info.get("budget_duration")
+    ]
+    for scope, dollars, duration, path in written:
+        try:
+            yield Budget(scope, ceil(Decimal(str(dollars)) * NANO), litellm_window(str(duration)))
+        except ValueError as error:
+            message, _, remedy = str(error).partition("; ")
+            problems.append(config.locator.problem(path, message, remedy))
 
 
 def _entries(config: GatewayConfig) -> Iterator[tuple[tuple[str | int, ...], BudgetConfig | LimitConfig]]:

@@ -90,12 +90,15 @@ def assemble(
     ]
     if config.tokens == "counted":
         _count_tokens(config)
-    tuned = _tuned(config, default_plugins() if given.pop("defaults", True) else ())
+    limits = configured_limits(config, deployments)
+    tuned = _tuned(config, default_plugins() if given.pop("defaults", True) else (), limits)
     plugins = [*plugins, *_from_file(config), *channels_of(config)]
-    if any(isinstance(one, Limits) for one in plugins) and (config.budgets or config.limits):
-        path = ("budgets",) if config.budgets else ("limits",)
+    if limits.limits and any(isinstance(one, Limits) for one in plugins):
+        path = next((name for name in ("budgets", "limits") if getattr(config, name)), "router_settings")
         message = "limits stand in the file, and in the program as well"
-        raise ConfigurationError(problems=[config.locator.problem(path, message, "keep them in one place")])
+        raise ConfigurationError(
+            problems=[config.locator.problem((path,), message, "keep them in one place")]
+        )
     own, built_in = with_places(plugins, tuned)
     made: dict[str, Any] = {
         "deployments": deployments,
@@ -185,14 +188,14 @@ def _sections(config: GatewayConfig) -> Iterator[object]:
         yield _PREFERENCES[preference]()
 
 
-def _tuned(config: GatewayConfig, defaults: Sequence[object]) -> Iterator[object]:
+def _tuned(config: GatewayConfig, defaults: Sequence[object], limits: Limits) -> Iterator[object]:
     """The plugins that are always there, as the file wants them."""
     for plugin in defaults:
         if isinstance(plugin, Telemetry):
             if config.telemetry.spans or config.telemetry.metrics:
                 yield Telemetry(**config.telemetry.for_telemetry())
         elif isinstance(plugin, Limits):
-            yield configured_limits(config)
+            yield limits
         elif isinstance(plugin, Failover):
             yield _failover(config)
         elif isinstance(plugin, Patience):

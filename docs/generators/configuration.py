@@ -41,6 +41,7 @@ TITLES: Mapping[str, str] = {
     "PriceTierOverride": "tiers",
     "PluginConfig": "plugins",
     "RouterSettings": "router_settings",
+    "ProviderBudget": "provider_budget_config",
     "LiteLLMSettings": "litellm_settings",
     "CustomProvider": "custom_provider_map",
     "CredentialConfig": "credential_list",

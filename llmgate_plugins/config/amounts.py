@@ -19,6 +19,7 @@ __all__ = [
     "Per",
     "Spending",
     "SpendingLimit",
+    "litellm_window",
     "parse_count",
     "parse_limit",
     "window_for",
@@ -33,6 +34,8 @@ _MONEY: Final = re.compile(
     r"(?:\$\s*)?(?P<amount>\d{1,12}(?:[._]\d{1,12})?)\s*(?P<currency>[A-Za-z]{3}(?![A-Za-z]))?" + _PER
 )
 _COUNT: Final = re.compile(r"(?P<number>\d{1,15}(?:_\d{1,3}){0,5}(?:\.\d{1,6})?)\s*(?P<unit>[kKMB])?" + _PER)
+_LITELLM: Final = re.compile(r"(\d{1,6})(mo|[smhdw])")
+_LITELLM_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _UNITS: Final = {"k": 1_000, "K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 
 
@@ -80,6 +83,23 @@ def window_for(per: Per | None, rolling: float | None, zone: str) -> Window:
             raise ValueError("an amount needs a window")
         return Rolling(rolling)
     return Fixed(_SHORT[per]) if per in _SHORT else Calendar(per, zone)  # type: ignore[arg-type]
+
+
+def litellm_window(duration: str) -> Window:
+    """The window of LiteLLM's "1d", "12h" or "1mo": months by the calendar, else of equal length.
+
+    Raises:
+        ValueError: It is no such duration.
+    """
+    match = _LITELLM.fullmatch(duration.strip())
+    if match is None:
+        raise ValueError("not a duration of a budget; write 12h, 1d or 1mo")
+    number, unit = int(match[1]), match[2]
+    if unit == "mo":
+        if number != 1:
+            raise ValueError("only single months are understood; write 1mo")
+        return Calendar("month")
+    return Fixed(number * _LITELLM_UNITS[unit])
 
 
 def parse_limit(value: Any) -> SpendingLimit:

@@ -121,6 +121,13 @@ class DeploymentParams(_Prices):
     max_parallel_requests: Count | None = Field(
         None, ge=0, description="Requests at the same time it allows."
     )
+    max_budget: Annotated[float, _Referable] | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="US dollars it may cost per `budget_duration`: a budget of this deployment.",
+    )
+    budget_duration: Text | None = Field(None, description='For `max_budget`: "1d", "12h", "1mo".')
     weight: Annotated[float, _Referable] | None = Field(
         None, ge=0, allow_inf_nan=False, description="Share of traffic among deployments of the same name."
     )

@@ -34,7 +34,10 @@ _NOT_PASSED_ON: Final = frozenset(
     | {"region_name", "max_retries", "num_retries", "litellm_credential_name", "model_info"}
 )
 _ABOUT_IT: Final = frozenset(
-    {"rpm", "tpm", "input_tpm", "output_tpm", "max_parallel_requests", "tags", "tag_regex", "order"}
+    {
+        *("rpm", "tpm", "input_tpm", "output_tpm", "max_parallel_requests", "tags", "tag_regex", "order"),
+        *("max_budget", "budget_duration"),
+    }
 )
 
 

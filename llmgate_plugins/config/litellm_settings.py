@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
 from llmgate_plugins.config.deployment_config import Count, Name
 from llmgate_plugins.config.policy_config import Preference
@@ -116,6 +116,17 @@ class Setting(Section):
     )
 
 
+class ProviderBudget(Section):
+    """What one provider may cost, in LiteLLM's own shape."""
+
+    max_budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        validation_alias=AliasChoices("max_budget", "budget_limit"), description="US dollars."
+    )
+    budget_duration: str = Field(
+        validation_alias=AliasChoices("budget_duration", "time_period"), description='Per "1d", "12h", "1mo".'
+    )
+
+
 class RouterSettings(Setting):
     """LiteLLM's `router_settings`, as far as they have a meaning here."""
 
@@ -132,6 +143,9 @@ class RouterSettings(Setting):
         Mapping[str, Name],
         BeforeValidator(_alias_targets, json_schema_input_type=Mapping[str, Name | Mapping[str, Any]]),
     ] = Field(default_factory=dict, description="Other name -> alias, or {model: alias, hidden: true}.")
+    provider_budget_config: Mapping[str, ProviderBudget] = Field(
+        default_factory=dict, description="Provider -> a hard budget of it."
+    )
 
     @property
     def preference(self) -> Preference | None:

@@ -146,3 +146,38 @@ def test_limits_in_the_file_and_in_the_program_are_refused() -> None:
     del source["budgets"]
     gateway = Gateway.from_config(source, plugins=[mine], transport=ScriptedProvider(), check_secrets=False)
     assert dict(gateway.plugins)["Limits"] is mine
+
+
+def test_budgets_in_litellms_own_words_are_kept() -> None:
+    source = {
+        "model_list": [
+            {
+                "model_name": "fast",
+                "litellm_params": {
+                    "model": "openai/gpt-4o",
+                    "api_key": "k",
+                    "max_budget": 0.5,
+                    "budget_duration": "12h",
+                },
+                "model_info": {"id": "one"},
+            }
+        ],
+        "router_settings": {
+            "provider_budget_config": {
+                "openai": {"budget_limit": 5, "time_period": "1d"},
+                "azure": {"max_budget": 7, "budget_duration": "1mo"},
+            }
+        },
+    }
+    gateway = Gateway.from_config(source, transport=ScriptedProvider(), check_secrets=False)
+    (deployment,) = gateway.deployments.values()
+    assert "max_budget" not in deployment.params
+    limits: Any = dict(gateway.plugins)["Limits"]
+    assert limits.limits == (
+        Budget("provider=openai", 5 * NANO, Fixed(86_400.0)),
+        Budget("provider=azure", 7 * NANO, Calendar("month")),
+        Budget("deployment=one", NANO // 2, Fixed(43_200.0)),
+    )
+    source["router_settings"]["provider_budget_config"]["openai"]["time_period"] = "soon"  # type: ignore[index]
+    with pytest.raises(ConfigurationError, match="not a duration of a budget"):
+        Gateway.from_config(source, transport=ScriptedProvider(), check_secrets=False)
