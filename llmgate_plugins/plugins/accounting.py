@@ -30,6 +30,8 @@ UNBOOKED: Final = "ledger"
 _NOTHING: Final = Hold()
 _NONE: Final[frozenset[int]] = frozenset()
 _LEFT: Final = ("cancelled", "abandoned")
+_SETTLING: Final[StashKey[list[Future[bool]]]] = StashKey("settling")
+"""Settlements on their way."""
 _OPENING: Final[StashKey[frozenset[int]]] = StashKey("opening")
 """Numbers of the attempts whose intents were handed over and waited for."""
 
@@ -105,8 +107,8 @@ class LedgerAccounting:
         )
 
     @hookimpl
-    def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> Any:
-        """Settle it, once."""
+    def end_attempt(self, attempt: Attempt, outcome: Outcome, call: Call, services: Services) -> Any:
+        """Settle it, once. Nobody waits for that before the call ends."""
         failure = outcome.failure
         settled = services.ledger.settle_attempt(
             attempt.call_id,
@@ -127,6 +129,9 @@ class LedgerAccounting:
                 finish_reason=outcome.finish_reason,
             ),
         )
+        if isinstance(settled, Future):
+            call.stash[_SETTLING] = [*(call.stashed(_SETTLING) or ()), settled]
+            return None
         return None if isinstance(settled, bool) else settled
 
     @hookimpl
@@ -142,7 +147,12 @@ class LedgerAccounting:
             if outcome.skipped in _LEFT and attempt.number in opening
         ]
         closed = ledger.close_call(record)
-        return _all_of([*unsent, closed]) if any(map(is_pending, unsent)) else closed
+        settling = [*(call.stashed(_SETTLING) or ()), *filter(is_pending, unsent)]
+        if not settling:
+            return closed
+        answers = [*settling, closed]
+        futures = [one for one in answers if isinstance(one, Future)]
+        return _together(futures) if len(futures) == len(answers) else _all_of(answers)
 
     def _labels(self, context: Context, tags: Mapping[str, str]) -> Mapping[str, str]:
         known, labels = self._last
@@ -163,6 +173,29 @@ def _or_skip(opened: Future[None]) -> Future[Skip | None]:
         )
     )
     return answer
+
+
+def _together(answers: Sequence[Future[Any]]) -> Future[None]:
+    """Done when all of them are, with the first error among them."""
+    together: Future[None] = Future()
+    rest = iter(answers)
+
+    def go_on(_: object = None) -> None:
+        for one in rest:
+            if not one.done():
+                one.add_done_callback(go_on)
+                return
+        errors = (one.exception() for one in answers if not one.cancelled())
+        failed = next((error for error in errors if error is not None), None)
+        if not together.set_running_or_notify_cancel():
+            return  # whoever waited has left
+        if failed is not None:
+            together.set_exception(failed)
+        else:
+            together.set_result(None)
+
+    go_on()
+    return together
 
 
 async def _all_of(answers: Sequence[MaybePending[Any]]) -> None:

@@ -81,7 +81,7 @@ def test_what_cannot_be_booked_at_all_is_noted_and_the_call_goes_on(
         told = ask(face, gateway(ledger))
     assert told.text == "fine"
     assert {(plugin, hook) for plugin, hook, _ in told.record.problems} == {
-        ("LedgerAccounting", hook) for hook in ("begin_attempt", "end_attempt", "end_call")
+        ("LedgerAccounting", hook) for hook in ("begin_attempt", "end_call")
     }
 
 

@@ -6,10 +6,12 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from opentelemetry import trace
 from support.values import DEAR, a_call, a_deployment, a_request, an_attempt, an_error, some_services
 
 from llmgate_plugins.context import Call, Context
+from llmgate_plugins.errors import StorageError
 from llmgate_plugins.plugins import LedgerAccounting, Policies, Policy
 from llmgate_plugins.plugins.holds import HOLDS, Hold
 from llmgate_plugins.records import Selection
@@ -26,11 +28,11 @@ def book(
     call: Call | None = None,
 ) -> dict[str, Any]:
     """One attempt, and its row."""
-    services, plugin, attempt = some_services(), LedgerAccounting(), an_attempt(A)
-    given = (attempt, request or a_request(), context or Context(), call or a_call(), services)
+    services, plugin, attempt, call = some_services(), LedgerAccounting(), an_attempt(A), call or a_call()
+    given = (attempt, request or a_request(), context or Context(), call, services)
     assert plugin.begin_attempt(*given) is None
     if outcome is not None:
-        assert plugin.end_attempt(attempt, outcome, services) is None
+        assert plugin.end_attempt(attempt, outcome, call, services) is None
     (row,) = services.ledger.attempts("call")
     return row
 
@@ -102,9 +104,10 @@ def test_an_attempt_that_another_plugin_skipped_cost_nothing() -> None:
 
 def test_an_attempt_is_settled_once() -> None:
     services, plugin, attempt = some_services(), LedgerAccounting(), an_attempt(A)
-    plugin.begin_attempt(attempt, a_request(), Context(), a_call(), services)
-    plugin.end_attempt(attempt, Outcome(status="success", cost=7), services)
-    plugin.end_attempt(attempt, Outcome(status="error", cost=9), services)
+    call = a_call()
+    plugin.begin_attempt(attempt, a_request(), Context(), call, services)
+    plugin.end_attempt(attempt, Outcome(status="success", cost=7), call, services)
+    plugin.end_attempt(attempt, Outcome(status="error", cost=9), call, services)
     (row,) = services.ledger.attempts("call")
     assert (row["status"], row["cost_nano_usd"]) == ("success", 7)
 
@@ -139,26 +142,47 @@ def test_an_unpriced_deployment_is_estimated_at_nothing() -> None:
     assert services.ledger.attempts("call")[0]["estimate_nano_usd"] == 0
 
 
-def test_an_answer_of_the_ledger_that_is_on_its_way_is_handed_on() -> None:
-    class Slow:
-        def __init__(self) -> None:
-            self.answer: Future[Any] = Future()
+class Slow:
+    """A ledger whose answers are on their way."""
 
-        def open_attempt(self, intent: Any) -> Future[Any]:
-            return self.answer
+    def __init__(self) -> None:
+        self.opened: Future[None] = Future()
+        self.settled: Future[bool] = Future()
+        self.closed: Future[None] = Future()
 
-        def settle_attempt(self, *settlement: Any) -> Future[Any]:
-            return self.answer
+    def open_attempt(self, intent: Any) -> Future[None]:
+        return self.opened
 
-        def close_call(self, record: Any) -> Future[Any]:
-            return self.answer
+    def settle_attempt(self, *settlement: Any) -> Future[bool]:
+        return self.settled
 
-    ledger = Slow()
+    def close_call(self, record: Any) -> Future[None]:
+        return self.closed
+
+
+def test_a_call_waits_for_its_intent_and_at_its_end_for_all_that_is_on_its_way() -> None:
+    ledger, call = Slow(), a_call()
     services: Services = replace(some_services(), ledger=ledger)  # type: ignore[arg-type]
     plugin, attempt = LedgerAccounting(), an_attempt(A)
-    assert plugin.begin_attempt(attempt, a_request(), Context(), a_call(), services) is ledger.answer
-    assert plugin.end_attempt(attempt, Outcome(status="success"), services) is ledger.answer
-    assert plugin.end_call(a_call().record, a_call(), services) is ledger.answer
+    assert plugin.begin_attempt(attempt, a_request(), Context(), call, services) is ledger.opened
+    assert plugin.end_attempt(attempt, Outcome(status="success"), call, services) is None
+    ended = plugin.end_call(call.record, call, services)
+    ledger.closed.set_result(None)
+    assert not ended.done()
+    ledger.settled.set_result(True)
+    assert ended.result(timeout=1) is None
+
+
+def test_a_settlement_that_fails_is_told_at_the_end_of_the_call() -> None:
+    ledger, call = Slow(), a_call()
+    services: Services = replace(some_services(), ledger=ledger)  # type: ignore[arg-type]
+    plugin = LedgerAccounting()
+    plugin.end_attempt(an_attempt(A), Outcome(status="success"), call, services)
+    ledger.settled.set_exception(StorageError("no room"))
+    ended = plugin.end_call(call.record, call, services)
+    ledger.closed.set_result(None)
+    with pytest.raises(StorageError, match="no room"):
+        ended.result(timeout=1)
 
 
 def test_a_call_is_closed_with_its_record() -> None:
