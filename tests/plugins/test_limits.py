@@ -229,6 +229,7 @@ def test_what_fits_nowhere_else_either_is_denied(face: str) -> None:
     told = ask(face, s.gateway, QUESTION, context=ADA)
     assert isinstance(told.error, RequestDenied)
     assert (told.error.code, s.sent) == ("budget", [])
+    assert told.error.retry_at == DAY.bounds(s.clock.time())[1]
 
 
 @every_face

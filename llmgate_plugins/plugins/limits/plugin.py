@@ -173,10 +173,10 @@ class Limits:
         """What need not be asked: this call was refused as much, or goes to another alias anyway."""
         taken = asked.taken
         refused = taken.refused or {}
-        for count, wanted in zip(asked.counts, asked.wanted, strict=True):
-            left = refused.get(wanted.key)
-            if left is not None and wanted.amount > left:
-                return self._refused(asked, Refusal(key=wanted.key, available=left, retry_at=count.resets_at))
+        for wanted in asked.wanted:
+            known = refused.get(wanted.key)
+            if known is not None and wanted.amount > known.available:
+                return self._refused(asked, known)
         for count in asked.counts if self._leaving else ():
             alias = _alias(count.limit)
             if alias is None or alias == asked.attempt.alias or count in taken.left:
@@ -259,20 +259,17 @@ class Limits:
         rule, taken = count.rule, asked.taken
         count.refused += 1
         count.short_of = min(count.short_of or wanted.amount, wanted.amount)
-        taken.refuse(count.key, refusal.available)
+        if rule.kind != "concurrency":  # a slot may be free again for the next
+            taken.refuse(refusal)
         self._watch.refused(count, wanted.amount, asked.services)
         if isinstance(count.limit.on_exhausted, Instead) and count not in taken.left:
             return self._elsewhere(asked, count)
-        if rule.kind == "concurrency":
-            taken.refuse(count.key, 1)  # it may be free again for the next
-            if taken.sent and rule.once and taken.waited < SLOT_PATIENCE:
-                seconds = min(0.05 + taken.waited / 2, 0.5)
-                taken.waited += seconds
-                return Wait(seconds)
+        if rule.kind == "concurrency" and rule.once and taken.sent and taken.waited < SLOT_PATIENCE:
+            seconds = min(0.05 + taken.waited / 2, 0.5)
+            taken.waited += seconds
+            return Wait(seconds)
         skip = Skip(_code(rule), until=refusal.retry_at)
-        if rule.of_attempt or self._another_fits(asked, count, refusal.available):
-            return skip
-        if taken.sent:
+        if rule.of_attempt or taken.sent or self._another_fits(asked, count, refusal.available):
             return skip
         raise RequestDenied(
             _denial(count, wanted.amount, refusal), code=_code(rule), retry_at=refusal.retry_at

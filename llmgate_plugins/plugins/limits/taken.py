@@ -8,7 +8,7 @@ from typing import Final
 from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.plugins.estimates import probable_cost, probable_tokens, worst_price, worst_tokens
 from llmgate_plugins.plugins.limits.counts import Count, Rule
-from llmgate_plugins.services import Lease, Reservation, Services
+from llmgate_plugins.services import Lease, Refusal, Reservation, Services
 from llmgate_plugins.types import Attempt, Deployment, Request
 
 __all__ = ["TAKEN", "Asked", "Taken", "taken_of"]
@@ -105,7 +105,7 @@ class Taken:
         counted: Counts that have this call already -> the attempt that took it.
         asked: Number of an attempt -> a lease of which nobody has said whether it was granted.
         left: Counts for whose sake the call goes on elsewhere.
-        refused: Key -> what was left when an attempt was refused.
+        refused: Key -> how an attempt was refused.
         sent: Whether an attempt was sent.
         waited: Seconds that it has waited for a slot between two attempts.
     """
@@ -118,7 +118,7 @@ class Taken:
         # Seldom needed, and so not made before they are.
         self.asked: dict[int, Lease] | None = None
         self.left: frozenset[Count] = frozenset()
-        self.refused: dict[str, int] | None = None
+        self.refused: dict[str, Refusal] | None = None
         self.sent = False
         self.waited = 0.0
 
@@ -140,11 +140,11 @@ class Taken:
             if count.rule.once:
                 self.counted[count] = number
 
-    def refuse(self, key: str, left: int) -> None:
-        """So much was left of it, and it was not enough."""
+    def refuse(self, refusal: Refusal) -> None:
+        """Too little was left of it."""
         if self.refused is None:
             self.refused = {}
-        self.refused[key] = left
+        self.refused[refusal.key] = refusal
 
     def leave(self, count: Count) -> None:
         """The call goes on elsewhere for the sake of this count."""
