@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import sqlite3
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 from benchmarks.core import ASKED, Instant, deployments
 from benchmarks.harness import Case, Suite
+from benchmarks.servers import postgresql
 from llmgate_plugins import Gateway
 from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.plugins import LedgerAccounting, default_plugins
@@ -45,11 +47,13 @@ class Books(AbstractContextManager["Books"]):
 
     def suites(self) -> list[Suite]:
         sqlite = self._ledger(f"sqlite:///{self._directory}/books.db")
+        postgres = self._ledger(f"{self._stack.enter_context(postgresql())}?outbox={self._directory}/outbox")
         none = [one for one in default_plugins() if not isinstance(one, LedgerAccounting)]
         gateways = {
             "no ledger": Gateway(deployments(), transport=Instant(), plugins=none, defaults=False),
             "in memory": Gateway(deployments(), transport=Instant()),
             "SQLite": Gateway(deployments(), transport=Instant(), ledger=sqlite),
+            "PostgreSQL": Gateway(deployments(), transport=Instant(), ledger=postgres),
         }
         bare = self._bare("bare.db", "NORMAL")
         return [
@@ -62,6 +66,8 @@ class Books(AbstractContextManager["Books"]):
                     Case(name="bare sqlite3, one a commit", run=lambda rows: _insert(bare, rows, 1)),
                     Case(name="SQLite, intents", run=lambda rows: _intents(sqlite, rows)),
                     Case(name="SQLite, whole calls", run=lambda calls: _calls(sqlite, calls), per=3),
+                    Case(name="PostgreSQL, intents", run=lambda rows: _intents(postgres, rows)),
+                    Case(name="PostgreSQL, whole calls", run=lambda calls: _calls(postgres, calls), per=3),
                 ),
                 rates={"SQLite, intents": 20_000.0},
             ),
@@ -70,6 +76,13 @@ class Books(AbstractContextManager["Books"]):
                 unit="call",
                 judged="thread",
                 cases=tuple(Case(name=name, run=_complete(one)) for name, one in gateways.items()),
+                added_us={"SQLite": ("no ledger", 15.0)},
+            ),
+            Suite(
+                name="ledger, the loop of 64 calls at once",
+                unit="call",
+                judged="thread",
+                cases=tuple(Case(name=name, run=_acomplete(one)) for name, one in gateways.items()),
                 added_us={"SQLite": ("no ledger", 15.0)},
             ),
         ]
@@ -148,5 +161,18 @@ def _complete(gateway: Gateway) -> Any:
     def run(calls: int) -> None:
         for _ in range(calls):
             gateway.complete("fast", ASKED)
+
+    return run
+
+
+def _acomplete(gateway: Gateway) -> Any:
+    async def run(calls: int) -> None:
+        left = itertools.count(calls, -1)
+
+        async def work() -> None:
+            while next(left) > 0:
+                await gateway.acomplete("fast", ASKED)
+
+        await asyncio.gather(*(work() for _ in range(64)))
 
     return run

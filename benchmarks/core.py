@@ -28,12 +28,15 @@ from llmgate_plugins.plugins import (
     Limits,
     Policies,
     Policy,
+    RequestLimit,
     Telemetry,
+    TokenLimit,
     Weighted,
     default_plugins,
 )
+from llmgate_plugins.windows import Calendar, Rolling
 
-__all__ = ["CHUNKS", "suites"]
+__all__ = ["CHUNKS", "suites", "working_plugins"]
 
 CHUNKS = 100
 ASKED = (Message(role="user", content="What is the capital of France?"),)
@@ -145,7 +148,22 @@ def working_plugins() -> list[object]:
     ]
 
 
+def three_limits() -> Limits:
+    """Money per team, tokens per user, requests in all: in windows of three kinds."""
+    return Limits(
+        [
+            Budget("team", 10**15, Calendar("day")),
+            TokenLimit("user", 10**12, Rolling(60.0)),
+            RequestLimit("global", 10**9, 60.0),
+        ]
+    )
+
+
 def suites() -> list[Suite]:
+    limited = {
+        "built-in plugins": Gateway(deployments(), transport=Instant()),
+        "and three limits": Gateway(deployments(), transport=Instant(), plugins=[three_limits()]),
+    }
     gateways = {
         "engine alone": Gateway(deployments(), transport=Instant(), defaults=False),
         "built-in plugins": Gateway(deployments(), transport=Instant()),
@@ -176,6 +194,11 @@ def suites() -> list[Suite]:
                 *(Case(name=name, run=_stream(one), per=CHUNKS) for name, one in gateways.items()),
             ),
             limits_us={"ten plugins at work": 2.0},
+        ),
+        Suite(
+            name="core, three limits in memory",
+            unit="call",
+            cases=tuple(Case(name=name, run=_complete(one)) for name, one in limited.items()),
         ),
         Suite(
             name="core, two of many ejected",
