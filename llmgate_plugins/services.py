@@ -217,7 +217,7 @@ class Unseeded:
         windows: (reservation, start, end) of each, Unix time, as the state has them; the end
             of a limit without a window is `math.inf`.
         since: Unix time since when the state knows what happens; nothing may be concluded
-            from books that were read within a second of it, since a call that was admitted
+            from books that were read within two seconds of it, since a call that was admitted
             just before may not stand in them yet.
         now: Unix time of this answer, by the same clock as `since`: other clocks do not matter.
     """

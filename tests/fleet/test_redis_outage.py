@@ -219,6 +219,7 @@ def check_latency(took: list[float], usual: float, seconds: float) -> None:
 def check_return(scene: Scene) -> None:
     """Within 5 s of its return Redis counts what the books say, and grants again."""
     back = time.monotonic()
+    counted = sums = dict[str, int]()
     ledger = scene.gateway.services.ledger
     while time.monotonic() < back + 5:
         scene.call(HARD)

@@ -333,7 +333,7 @@ class Shared:
 
 
 @every_face
-def test_a_shared_state_that_has_just_begun_is_told_what_the_books_say_a_second_later(
+def test_a_shared_state_that_has_just_begun_is_told_what_the_books_say_two_seconds_later(
     tmp_path: Path, face: str
 ) -> None:
     clock = VirtualClock()
@@ -344,7 +344,7 @@ def test_a_shared_state_that_has_just_begun_is_told_what_the_books_say_a_second_
     state = Shared(MemoryState(clock))
     second = Life(tmp_path / "books.db", clock, limit, state=state)
     assert ask(face, second.gateway, QUESTION, context=TEAM).error is None
-    assert second.sleeper.slept == [pytest.approx(1.0)]
+    assert second.sleeper.slept == [pytest.approx(2.0)]
     assert (state.asked["reserve"], state.asked["seed"]) == (3, 1)
     assert isinstance(ask(face, second.gateway, QUESTION, context=TEAM).error, RequestDenied)
     assert (state.asked["reserve"], state.asked["seed"]) == (4, 1)
@@ -367,7 +367,7 @@ def test_clocks_that_disagree_change_nothing_in_that(tmp_path: Path, skew: float
     state = Shared(MemoryState(Theirs()))  # type: ignore[arg-type]
     life = Life(tmp_path / "books.db", clock, RequestLimit("team", 2, DAY), state=state)
     assert ask("sync", life.gateway, QUESTION, context=TEAM).error is None
-    assert life.sleeper.slept == [pytest.approx(1.0)]
+    assert life.sleeper.slept == [pytest.approx(2.0)]
     life.gateway.close()
 
 

@@ -15,7 +15,7 @@ from llmgate_plugins.windows import Rolling
 
 __all__ = ["Seeding"]
 
-SETTLED: Final = 1.0
+SETTLED: Final = 2.0
 """Seconds after a state began to know what happens from which the books can be believed: a call
 that was admitted just before has its row by then."""
 UNSETTLED: Final = 3_660.0
