@@ -494,7 +494,7 @@ class LimitsMachine(RuleBasedStateMachine):
         outcome = Outcome(status=status, cost=cost, skipped="later" if status == "skipped" else None)
         for _ in range(2):  # the second time changes nothing
             self.limits.end_attempt(attempt, outcome, call, self.services)
-        self.books.end_attempt(attempt, outcome, self.services)
+        self.books.end_attempt(attempt, outcome, call, self.services)
 
     @precondition(lambda self: self.open)
     @rule()

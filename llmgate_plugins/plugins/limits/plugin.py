@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -14,7 +14,8 @@ from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.plugins.holds import HOLDS, Hold
 from llmgate_plugins.plugins.limits import words
-from llmgate_plugins.plugins.limits.counts import Count, Rule, rules_of
+from llmgate_plugins.plugins.limits.counts import Count, rules_of
+from llmgate_plugins.plugins.limits.exhausted import alias_of, code_of, denial, note, policy_of, wants
 from llmgate_plugins.plugins.limits.limit import Instead, Limit
 from llmgate_plugins.plugins.limits.seeding import Seeding
 from llmgate_plugins.plugins.limits.standing import LimitStanding, standing_of
@@ -68,9 +69,9 @@ class Limits:
             if not isinstance(limit, Limit):
                 raise TypeError(f"limits must be a Budget, RequestLimit ..., not {limit!r}")
         self._rules = rules_of(self.limits)
-        self._frugal = [rule for rule in self._rules if _wants(rule, "cheapest") and not rule.of_attempt]
-        self._moving = [rule for rule in self._rules if any(_policy(one) for one in rule.limits)]
-        self._leaving = [rule for rule in self._rules if any(_alias(one) for one in rule.limits)]
+        self._frugal = [rule for rule in self._rules if wants(rule, "cheapest") and not rule.of_attempt]
+        self._moving = [rule for rule in self._rules if any(policy_of(one) for one in rule.limits)]
+        self._leaving = [rule for rule in self._rules if any(alias_of(one) for one in rule.limits)]
         self._cheapest = Cheapest()
         self._watch = Watch()
         self._seeding = Seeding()
@@ -88,11 +89,11 @@ class Limits:
         """A call for which too little is left goes on under another policy, if that is wanted."""
         for rule in self._moving:
             count = None if rule.of_attempt else rule.count(context, None, request.tags)
-            policy = _policy(count.limit) if count is not None else None
+            policy = policy_of(count.limit) if count is not None else None
             if policy is not None and count is not None and count.is_short(services.clock.time()):
                 taken_of(call).leave(count)
                 call.stash[POLICY] = policy
-                _note(call, count, f"goes on under policy {policy!r}")
+                note(call, count, f"goes on under policy {policy!r}")
                 return
 
     @hookimpl(tryfirst=True)
@@ -110,7 +111,7 @@ class Limits:
             if count is None or count.limit.on_exhausted != "cheapest" or len(deployments) < 2:
                 continue
             if self._is_tight(count, request, deployments, services.clock.time()):
-                _note(call, count, "prefers the cheapest")
+                note(call, count, "prefers the cheapest")
                 return self._cheapest.rank_deployments(deployments)
         return None
 
@@ -178,7 +179,7 @@ class Limits:
             if known is not None and wanted.amount > known.available:
                 return self._refused(asked, known)
         for count in asked.counts if self._leaving else ():
-            alias = _alias(count.limit)
+            alias = alias_of(count.limit)
             if alias is None or alias == asked.attempt.alias or count in taken.left:
                 continue
             if count.rule.mode == "soft" and count.is_short(asked.services.clock.time()):
@@ -250,7 +251,7 @@ class Limits:
             return
         count.refused += 1
         left, might = (words.amount(count.rule.kind, one) for one in (refusal.available, wanted.amount))
-        _note(asked.call, count, f"would have refused: {left} left, {might} wanted")
+        note(asked.call, count, f"would have refused: {left} left, {might} wanted")
         self._watch.would_refuse(count, refusal.available, wanted.amount, asked.services)
 
     def _refused(self, asked: Asked, refusal: Refusal) -> Begun:
@@ -268,11 +269,11 @@ class Limits:
             seconds = min(0.05 + taken.waited / 2, 0.5)
             taken.waited += seconds
             return Wait(seconds)
-        skip = Skip(_code(rule), until=refusal.retry_at)
+        skip = Skip(code_of(rule), until=refusal.retry_at)
         if rule.of_attempt or taken.sent or self._another_fits(asked, count, refusal.available):
             return skip
         raise RequestDenied(
-            _denial(count, wanted.amount, refusal), code=_code(rule), retry_at=refusal.retry_at
+            denial(count, wanted.amount, refusal), code=code_of(rule), retry_at=refusal.retry_at
         )
 
     def _elsewhere(self, asked: Asked, count: Count) -> Reselect:
@@ -282,10 +283,10 @@ class Limits:
         asked.taken.leave(count)
         if instead.policy is not None:
             call.stash[POLICY] = instead.policy
-            _note(call, count, f"goes on under policy {instead.policy!r}")
+            note(call, count, f"goes on under policy {instead.policy!r}")
         else:
-            _note(call, count, f"goes on under alias {instead.alias!r}")
-        return Reselect(instead.alias, reason=_code(count.rule))
+            note(call, count, f"goes on under alias {instead.alias!r}")
+        return Reselect(instead.alias, reason=code_of(count.rule))
 
     def _another_fits(self, asked: Asked, count: Count, left: int) -> bool:
         """Whether a deployment that this call may still try might need no more than is left."""
@@ -375,47 +376,3 @@ class Limits:
 async def _all_of(answers: Sequence[Any]) -> None:
     for answer in answers:
         await arrived(answer)
-
-
-def _wants(rule: Rule, what: str) -> bool:
-    return any(limit.on_exhausted == what for limit in rule.limits)
-
-
-def _policy(limit: Limit) -> str | None:
-    """The policy under which calls go on when it is exhausted. One in shadow moves nothing."""
-    instead = limit.on_exhausted
-    return instead.policy if isinstance(instead, Instead) and not limit.shadow else None
-
-
-def _alias(limit: Limit) -> str | None:
-    instead = limit.on_exhausted
-    return instead.alias if isinstance(instead, Instead) and not limit.shadow else None
-
-
-def _code(rule: Rule) -> str:
-    return "budget" if rule.kind == "budget" else "limit"
-
-
-def _note(call: Call, count: Count, what: str) -> None:
-    """Into the call's decision record."""
-    record = call.record
-    notes = record.notes
-    entry: Mapping[str, Any] = {"key": count.key, "mode": count.rule.mode, "what": f"{count} {what}"}
-    record.notes = {**notes, "limits": [*notes.get("limits", ()), entry]}
-
-
-def _denial(count: Count, wanted: int, refusal: Refusal) -> str:
-    """Which limit, how much of it is left, when there is more, and what to do."""
-    kind = count.rule.kind
-    if kind == "concurrency":
-        return f"{count} is reached: so many are under way; try again when one has ended, or raise the limit"
-    left = f"{words.amount(kind, refusal.available)} are left" if refusal.available else "nothing is left"
-    told = f"{count} is used up: {left}"
-    if not count.rule.by_one:
-        told += f", and this call may use {words.amount(kind, wanted)}"
-    if refusal.retry_at is not None:
-        told += f"; it resets at {words.moment(refusal.retry_at, count.window)}"
-    advice = "try again then" if refusal.retry_at is not None else "try again later"
-    if not count.rule.by_one and refusal.available:
-        advice += ", ask for a shorter answer (max_tokens)"
-    return f"{told}. You can {advice}, or have the limit raised"
