@@ -135,9 +135,9 @@ WHOLE_ANSWERS = tuple(
         (("F46", "a tool call of broken JSON", Reply(text=SAID, tool_calls=(BROKEN_CALL,)), "a", "a", "A", ""), {}),
         (("F47", "unknown tools with the same id", Reply(text=SAID, tool_calls=TWINS), "a", "a", "A", ""), {}),
         (("F48", "no usage", Fault("no_usage"), "a", "a", "E", ""), {}),
-        (("F49", "usage that cannot be", Fault("odd_usage"), "a", "a", "E", ""), {"most": 7_000_000_000, "note": "counts are clamped to 0 and 10 million tokens, and marked"}),
+        (("F49", "usage that cannot be", Fault("odd_usage"), "a", "a", "E", ""), {"most": 7_000_000_000, "note": "counts are clamped to what the model's window holds, and marked"}),
         (("F50", "a dearer snapshot served", Reply(text=SAID, model=SNAPSHOT), "a", "a", "A", ""), {"model_a": "gpt-4o", "served": SNAPSHOT, "paid": SNAPSHOT}),
-        (("F50-other", "quite another model served", Reply(text=SAID, model="gpt-4.1"), "a", "a", "A", ""), {"served": "gpt-4.1", "paid": "gpt-4o-mini"}),
+        (("F50-other", "quite another model served", Reply(text=SAID, model="gpt-4.1"), "a", "a", "A", ""), {"served": "gpt-4.1", "paid": "gpt-4.1"}),
         (("F51", "JSON 150 levels deep", Fault("deep"), "b", "a:bad_response b", "U A", "a overload closed"), {"differs": both(DEEP, told="a", tries="a", books="A", health="")}),
     )
 )
