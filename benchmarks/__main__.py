@@ -81,9 +81,9 @@ def _run(part: str, smoke: bool) -> list[Result]:
 
         with Books() as books:
             rows, *calls = books.suites()
-            found = measure(rows, rounds=1 if smoke else 9, calls=200 if smoke else 6_000)
+            found = measure(rows, rounds=1 if smoke else 5, calls=200 if smoke else 1_500)
             for suite in calls:
-                found += measure(suite, rounds=1 if smoke else 9, calls=20 if smoke else 500)
+                found += measure(suite, rounds=1 if smoke else 5, calls=20 if smoke else 200)
             return found
     return []
 

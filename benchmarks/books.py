@@ -26,6 +26,8 @@ __all__ = ["Books"]
 
 BATCH = 500
 """Rows in one transaction of the bare inserts: as many as the ledger's writer puts in one."""
+AT_ONCE = 3_000
+"""Rows under way."""
 BARE = """CREATE TABLE attempts (call_id TEXT, number INT, at REAL, alias TEXT, deployment TEXT,
 provider TEXT, model TEXT, status TEXT, estimate INT, cost INT, input INT, output INT, team TEXT, tags TEXT,
 PRIMARY KEY (call_id, number))"""
@@ -120,18 +122,21 @@ def _intent() -> AttemptIntent:
 
 
 def _intents(ledger: Ledger, rows: int) -> None:
-    _wait([ledger.open_attempt(_intent()) for _ in range(rows)])
+    """As many at once as the ledger's queue takes without blocking anybody."""
+    for start in range(0, rows, AT_ONCE):
+        _wait([ledger.open_attempt(_intent()) for _ in range(min(AT_ONCE, rows - start))])
 
 
 def _calls(ledger: Ledger, calls: int) -> None:
     """Three writes each: an intent, its settlement, the call's own row."""
-    pending: list[Any] = []
-    for _ in range(calls):
-        intent = _intent()
-        pending.append(ledger.open_attempt(intent))
-        pending.append(ledger.settle_attempt(intent.call_id, 1, _SETTLED))
-        pending.append(ledger.close_call(_record(intent.call_id)))
-    _wait(pending)
+    for start in range(0, calls, AT_ONCE // 3):
+        pending: list[Any] = []
+        for _ in range(min(AT_ONCE // 3, calls - start)):
+            intent = _intent()
+            pending.append(ledger.open_attempt(intent))
+            pending.append(ledger.settle_attempt(intent.call_id, 1, _SETTLED))
+            pending.append(ledger.close_call(_record(intent.call_id)))
+        _wait(pending)
 
 
 _SETTLED = Settlement(status="success", usage=Usage(input=12, output=3), cost=50, latency=0.5)
