@@ -232,9 +232,10 @@ class Writer:
         return entries
 
     def _begin_work(self, entries: Sequence[Entry]) -> None:
-        self._hand, self._busy_since = entries, time.monotonic()
-        if not self._awake:
-            self._wake_watch()
+        with self._lock:
+            self._hand, self._busy_since = entries, time.monotonic()
+            if not self._awake:
+                self._wake_watch()
 
     def _end_work(self) -> None:
         with self._lock:

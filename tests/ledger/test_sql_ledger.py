@@ -420,3 +420,14 @@ def test_four_processes_share_one_file_from_its_first_moment(file: Path) -> None
     assert sum(row["status"] == "unknown" for row in rows) == 40
     assert sum(int(Path(f"{file}.{name}").read_text()) for name in range(4)) == 40, "each intent once"
     ledger.close()
+
+
+def test_a_ledger_that_has_been_idle_for_long_closes_in_order(file: Path) -> None:
+    ledger = SqlLedger(f"sqlite:///{file}")
+    answer(ledger.open_attempt(intent()))
+    until = time.monotonic() + 20
+    while ledger._writer._awake:  # until its watch sleeps
+        assert time.monotonic() < until, "the watch does not go to sleep"
+        time.sleep(0.05)
+    ledger.close()  # an error of its thread would fail this test
+    assert len(ledger.attempts()) == 1
