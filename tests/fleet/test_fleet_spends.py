@@ -30,6 +30,7 @@ from support.spending import (
 from support.writers import processes
 
 from llmgate_plugins.ledger import open_ledger
+from llmgate_plugins.plugins.limits.seeding import SETTLED
 from llmgate_plugins.services import Ledger
 from llmgate_plugins.state import open_state
 from llmgate_plugins.state.redis import RedisState
@@ -39,7 +40,12 @@ CAP = 20 * WORST
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """How many processes, tasks in each, and seconds for which they spend."""
+    """How many processes, tasks in each, and seconds for which they spend.
+
+    A call may have to wait twice until the books can be believed: as the state begins, and when
+    it was emptied. Its deadline leaves time for an answer even then, since nobody but the provider
+    knows what an attempt cost that ran out of time.
+    """
 
     processes: int
     tasks: int
@@ -48,7 +54,7 @@ class Fleet:
     deadline: float
 
 
-SMALL = Fleet(processes=3, tasks=10, seconds=3.0, outage=0.7, deadline=2.0)
+SMALL = Fleet(processes=3, tasks=10, seconds=SETTLED + 3.0, outage=0.7, deadline=2 * SETTLED + 2.0)
 FULL = Fleet(processes=8, tasks=50, seconds=12.0, outage=5.0, deadline=15.0)
 FLEETS = [
     pytest.param(SMALL, id="small"),
@@ -166,7 +172,7 @@ def check_at_rest(
             ledger.recover_expired(now=time.time())
         redis.client.delete(state.epoch_key)
     last = files[0].with_name("bills-last")
-    ask_once_more(state, ledger, last)
+    ask_once_more(state, ledger, last, deadline=fleet.deadline)
     sent = billed([*files, last])
     rows = {(row["call_id"], row["number"]): row for row in ledger.attempts() if row["status"] != "skipped"}
     spent = sum(row["cost_nano_usd"] for row in rows.values())
@@ -193,10 +199,10 @@ def check_at_rest(
     return told
 
 
-def ask_once_more(state: RedisState, ledger: Ledger, file: Path) -> None:
+def ask_once_more(state: RedisState, ledger: Ledger, file: Path, *, deadline: float) -> None:
     """A call through a gateway that has just begun: a state that knows nothing asks the books."""
     bills = Bills(file, takes=0.0)
-    gateway = Spending(state="", ledger="", cap=CAP).gateway(bills, state, ledger)
+    gateway = Spending(state="", ledger="", cap=CAP, deadline=deadline).gateway(bills, state, ledger)
     with suppress(*DENIED):
         gateway.complete("fast", QUESTION, max_tokens=MOST_OUTPUT)
     bills.close()
@@ -230,7 +236,9 @@ def spends(
         time.sleep(0.2)  # a part is spent, a part is held
         trouble(scene)
     left = scene.replicas[-1] if scene.replicas else redis
-    told = check_at_rest(fleet, left, ledger, files, killed=trouble is half_are_killed)
+    try:
+        told = check_at_rest(fleet, left, ledger, files, killed=trouble is half_are_killed)
+    finally:
+        for replica in scene.replicas:
+            replica.close()
     print(f"{trouble.__name__}: {told}")
-    for replica in scene.replicas:
-        replica.close()
