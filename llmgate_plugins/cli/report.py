@@ -21,7 +21,7 @@ from llmgate_plugins.cli.reading import (
 from llmgate_plugins.types import NANO
 
 if TYPE_CHECKING:
-    from llmgate_plugins.insight import Report, ReportRow
+    from llmgate_plugins.insight import Report
 
 __all__ = ["report"]
 
@@ -113,7 +113,10 @@ _SHOWN: Final = (
 """The same in the order in which they are shown."""
 
 _LONGEST: Final = 28
+_SHORTEST: Final = 9
 """Characters of a name in a table."""
+_MEASURES: Final = 20
+"""Characters that two measures take at the least."""
 
 
 @click.command("report")
@@ -196,11 +199,7 @@ def _print(shown: Report, number: int, names: tuple[str, ...]) -> None:
     click.echo(wrapped(f"Requests are {shown.of}, {_when(shown)}{_which(shown)}."))
     click.echo()
     rows = [*shown.rows, shown.totals] if shown.by else [shown.totals]
-    labels = (
-        [*(_labels(row, shown.by) for row in shown.rows), _totals_label(shown.by)]
-        if shown.by
-        else [["total"]]
-    )
+    labels = [*_labels(shown), _totals_label(shown.by)] if shown.by else [["total"]]
     data = [row.to_dict() for row in rows]
     headers = list(shown.by) or [""]
     chosen = names or _that_fit(headers, labels, data)
@@ -232,9 +231,14 @@ def _that_fit(
     return tuple(sorted(chosen, key=_SHOWN.index))
 
 
-def _labels(row: ReportRow, by: Sequence[str]) -> list[str]:
-    most = _LONGEST if len(by) == 1 else max(_LONGEST // len(by) + 4, 10)
-    return [_label(name, row.group[name], most) for name in by]
+def _labels(shown: Report) -> list[list[str]]:
+    """The names in a table's first columns, as long as they fit beside two measures."""
+    for most in range(_LONGEST, _SHORTEST, -1):
+        labels = [[_label(name, row.group[name], most) for name in shown.by] for row in shown.rows]
+        taken = sum(max(map(len, column)) + 2 for column in zip(shown.by, *labels, strict=True))
+        if taken <= width() - _MEASURES:
+            break
+    return labels
 
 
 def _label(name: str, value: object, most: int) -> str:
@@ -242,7 +246,11 @@ def _label(name: str, value: object, most: int) -> str:
         return "-"
     if name == "hour":
         return str(value)[:16].replace("T", " ")
-    return short(str(value), most)
+    whole = short(str(value), len(str(value)))
+    if len(whole) <= most:
+        return whole
+    end = (most - 3) // 2  # names that begin alike often end otherwise
+    return f"{whole[: most - 3 - end]}...{whole[-end:]}"
 
 
 def _totals_label(by: Sequence[str]) -> list[str]:
