@@ -24,6 +24,7 @@ class LogChannel:
     """Writes alerts to the logger "llmgate.alerts"; the end of one as INFO.
 
     The record has the whole alert as its attribute `alert`, for formatters that write JSON.
+    A program that has set up no logging shows nothing.
 
     Args:
         min_severity: The least severe that is written: "info", "warning" or "critical".
@@ -43,6 +44,8 @@ class LogChannel:
     ) -> None:
         self.wanted = Wanted(min_severity, kinds)
         self._log = logging.getLogger(logger)
+        if not self._log.handlers:  # else Python itself writes warnings to stderr, amid a program's own output
+            self._log.addHandler(logging.NullHandler())
 
     @hookimpl
     def deliver_alert(self, alert: Alert) -> None:
