@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from support.servers import PostgresServer, RedisServer
+
+if TYPE_CHECKING:
+    from support.servers import PostgresServer, RedisServer
 
 
 @pytest.fixture(scope="session")
 def _redis_for_all() -> Iterator[RedisServer]:
+    from support.servers import RedisServer  # its clients are not there in every environment
+
     server = RedisServer().start()
     yield server
     server.close()
@@ -25,6 +30,8 @@ def redis_server(_redis_for_all: RedisServer) -> RedisServer:
 @pytest.fixture
 def fresh_redis() -> Iterator[RedisServer]:
     """A Redis for this test alone: to be stopped, killed, paused, replicated."""
+    from support.servers import RedisServer  # its clients are not there in every environment
+
     server = RedisServer().start()
     yield server
     server.close()
@@ -32,6 +39,8 @@ def fresh_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def _valkey_for_all() -> Iterator[RedisServer]:
+    from support.servers import RedisServer  # its clients are not there in every environment
+
     server = RedisServer("valkey").start()
     yield server
     server.close()
@@ -47,6 +56,8 @@ def valkey_server(_valkey_for_all: RedisServer) -> RedisServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL that many tests share: leave it running; see `fresh_postgres`."""
+    from support.servers import PostgresServer  # its clients are not there in every environment
+
     server = PostgresServer().start()
     yield server
     server.close()
@@ -63,6 +74,8 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 @pytest.fixture
 def fresh_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL for this test alone: to be stopped, killed, paused."""
+    from support.servers import PostgresServer  # its clients are not there in every environment
+
     server = PostgresServer().start()
     yield server
     server.close()

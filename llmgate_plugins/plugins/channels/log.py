@@ -44,7 +44,9 @@ class LogChannel:
     ) -> None:
         self.wanted = Wanted(min_severity, kinds)
         self._log = logging.getLogger(logger)
-        if not self._log.handlers:  # else Python itself writes warnings to stderr, amid a program's own output
+        if (
+            not self._log.handlers
+        ):  # else Python itself writes warnings to stderr, amid a program's own output
             self._log.addHandler(logging.NullHandler())
 
     @hookimpl
