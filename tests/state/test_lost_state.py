@@ -132,6 +132,24 @@ def test_a_replica_that_takes_over_is_not_believed(
         replica.close()
 
 
+def test_a_replica_is_not_believed_by_the_process_that_began_the_epoch_whoever_names_its_leases(
+    own_server: RedisServer, line: BadLine, connect: Connect
+) -> None:
+    state = connect(f"{line.url}?timeout=2s")
+    wanted = [Reservation(key="budget", amount=10, limit=100, window=YEAR, seed=True)]
+    start = start_of(settled(state.reserve(wanted, ttl=60, id="call:1")))
+    settled(state.seed([Seed(key="budget", window=YEAR, start=start)]))
+    lease_of(settled(state.reserve(wanted, ttl=60, id="call:1")))
+    replica = own_server.replica()
+    try:
+        replica.promote()
+        line.lead_to(replica)
+        assert isinstance(settled(state.reserve(wanted, ttl=60, id="call:2")), Unseeded)
+        assert settled(state.spent("budget", window=YEAR)) == (0, 0), "what was replicated counts no more"
+    finally:
+        replica.close()
+
+
 def test_a_second_process_that_connects_to_the_same_server_begins_no_new_epoch(
     own_server: RedisServer, state: RedisState, connect: Connect
 ) -> None:

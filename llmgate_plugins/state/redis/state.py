@@ -227,8 +227,9 @@ class RedisState:
         return f"{self._ids}{self._issued}"
 
     def new_epoch_id(self) -> str:
-        """An id for an epoch, should one begin."""
-        return self._ids + "e" + str(self._issued)
+        """An id for an epoch, should one begin: another one each time, whoever names the leases."""
+        self._issued += 1
+        return f"{self._ids}e{self._issued}"
 
     def value_key(self, key: str) -> str:
         """Where a value is kept."""
