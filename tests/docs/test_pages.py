@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.pages import ROOT, RUN_PAGES, Block, Session, blocks_of, simulated_world
+from support.pages import ROOT, RUN_PAGES, Block, Session, blocks_of, own_telemetry, simulated_world
 
 from llmgate_plugins.config import load_config
 from llmgate_plugins.testing import ProviderSimulator
@@ -60,7 +60,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     modules = set(sys.modules)
-    with ProviderSimulator(seed=1) as simulator, simulated_world(simulator):
+    with ProviderSimulator(seed=1) as simulator, simulated_world(simulator), own_telemetry():
         yield Session(tmp_path, simulator)
     for module in set(sys.modules) - modules:
         if str(getattr(sys.modules[module], "__file__", None) or "").startswith(str(tmp_path)):

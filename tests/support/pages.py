@@ -26,7 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from opentelemetry import trace
+from opentelemetry.metrics import _internal as metrics
+from opentelemetry.util._once import Once
 
 from llmgate_plugins.testing import ProviderSimulator
 
@@ -39,6 +43,7 @@ __all__ = [
     "Session",
     "blocks_of",
     "matches",
+    "own_telemetry",
     "simulated_world",
 ]
 
@@ -217,3 +222,13 @@ def simulated_world(simulator: ProviderSimulator) -> Iterator[Mapping[str, str]]
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def own_telemetry() -> Iterator[None]:
+    """OpenTelemetry's global providers, to which every gateway listens, are a page's own and end with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((trace, "_TRACER_PROVIDER"), (metrics, "_METER_PROVIDER")):
+            patch.setattr(module, name, None)
+            patch.setattr(module, f"{name}_SET_ONCE", Once())
+        yield

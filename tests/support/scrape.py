@@ -7,22 +7,23 @@ from typing import Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 __all__ = ["Scraped"]
 
 
 class Scraped:
-    """A meter provider whose metrics are scraped.
+    """A meter provider whose metrics are scraped, and nobody else's.
 
     Attributes:
         meters: For `Telemetry`.
     """
 
     def __init__(self) -> None:
-        self.meters = MeterProvider([PrometheusMetricReader()])
-        self._server, _ = start_http_server(0, "127.0.0.1")
+        registry = CollectorRegistry()
+        self.meters = MeterProvider([PrometheusMetricReader(registry=registry)])
+        self._server, _ = start_http_server(0, "127.0.0.1", registry=registry)
 
     @property
     def url(self) -> str:
