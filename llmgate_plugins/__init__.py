@@ -35,6 +35,7 @@ from llmgate_plugins.decisions import (
     Recovery,
     Reselect,
     Retry,
+    Scores,
     Skip,
     Wait,
 )
@@ -121,6 +122,7 @@ __all__ = [
     "ResponseRejected",
     "Retry",
     "Scope",
+    "Scores",
     "Secret",
     "SecretNotFound",
     "Selection",

@@ -9,6 +9,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
+from llmgate_plugins.draws import draw
 from llmgate_plugins.types import EMPTY, Deployment, Request, Response
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Context:
             region is not eligible. None leaves it open.
         data_class: Such as "public" or "pii".
         priority: 0 is lowest, 3 is critical.
+        session: Id of the conversation or run this call belongs to; calls of one session may be
+            kept at one deployment.
         policy: Name of the configured policy to apply; None for `default`.
         extra: Any further facts of the application's own.
     """
@@ -47,11 +50,14 @@ class Context:
     region: str | None = None
     data_class: str | None = None
     priority: int = 1
+    session: str | None = None
     policy: str | None = None
     extra: Mapping[str, str] = field(default=EMPTY)
 
 
-FACTS: Final = tuple(name for name in Context.__dataclass_fields__ if name not in ("extra", "policy"))
+FACTS: Final = tuple(
+    name for name in Context.__dataclass_fields__ if name not in ("extra", "policy", "session")
+)
 """Fields of the context that say who is calling and what for."""
 NOBODY = Context()
 _current: ContextVar[Context] = ContextVar("llmgate_context", default=NOBODY)
@@ -160,9 +166,20 @@ class Call:
         self.record = record
         self._stash: Stash | None = None
 
-    def apply_policy(self, name: str, version: str | None = None) -> None:
-        """Note which policy this call is under, for its record and the books."""
-        self.record.policy, self.record.policy_version = name, version
+    def apply_policy(self, name: str, version: str | None = None, rule: str | None = None) -> None:
+        """Note which policy this call is under, and which rule chose it, for its record and the books."""
+        record = self.record
+        record.policy, record.policy_version = name, version
+        if rule is not None:
+            record.rule = rule
+
+    def draw(self, purpose: str) -> float:
+        """A number from 0 up to 1, drawn by lot for this call and this purpose.
+
+        The same call draws the same number for the same purpose, however often and wherever:
+        so a recorded call can be replayed. Name the plugin and the thing in `purpose`.
+        """
+        return draw(purpose, self.id)
 
     @property
     def stash(self) -> Stash:

@@ -16,6 +16,7 @@ __all__ = [
     "Recovery",
     "Reselect",
     "Retry",
+    "Scores",
     "Skip",
     "Wait",
 ]
@@ -48,11 +49,32 @@ class Ranking:
         scores: Deployment id -> score, for the decision record. What a score means
             is the plugin's own.
         reason: Why, for the decision record.
+        parts: Where several preferences made the scores: preference -> deployment id -> its score.
+        state: Deployment id -> what the scores came from, by name, as plain values ("samples",
+            "latency_s"), as it was then. Only of as many as a record should hold.
     """
 
     order: Sequence[Deployment]
     scores: Mapping[str, float] = field(default=EMPTY)
     reason: str = ""
+    parts: Mapping[str, Mapping[str, float]] = field(default=EMPTY)
+    state: Mapping[str, Mapping[str, float]] = field(default=EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How one preference values deployments.
+
+    Attributes:
+        values: Deployment id -> score, 0 or more; less is better. Those it leaves out are unknown
+            to it, and come after those it knows.
+        unit: What is counted, for people: "USD", "s", "gCO2".
+        state: As of `Ranking`.
+    """
+
+    values: Mapping[str, float]
+    unit: str = ""
+    state: Mapping[str, Mapping[str, float]] = field(default=EMPTY)
 
 
 @dataclass(frozen=True, slots=True)

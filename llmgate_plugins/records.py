@@ -29,6 +29,9 @@ class Selection:
         ranked_by: The plugin whose ranking won; None for configured order or the host's pick.
         scores: Id -> score, as that plugin gave them.
         reason: Why, as that plugin gave it.
+        parts: Preference -> id -> score, where several made the scores.
+        state: Id -> what the scores came from, by name.
+        policy, policy_version: The policy that applied to this choice; None where none did.
     """
 
     alias: str
@@ -39,6 +42,10 @@ class Selection:
     ranked_by: str | None = None
     scores: Mapping[str, float] = EMPTY
     reason: str = ""
+    parts: Mapping[str, Mapping[str, float]] = EMPTY
+    state: Mapping[str, Mapping[str, float]] = EMPTY
+    policy: str | None = None
+    policy_version: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +65,9 @@ class DecisionRecord:
         problems: What went wrong in plugins without stopping the call: (plugin, hook, error).
         tags: The caller's labels, untrusted.
         policy, policy_version: The policy that was applied; None where none was.
+        rule: Which rule chose that policy, as the configuration names it; None where none did.
+        experiments: Experiment -> the arm this call was assigned to.
+        shadow_of: The call this is a shadow of; None for a call that somebody waits for.
         trace_id: Of the OpenTelemetry trace this call is part of, 32 hex digits; None without one.
         notes: What plugins have to say of this call, by plugin and topic, as plain values:
             limits in shadow mode that would have refused it, say.
@@ -81,6 +91,9 @@ class DecisionRecord:
     problems: list[tuple[str, str, str]] = field(default_factory=list)
     policy: str | None = None
     policy_version: str | None = None
+    rule: str | None = None
+    experiments: Mapping[str, str] = EMPTY
+    shadow_of: str | None = None
     trace_id: str | None = None
     notes: Mapping[str, Any] = EMPTY
 
@@ -141,6 +154,9 @@ class DecisionRecord:
             "error": self.error,
             "policy": self.policy,
             "policy_version": self.policy_version,
+            "rule": self.rule,
+            "experiments": dict(self.experiments),
+            "shadow_of": self.shadow_of,
             "trace_id": self.trace_id,
             "notes": dict(self.notes),
             "selections": [_selection(selection) for selection in self.selections],
@@ -166,6 +182,10 @@ def _selection(selection: Selection) -> dict[str, Any]:
         "ranked_by": selection.ranked_by,
         "scores": dict(selection.scores),
         "reason": selection.reason,
+        "parts": {name: dict(scores) for name, scores in selection.parts.items()},
+        "state": {name: dict(facts) for name, facts in selection.state.items()},
+        "policy": selection.policy,
+        "policy_version": selection.policy_version,
     }
 
 

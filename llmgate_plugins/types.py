@@ -233,6 +233,9 @@ class Deployment:
         model: The provider's own name of the model.
         region: Where it runs, or None if not declared. An undeclared region is
             not eligible for a call that is bound to one.
+        data_classes: Classes of data it is cleared for ("public", "pii"); None if not declared.
+        terms: What its provider has agreed to ("no_retention", "no_training", "hipaa"). A term
+            that is not declared does not hold.
         price: None if no source knows one.
         context_window: Tokens it can read at once, or None if not known.
         max_output: Tokens it can write at once, or None if not known.
@@ -248,6 +251,8 @@ class Deployment:
     provider: str
     model: str
     region: str | None = None
+    data_classes: frozenset[str] | None = None
+    terms: frozenset[str] = frozenset()
     price: Price | None = None
     context_window: int | None = None
     max_output: int | None = None

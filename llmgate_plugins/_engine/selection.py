@@ -54,6 +54,7 @@ def select(flight: Flight, alias: str) -> Steps:
         selection.order = tuple([deployment.id for deployment in left])
     elif selection.dropped:
         selection.order = core.narrowing.ids(left)
+    selection.policy, selection.policy_version = call.record.policy, call.record.policy_version
     return left, ranked
 
 
@@ -86,6 +87,8 @@ def _ordered(
     selection.ranked_by = one.plugin
     selection.scores = ranking.scores
     selection.reason = ranking.reason
+    selection.parts = ranking.parts
+    selection.state = ranking.state
     if len(places) < len(left):
         places.update(dict.fromkeys(left))
     return tuple(places)
