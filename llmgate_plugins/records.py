@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Any, Final, Literal
 
 from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.money import cost_per_1k
@@ -167,8 +168,14 @@ class DecisionRecord:
         }
 
 
+_USAGE: Final = tuple(Usage.__dataclass_fields__)
+_usage_values: Final = attrgetter(*_USAGE)
+
+
 def _usage(usage: Usage) -> dict[str, Any]:
-    return {name: getattr(usage, name) for name in Usage.__dataclass_fields__} | {"total": usage.total}
+    told = dict(zip(_USAGE, _usage_values(usage), strict=True))
+    told["total"] = usage.total
+    return told
 
 
 def _selection(selection: Selection) -> dict[str, Any]:

@@ -102,7 +102,7 @@ CALLS = {
     "trace_id": "The OpenTelemetry trace it was part of.",
     **FACTS,
     "problems": "What went wrong in plugins without stopping the call. JSON.",
-    "decision": "The decision record: who was considered, dropped, ranked, tried. JSON.",
+    "decision": "The decision record (who was considered, dropped, ranked, tried), but what is empty. JSON.",
 }
 
 CONTENTS = {

@@ -8,15 +8,9 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any, NamedTuple
 
 from llmgate_plugins.errors import StorageError
+from llmgate_plugins.ledger.call_rows import closed_columns
 from llmgate_plugins.ledger.plain import dump_json, plain_text
-from llmgate_plugins.ledger.rows import (
-    ATTEMPT_JSON,
-    CALL_JSON,
-    CONTENT_JSON,
-    attempt_row,
-    call_row,
-    settled_columns,
-)
+from llmgate_plugins.ledger.rows import opened_columns, settled_columns
 from llmgate_plugins.services import Settlement
 
 __all__ = ["Entry", "Step"]
@@ -27,7 +21,7 @@ class Step(NamedTuple):
 
     Attributes:
         kind: Which statement ("open", "settle", "close", "content").
-        values: Its parameters.
+        values: Its parameters by name: which there are says what else the statement says.
     """
 
     kind: str
@@ -40,22 +34,20 @@ def _settle_values(subject: tuple[str, int, Settlement]) -> dict[str, Any]:
 
 
 def _content_values(row: Mapping[str, Any]) -> dict[str, Any]:
-    known = {name: plain_text(row[name]) for name in ("call_id", "tenant")}
-    return _with_text({**row, **known}, CONTENT_JSON)
-
-
-def _with_text(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
-    """The row with JSON as the text that a database takes."""
-    for column in columns:
-        value = row[column]
-        row[column] = None if value is None else dump_json(value)
-    return row
+    answer = row["answer"]
+    return {
+        **row,
+        "call_id": plain_text(row["call_id"]),
+        "tenant": plain_text(row["tenant"]),
+        "messages": dump_json(row["messages"]),
+        "answer": None if answer is None else dump_json(answer),
+    }
 
 
 _VALUES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
-    "open": lambda intent: _with_text(attempt_row(intent), ATTEMPT_JSON),
+    "open": opened_columns,
     "settle": _settle_values,
-    "close": lambda record: _with_text(call_row(record), CALL_JSON),
+    "close": closed_columns,
     "content": _content_values,
 }
 _LABELS: Mapping[str, Callable[[Any], str]] = {

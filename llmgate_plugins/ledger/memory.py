@@ -9,14 +9,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from llmgate_plugins.ledger.plain import dump_json, plain_text
+from llmgate_plugins.ledger.call_rows import CALL_JSON, call_row
+from llmgate_plugins.ledger.plain import plain_text
 from llmgate_plugins.ledger.rows import (
     ATTEMPT_JSON,
-    CALL_JSON,
     ENDS,
     TOKEN_COLUMNS,
     attempt_row,
-    call_row,
     check_columns,
     not_an_end,
     open_intent,
@@ -224,4 +223,4 @@ def _attempt_row(
 
 def _with_json(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
     """The row with these columns as they would come back from a database."""
-    return row | {column: json.loads(dump_json(row[column])) for column in columns}
+    return row | {column: json.loads(row[column]) for column in columns}

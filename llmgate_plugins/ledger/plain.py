@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
 __all__ = ["dump_json", "plain_text"]
@@ -23,18 +23,24 @@ def plain_text(text: Any) -> Any:
 
 def dump_json(value: Any) -> str:
     """JSON that every reader takes: without NaN and infinities (null), keys are text."""
-    if value == {} or value == []:
-        return str(value)
+    if not value and isinstance(value, dict | list):
+        return "{}" if isinstance(value, dict) else "[]"
+    encode = _encoder()
     try:
-        text = _encode(value)
-    except (TypeError, ValueError):
-        return _encode(_json_value(value))
-    if "\\u0000" in text or "\\ud" in text:  # what is in there may not be text to every database
-        return _encode(_json_value(value))
+        text = encode(value).decode()
+    except (TypeError, ValueError):  # not JSON, or half a surrogate
+        return encode(_json_value(value)).decode()
+    if "\\u0000" in text:  # what is in there may not be text to every database
+        return encode(_json_value(value)).decode()
     return text
 
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+@cache
+def _encoder() -> Callable[[Any], bytes]:
+    """pydantic's, which takes a third of the time of Python's own."""
+    from pydantic_core import to_json  # needed only where rows are written
+
+    return partial(to_json, inf_nan_mode="null")
 
 
 def _json_value(value: Any) -> Any:

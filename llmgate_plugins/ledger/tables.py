@@ -3,75 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import (
-    ClauseElement,
-    Connection,
-    Dialect,
-    Double,
-    Table,
-    bindparam,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Double, Table, func, literal, select
 from sqlalchemy.exc import DBAPIError
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.database import Database
 from llmgate_plugins.ledger.entries import Step
 from llmgate_plugins.ledger.plain import plain_text
-from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent, settled_columns
-from llmgate_plugins.ledger.schema import attempts, calls, contents
+from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent
+from llmgate_plugins.ledger.schema import attempts
+from llmgate_plugins.ledger.statements import KINDS, Statements
 from llmgate_plugins.ledger.sweeping import Sweeper
-from llmgate_plugins.services import Settlement, Standing
+from llmgate_plugins.services import Standing
 
 __all__ = ["Away", "Tables"]
 
 LONGEST_READ: Final = 30.0
 """Seconds that a fork waits for those who read."""
 
-_SETTLE = (
-    update(attempts)
-    .where(
-        attempts.c.call_id == bindparam("key_call_id"),
-        attempts.c.number == bindparam("key_number"),
-        or_(*(attempts.c.status == literal_column(f"'{status}'") for status in ("intent", "unknown"))),
-    )
-    .values(late=attempts.c.status == literal_column("'unknown'"))
-)
 _TOKENS = sum((attempts.c[column] for column in TOKEN_COLUMNS), literal(0))
-
-
-_SETTLED: Final = (*settled_columns(Settlement(status="success")), "key_call_id", "key_number")
-
-
-class Statement:
-    """A statement as its driver takes it, so that SQLAlchemy need not look at every value.
-
-    Args:
-        clause: The statement.
-        names: Of its parameters.
-    """
-
-    def __init__(self, clause: ClauseElement, names: Iterable[str], dialect: Dialect) -> None:
-        compiled = clause.compile(dialect=dialect, column_keys=[*names])
-        self.text = str(compiled)
-        order = getattr(compiled, "positiontup", None)
-        self.parameters: Callable[[dict[str, Any]], Any] = (
-            itemgetter(*order) if order else lambda values: values
-        )
 
 
 class Away(StorageError):
     """The database takes no rows now; none of those at hand is to blame."""
+
+
+_Groups: TypeAlias = dict[str, dict[tuple[str, ...], list[tuple[int, dict[str, Any]]]]]
+"""Kind of step -> columns -> steps of that kind that have these, with their places."""
 
 
 class _Uneven(Exception):
@@ -87,13 +49,7 @@ class Tables:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        dialect = database.engine.dialect
-        self._statements: Mapping[str, Statement] = {
-            "open": Statement(database.insert_once(attempts), attempts.c.keys(), dialect),
-            "settle": Statement(_SETTLE, _SETTLED, dialect),
-            "close": Statement(database.insert_once(calls), calls.c.keys(), dialect),
-            "content": Statement(database.insert_once(contents), contents.c.keys(), dialect),
-        }
+        self._statements = Statements(database)
         self.sweeper: Sweeper | None = None
         self._quiet = threading.Condition()
         self._readers = 0
@@ -124,11 +80,11 @@ class Tables:
         return answers
 
     def _together(self, connection: Connection, steps: Sequence[Step], answers: list[Any]) -> None:
-        """The usual way: one statement per kind.
+        """The usual way: one statement per kind of step, and per set of columns.
 
         Kinds are brought together across other steps; only an attempt that is opened after
         it was settled must keep its place."""
-        groups: dict[str, list[tuple[int, dict[str, Any]]]] = {kind: [] for kind in self._statements}
+        groups: _Groups = {kind: {} for kind in KINDS}
         settled: set[tuple[str, int]] = set()
         for index, (kind, values) in enumerate(steps):
             if kind == "settle":
@@ -136,28 +92,27 @@ class Tables:
             elif kind == "open" and (values["call_id"], values["number"]) in settled:
                 self._execute(connection, groups, answers)
                 settled.clear()
-            groups[kind].append((index, values))
+            group = groups[kind]
+            shape = tuple(values)
+            if shape in group:
+                group[shape].append((index, values))
+            else:
+                group[shape] = [(index, values)]
         self._execute(connection, groups, answers)
 
-    def _execute(
-        self,
-        connection: Connection,
-        groups: Mapping[str, list[tuple[int, dict[str, Any]]]],
-        answers: list[Any],
-    ) -> None:
-        for kind, group in groups.items():
-            if not group:
-                continue
-            statement = self._statements[kind]
-            result = connection.exec_driver_sql(
-                statement.text, [statement.parameters(values) for _, values in group]
-            )
-            if kind == "settle":
-                if result.rowcount != len(group):
-                    raise _Uneven
-                for index, _ in group:
-                    answers[index] = True
-            group.clear()
+    def _execute(self, connection: Connection, groups: _Groups, answers: list[Any]) -> None:
+        for kind, shapes in groups.items():
+            for shape, group in shapes.items():
+                statement = self._statements.of(kind, shape)
+                result = connection.exec_driver_sql(
+                    statement.text, [statement.parameters(values) for _, values in group]
+                )
+                if kind == "settle":
+                    if result.rowcount != len(group):
+                        raise _Uneven
+                    for index, _ in group:
+                        answers[index] = True
+            shapes.clear()
 
     def _in_turn(self, connection: Connection, steps: Sequence[Step], answers: list[Any]) -> None:
         """When a settlement was a repeat: one statement per step."""
@@ -174,7 +129,7 @@ class Tables:
                 answers[index] = self._away(error) or (error.orig if isinstance(error, DBAPIError) else error)
 
     def _one(self, connection: Connection, step: Step) -> Any:
-        statement = self._statements[step.kind]
+        statement = self._statements.of(step.kind, tuple(step.values))
         result = connection.exec_driver_sql(statement.text, statement.parameters(step.values))
         return result.rowcount == 1 if step.kind == "settle" else None
 

@@ -1,0 +1,120 @@
+"""What a call's row holds, as plain values; the same in every ledger, told as an attempt's are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmgate_plugins.context import NOBODY, Context
+from llmgate_plugins.ledger.plain import dump_json, plain_text
+from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS, TOKEN_COLUMNS, usage_columns
+from llmgate_plugins.records import DecisionRecord
+
+__all__ = ["CALL_JSON", "call_row", "closed_columns"]
+
+CALL_JSON = ("tags", "extra", "problems", "decision")
+
+_BLANK: dict[str, Any] = {
+    **dict.fromkeys(("call_id", "at", "model", "operation", "stream", "status")),
+    **dict.fromkeys(("served_by", "served_provider", "served_model", "served_alias", "first_deployment")),
+    "attempts": 0,
+    **dict.fromkeys(TOKEN_COLUMNS, 0),
+    "estimated": False,
+    "cost_nano_usd": 0,
+    **dict.fromkeys(
+        ("latency_s", "first_token_s", "denied_by", "reason", "error", "error_class", "trace_id")
+    ),
+    **dict.fromkeys(CONTEXT_COLUMNS.values()),
+    **dict.fromkeys(("policy_version", "priority", *CALL_JSON)),
+}
+"""The row of a call of which nothing is known, columns in the order of the table."""
+
+
+def call_row(record: DecisionRecord) -> dict[str, Any]:
+    """The row of a call that is over, all of its columns in the order of the table."""
+    return _BLANK | closed_columns(record)
+
+
+def closed_columns(record: DecisionRecord) -> dict[str, Any]:
+    """What there is to say in it."""
+    decision = record.to_dict()
+    row: dict[str, Any] = {
+        "call_id": plain_text(record.call_id),
+        "at": record.at,
+        "model": plain_text(record.model),
+        "operation": record.operation,
+        "stream": record.stream,
+        "status": record.status,
+        "attempts": sum(outcome.status != "skipped" for _, outcome in record.attempts),
+        "latency_s": record.latency,
+        "reason": plain_text(record.reason),
+        **usage_columns(record.usage),
+        **_context_columns(record.context),
+        "priority": record.context.priority,
+        "tags": dump_json(decision["tags"]),
+        "extra": dump_json(record.context.extra),
+        "problems": dump_json(decision["problems"]),
+        "decision": dump_json(_told(decision)),
+        **_serving_columns(record),
+    }
+    if decision["cost_nano_usd"]:
+        row["cost_nano_usd"] = decision["cost_nano_usd"]
+    if record.first_token is not None:
+        row["first_token_s"] = record.first_token
+    if record.denied_by is not None:
+        row["denied_by"] = plain_text(record.denied_by)
+    if record.error is not None:
+        row["error"] = plain_text(record.error)
+    if record.trace_id is not None:
+        row["trace_id"] = plain_text(record.trace_id)
+    if record.policy is not None:
+        row["policy"] = plain_text(record.policy)
+    if record.policy_version is not None:
+        row["policy_version"] = plain_text(record.policy_version)
+    return row
+
+
+def _serving_columns(record: DecisionRecord) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for attempt, outcome in record.attempts:
+        if outcome.status != "skipped" and "first_deployment" not in columns:
+            columns["first_deployment"] = plain_text(attempt.deployment.id)
+        if outcome.failure is not None:
+            columns["error_class"] = outcome.failure.error_class.value
+    if record.served_by is not None:
+        attempt, outcome = record.attempts[-1]
+        columns["served_by"] = plain_text(record.served_by)
+        columns["served_provider"] = plain_text(attempt.deployment.provider)
+        columns["served_model"] = plain_text(outcome.model or attempt.deployment.model)
+        columns["served_alias"] = plain_text(attempt.alias)
+    return columns
+
+
+_latest: tuple[Context, dict[str, Any]] = (NOBODY, {})
+"""Who called last, and the columns that say so."""
+
+
+def _context_columns(context: Context) -> dict[str, Any]:
+    global _latest
+    known, columns = _latest
+    if known is not context:
+        columns = {
+            column: plain_text(value)
+            for name, column in CONTEXT_COLUMNS.items()
+            if (value := getattr(context, name)) is not None
+        }
+        _latest = (context, columns)
+    return columns
+
+
+def _told(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """The record without what is empty (null, zero, false, ""), which is most of it."""
+    whole = _said(decision)
+    whole["usage"] = _said(decision["usage"])
+    whole["selections"] = [_said(one) for one in decision["selections"]]
+    whole["attempts"] = [_said({**one, "usage": _said(one["usage"])}) for one in decision["attempts"]]
+    return whole
+
+
+def _said(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}

@@ -1,0 +1,101 @@
+"""The statements that write steps, made by SQLAlchemy and run as text: one for each set of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, Final
+
+from sqlalchemy import (
+    ClauseElement,
+    DefaultClause,
+    Dialect,
+    Table,
+    bindparam,
+    false,
+    literal_column,
+    or_,
+    update,
+)
+
+from llmgate_plugins.ledger.database import Database
+from llmgate_plugins.ledger.schema import attempts, calls, contents
+
+__all__ = ["KINDS", "Statement", "Statements"]
+
+_TABLES: Final[Mapping[str, Table]] = {"open": attempts, "close": calls, "content": contents}
+KINDS: Final = ("open", "settle", "close", "content")
+"""In the order in which they are written."""
+
+_KEYS: Final = ("key_call_id", "key_number")
+_UNSETTLED: Final = or_(*(attempts.c.status == literal_column(f"'{one}'") for one in ("intent", "unknown")))
+_ALWAYS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "open": {"status": literal_column("'intent'"), "estimated": false()},
+    "settle": {"late": attempts.c.status == literal_column("'unknown'")},
+}
+"""What a statement sets by itself."""
+_MOST: Final = 500
+"""Statements that are kept: a program has a few dozen kinds of rows."""
+
+
+class Statement:
+    """A statement as its driver takes it, so that SQLAlchemy need not look at every value.
+
+    Attributes:
+        text: SQL.
+        parameters: Named values -> what the driver takes.
+    """
+
+    __slots__ = ("parameters", "text")
+
+    def __init__(self, clause: ClauseElement, shape: tuple[str, ...], dialect: Dialect) -> None:
+        compiled = clause.compile(dialect=dialect)
+        self.text = str(compiled)
+        order = getattr(compiled, "positiontup", None)
+        self.parameters: Callable[[dict[str, Any]], Any] = _in_order(order, shape) if order else dict
+
+
+def _in_order(order: list[str], shape: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    if tuple(order) == shape:
+        return lambda values: tuple(values.values())
+    return itemgetter(*order)
+
+
+class Statements:
+    """The statements of one database, each made when it is first needed.
+
+    Args:
+        database: Where they run.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[tuple[str, tuple[str, ...]], Statement] = {}
+
+    def of(self, kind: str, shape: tuple[str, ...]) -> Statement:
+        """The statement for steps of this kind that have these values, by name."""
+        known = self._known.get((kind, shape))
+        if known is None:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            clause = _settle(shape) if kind == "settle" else self._insert(kind, shape)
+            known = self._known[kind, shape] = Statement(clause, shape, self._database.engine.dialect)
+        return known
+
+    def _insert(self, kind: str, shape: tuple[str, ...]) -> ClauseElement:
+        table = _TABLES[kind]
+        # Told, since tables that an older version made have no defaults for some of them.
+        defaults = {
+            column.name: column.server_default.arg
+            for column in table.c
+            if isinstance(column.server_default, DefaultClause)
+        }
+        return self._database.insert_once(table).values(
+            {**defaults, **_ALWAYS.get(kind, {}), **{name: bindparam(name) for name in shape}}
+        )
+
+
+def _settle(shape: tuple[str, ...]) -> ClauseElement:
+    values = {**_ALWAYS["settle"], **{name: bindparam(name) for name in shape if name not in _KEYS}}
+    keys = (attempts.c.call_id == bindparam("key_call_id"), attempts.c.number == bindparam("key_number"))
+    return update(attempts).where(*keys, _UNSETTLED).values(values)
