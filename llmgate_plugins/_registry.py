@@ -5,8 +5,12 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
+from types import FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pluggy
 
@@ -25,6 +29,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     name: tuple(inspect.signature(spec).parameters)[1:] for name, spec in SPECS.items()
 }
 """Hook name -> the parameters that are offered, in the order in which the engine passes them."""
+
+_fitting: WeakKeyDictionary[FunctionType, set[tuple[str, bool]]] = WeakKeyDictionary()
+"""Function -> the hooks it was found to fit, bound or not: looked at once, not for every gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class Registry:
 
     def __init__(self, plugins: Iterable[object]) -> None:
         named: dict[str, object] = {}
+        marked: dict[str, AbstractSet[str]] = {}
         for plugin in plugins:
             name = plugin_name(plugin)
             if name in named:
@@ -81,10 +89,10 @@ class Registry:
                     plugin=name,
                     remedy="set a `name` attribute on one of them, or drop one",
                 )
-            _check(name, plugin)
+            marked[name] = _checked(name, plugin)
             named[name] = plugin
         self.plugins: tuple[tuple[str, object], ...] = tuple(named.items())
-        self.hooks = _collect(named)
+        self.hooks = _collect(named, marked)
 
 
 def plugin_name(plugin: object) -> str:
@@ -101,12 +109,11 @@ def plugin_name(plugin: object) -> str:
     return plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__name__
 
 
-def _check(name: str, plugin: object) -> None:
-    """Refuse what pluggy would accept in silence or report in riddles."""
+def _checked(name: str, plugin: object) -> AbstractSet[str]:
+    """The attributes with hooks; refuses what pluggy would accept in silence or report in riddles."""
     marked: set[str] = set()
     for attribute in dir(plugin):
-        method = inspect.getattr_static(plugin, attribute, None)
-        if isinstance(method, property):
+        if isinstance(getattr(type(plugin), attribute, None), property):
             continue
         method = getattr(plugin, attribute, None)
         options = getattr(method, MARK, None)
@@ -129,6 +136,7 @@ def _check(name: str, plugin: object) -> None:
             plugin=name,
             remedy=f"mark a method with @hookimpl; the hooks are {', '.join(RULES)}",
         )
+    return marked
 
 
 def _check_implementation(
@@ -144,6 +152,11 @@ def _check_implementation(
         )
     if options.get("wrapper") or options.get("hookwrapper"):
         raise refuse("is a wrapper, and llmgate has none", "use begin_attempt and end_attempt, or two hooks")
+    function = getattr(method, "__func__", method)
+    known = _fitting.setdefault(function, set()) if isinstance(function, FunctionType) else set()
+    use = (hook, inspect.ismethod(method))
+    if use in known:
+        return
     if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
         raise refuse("is a generator", "return the answer instead of yielding it")
     offered = PARAMETERS[hook]
@@ -160,15 +173,29 @@ def _check_implementation(
     misfit = parameter_misfit(method, SPECS[hook]) or return_misfit(method, SPECS[hook], RULES[hook].answers)
     if misfit:
         raise refuse(*misfit)
+    known.add(use)
 
 
-def _collect(named: dict[str, object]) -> Hooks:
-    manager = pluggy.PluginManager(PROJECT)
+class _Manager(pluggy.PluginManager):
+    """pluggy's, asked about marked attributes only: its own look at all of them is long."""
+
+    marked: AbstractSet[str] = frozenset()
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        return super().parse_hookimpl_opts(plugin, name) if name in self.marked else None
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return super().parse_hookspec_opts(module_or_class, name) if name in RULES else None
+
+
+def _collect(named: dict[str, object], marked: dict[str, AbstractSet[str]]) -> Hooks:
+    manager = _Manager(PROJECT)
     for family in FAMILIES:
         manager.add_hookspecs(family)
     # pluggy runs the last registered first: registering backwards makes list order
     # run order, and keeps `tryfirst` and `trylast` as everybody knows them.
     for name, plugin in reversed(named.items()):
+        manager.marked = marked[name]
         try:
             manager.register(plugin, name)
         except pluggy.PluginValidationError as error:
@@ -186,11 +213,14 @@ def _collect(named: dict[str, object]) -> Hooks:
 
 def _asker(function: Callable[..., Any], offered: tuple[str, ...]) -> Callable[..., Any]:
     """The function, taking everything that is offered and passing on what it names."""
-    wanted = [name for name in inspect.signature(function).parameters if name in offered]
-    if wanted == list(offered):
-        return function
+    wanted = tuple(name for name in inspect.signature(function).parameters if name in offered)
+    return function if wanted == offered else _passing(offered, wanted)(function)
+
+
+@lru_cache(maxsize=256)
+def _passing(offered: tuple[str, ...], wanted: tuple[str, ...]) -> Callable[..., Callable[..., Any]]:
     # Written out, as `namedtuple` does it: twice as fast as picking from *args, at some 25 calls
     # of plugins per call. Both lists of names come from the specs, never from a plugin's values.
-    source = f"lambda {', '.join(offered)}: function({', '.join(wanted)})"
-    asker: Callable[..., Any] = eval(source, {"function": function})  # noqa: S307 - see above
-    return asker
+    source = f"lambda function: lambda {', '.join(offered)}: function({', '.join(wanted)})"
+    passing: Callable[..., Callable[..., Any]] = eval(source)  # noqa: S307 - see above
+    return passing

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -127,6 +129,30 @@ def test_what_does_not_fit_is_refused_with_plugin_hook_and_remedy(
     assert f"plugin {name!r}" in str(refused.value)
     assert what in str(refused.value)
     assert remedy in str(refused.value)
+
+
+def test_what_was_refused_is_refused_again_and_what_fits_one_hook_not_thereby_another() -> None:
+    class Twice:
+        @hookimpl(specname="end_call")
+        def told(self, record): ...
+
+    Registry([Twice()])
+    Twice.told.llmgate_impl["specname"] = "admit_request"  # type: ignore[attr-defined]
+    for _ in range(2):
+        with pytest.raises(PluginRefused, match="asks for 'record'"):
+            Registry([Twice()])
+
+
+def test_a_plugins_class_ends_with_the_last_who_holds_it() -> None:
+    class Passing:
+        @hookimpl
+        def end_call(self, record): ...
+
+    told = weakref.ref(Passing.end_call)
+    Registry([Passing()])
+    del Passing
+    gc.collect()
+    assert told() is None
 
 
 def test_two_plugins_of_one_name_are_refused() -> None:
