@@ -97,6 +97,7 @@ def _limits(
         "hard": entry.hard,
         "on_exhausted": _exhausted(entry),
         "shadow": entry.shadow,
+        "shadow_calls": entry.shadow_calls,
         "alert_at": entry.alert_at,
         "assume_output": entry.assume_output,
     }

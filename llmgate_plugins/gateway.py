@@ -34,6 +34,7 @@ from llmgate_plugins.services import (
     Ledger,
     Random,
     Services,
+    ShadowCalls,
     Sleeper,
     State,
     SystemClock,
@@ -411,23 +412,47 @@ class Gateway:
         zone: str = "UTC",
         where: Where = (),
         of: Level | None = None,
+        shadow_calls: ShadowCalls = "without",
     ) -> Report:
         """What the ledger says was asked, how it went and what it cost; see `insight.read_report`."""
         from llmgate_plugins.insight import read_report
 
         now = self.services.clock.time()
         return read_report(
-            self.services.ledger, by=by, since=since, until=until, zone=zone, where=where, of=of, now=now
+            self.services.ledger,
+            by=by,
+            since=since,
+            until=until,
+            zone=zone,
+            where=where,
+            of=of,
+            shadow_calls=shadow_calls,
+            now=now,
         )
 
-    def forecast(self, by: str | Sequence[str] = (), *, zone: str = "UTC", where: Where = ()) -> Forecast:
+    def forecast(
+        self,
+        by: str | Sequence[str] = (),
+        *,
+        zone: str = "UTC",
+        where: Where = (),
+        shadow_calls: ShadowCalls = "without",
+    ) -> Forecast:
         """What this month will have cost, and when budgets run out; see `insight.read_forecast`."""
         from llmgate_plugins.insight import read_forecast
         from llmgate_plugins.insight.outlook import budgets_of
 
         budgets = budgets_of(plugin for _, plugin in self.plugins)
         now = self.services.clock.time()
-        return read_forecast(self.services.ledger, by=by, zone=zone, where=where, budgets=budgets, now=now)
+        return read_forecast(
+            self.services.ledger,
+            by=by,
+            zone=zone,
+            where=where,
+            budgets=budgets,
+            shadow_calls=shadow_calls,
+            now=now,
+        )
 
     def live(self, seconds: float = 300.0, *, by: LiveBy = "deployment") -> tuple[LiveRow, ...]:
         """How the last seconds of this process were, if it has the plugin `LiveStatistics`.

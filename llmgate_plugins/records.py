@@ -68,7 +68,9 @@ class DecisionRecord:
         policy, policy_version: The policy that was applied; None where none was.
         rule: Which rule chose that policy, as the configuration names it; None where none did.
         experiments: Experiment -> the arm this call was assigned to.
+        units: Experiment -> a hash of what was assigned (a user, a session), where that is stable.
         shadow_of: The call this is a shadow of; None for a call that somebody waits for.
+        shape: What the request looked like, without any of its content; see `shape_of`.
         trace_id: Of the OpenTelemetry trace this call is part of, 32 hex digits; None without one.
         notes: What plugins have to say of this call, by plugin and topic, as plain values:
             limits in shadow mode that would have refused it, say.
@@ -94,7 +96,9 @@ class DecisionRecord:
     policy_version: str | None = None
     rule: str | None = None
     experiments: Mapping[str, str] = EMPTY
+    units: Mapping[str, str] = EMPTY
     shadow_of: str | None = None
+    shape: Mapping[str, Any] = EMPTY
     trace_id: str | None = None
     notes: Mapping[str, Any] = EMPTY
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, Union
 
 from llmgate_plugins.alerts import NO_ALERTS, Alerts
 from llmgate_plugins.types import EMPTY, Deployment, Price, Usage
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttemptIntent",
     "Clock",
+    "Feedback",
     "Grant",
     "Lease",
     "Ledger",
@@ -31,6 +32,7 @@ __all__ = [
     "Seed",
     "Services",
     "Settlement",
+    "ShadowCalls",
     "Sleeper",
     "Standing",
     "State",
@@ -397,6 +399,33 @@ class Standing:
     open: tuple[OpenIntent, ...] = ()
 
 
+ShadowCalls = Literal["without", "with", "only"]
+"""Whether calls that are shadows of others count: their cost is kept apart, and left out unless asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What somebody said of a call's answer, afterwards.
+
+    Attributes:
+        id: Unique; the same feedback given twice is kept once.
+        call_id: Of which call. It need not be in the books yet.
+        at: Unix time.
+        name: What was judged ("score", "helpful"): one call may be judged by several.
+        score: How good it was; what a score means is the application's own.
+        comment: In words.
+        source: Who says so ("user", "judge").
+    """
+
+    id: str
+    call_id: str
+    at: float
+    name: str = "score"
+    score: float | None = None
+    comment: str | None = None
+    source: str | None = None
+
+
 class Ledger(Protocol):
     """The books: one row per attempt keyed (call_id, number), one terminal row per call.
 
@@ -425,7 +454,13 @@ class Ledger(Protocol):
         into status "unknown" at their estimate; how many."""
 
     def standing(
-        self, where: Mapping[str, str | None], *, since: float, until: float, part: float | None = None
+        self,
+        where: Mapping[str, str | None],
+        *,
+        since: float,
+        until: float,
+        part: float | None = None,
+        shadow_calls: ShadowCalls = "without",
     ) -> MaybePending[Standing]:
         """What attempts opened in [since, until) have used, of all processes.
 
@@ -433,10 +468,14 @@ class Ledger(Protocol):
             where: Column of the attempts -> value it must have (None: must be empty); {} for all.
             part: Seconds; sum up separately for each such part, counted from the Unix
                 epoch. None: one sum.
+            shadow_calls: Whether what shadows of calls have used counts.
 
         Raises:
             ValueError: No such column.
         """
+
+    def add_feedback(self, feedback: Feedback) -> MaybePending[None]:
+        """Keep it. Once per id; a repeat changes nothing."""
 
     def flush(self) -> None:
         """Return when everything handed over so far is written."""
@@ -449,6 +488,12 @@ class Ledger(Protocol):
 
     def calls(self, call_id: str | None = None) -> list[dict[str, Any]]:
         """Call rows as plain values, oldest first."""
+
+    def assignments(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Which call was under which arm of which experiment, oldest first."""
+
+    def feedback(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Rows of feedback as plain values, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

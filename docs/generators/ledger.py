@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Table
 
 from generators.markdown import NOTICE, table
-from llmgate_plugins.ledger.schema import SCHEMA_VERSION, attempts, calls, contents
+from llmgate_plugins.ledger.schema import SCHEMA_VERSION, assignments, attempts, calls, contents, feedback
 
 __all__ = ["page"]
 
@@ -36,6 +36,7 @@ FACTS = {
     "policy": "The policy that was applied, or else the one that the context named.",
     "policy_version": "Its version, as configured, or digits that change with its content.",
     "priority": "Of the context: 0 is lowest, 3 is critical.",
+    "shadow_of": "The call that this one is a shadow of; empty for one that somebody waits for.",
     "tags": "The caller's labels, untrusted. JSON.",
     "extra": "`Context.extra`. JSON.",
 }
@@ -101,10 +102,13 @@ CALLS = {
     "error_class": "Of the last attempt that failed.",
     "trace_id": "The OpenTelemetry trace it was part of.",
     **FACTS,
+    "rule": "Which rule chose the policy, as the configuration names it.",
     "problems": "What went wrong in plugins without stopping the call. JSON.",
     "decision": "The decision record (who was considered, dropped, ranked, tried), but what is empty. JSON.",
+    "experiments": "Experiment -> the arm this call was under. JSON; empty where it was in none.",
+    "shape": "What the request looked like, without its content: messages, about how many input tokens, "
+    "bounds of the answer, tools, response format, parts, fallbacks, timeout. JSON.",
 }
-
 CONTENTS = {
     "call_id": "The call.",
     "at": "Unix time when the call began.",
@@ -113,13 +117,31 @@ CONTENTS = {
     "answer": "What was answered, with its finish reason; empty where no whole answer came. JSON.",
 }
 
+ASSIGNMENTS = {
+    "experiment": "Name of the experiment.",
+    "call_id": "The call. (experiment, call_id) is the key.",
+    "arm": "The arm it was under.",
+    "unit_hash": "A hash of what was assigned (a user, a session), where that is stable.",
+    "at": "Unix time when the call began.",
+}
+FEEDBACK = {
+    "id": "The key; the same feedback given twice is kept once.",
+    "call_id": "The call it is about. It need not be in the books.",
+    "at": "Unix time when it was given.",
+    "name": "What was judged.",
+    "score": "How good it was.",
+    "comment": "In words.",
+    "source": "Who says so.",
+}
+
 HEAD = f"""{NOTICE}
 
 # Ledger
 
 One row per attempt, one row per call. The same columns stand in the rows of a ledger in memory
 (`gateway.services.ledger.attempts()`, `.calls()`), in an SQLite file and in a PostgreSQL database. Tables of
-version {SCHEMA_VERSION}. A third table, `contents`, stays empty unless `store_content` asks for it.
+version {SCHEMA_VERSION}. `contents` stays empty unless `store_content` asks for it; `assignments` has what
+`calls.experiments` says, to be found by experiment; `feedback` has what was said of answers afterwards.
 
 An attempt's row is written before the first byte leaves, with status `intent`, and settled exactly once.
 """
@@ -128,8 +150,16 @@ An attempt's row is written before the first byte leaves, with status `intent`, 
 def page() -> str:
     """The page. A column without a description is an error."""
     return "\n".join(
-        [HEAD, _table(attempts, ATTEMPTS), "", _table(calls, CALLS), "", _table(contents, CONTENTS), ""]
+        [
+            HEAD,
+            *_tables((attempts, ATTEMPTS), (calls, CALLS), (assignments, ASSIGNMENTS)),
+            *_tables((feedback, FEEDBACK), (contents, CONTENTS)),
+        ]
     )
+
+
+def _tables(*described: tuple[Table, dict[str, str]]) -> list[str]:
+    return [text for one in described for text in (_table(*one), "")]
 
 
 def _table(found: Table, descriptions: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ from llmgate_plugins._engine.effects import Emit, Left
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.errors import HookFailed, RequestDenied
 from llmgate_plugins.records import CallStatus
+from llmgate_plugins.shape import shape_of
 from llmgate_plugins.types import Chunk, Response
 
 __all__ = ["admit", "carry_out", "dismiss", "whole_call"]
@@ -102,6 +103,7 @@ def _end(flight: Flight, status: CallStatus) -> Steps:
     record = call.record
     record.status = status
     record.latency = flight.now() - call.started
+    record.shape = shape_of(call.request)
     yield from tell(flight, core.hooks.end_call, (record, call.request, call.context, call, core.services))
     core.remember(record)
 

@@ -15,6 +15,7 @@ from llmgate_plugins.cli.reading import (
     config_option,
     ledger_of,
     ledger_option,
+    shadow_option,
     understood,
     waiting,
     where_option,
@@ -23,6 +24,7 @@ from llmgate_plugins.cli.reading import (
 if TYPE_CHECKING:
     from llmgate_plugins.insight import BudgetOutlook, Forecast, ForecastRow
     from llmgate_plugins.plugins.limits import Budget
+    from llmgate_plugins.services import ShadowCalls
 
 __all__ = ["forecast"]
 
@@ -31,11 +33,18 @@ __all__ = ["forecast"]
 @click.option("--by", "by", default="", metavar="A,B", help="A row for each: team, model, tag:job, ...")
 @click.option("--zone", default="UTC", show_default=True, help="Where months begin: Europe/Berlin ...")
 @where_option
+@shadow_option
 @ledger_option
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def forecast(
-    by: str, zone: str, where: tuple[str, ...], ledger: str | None, config: str | None, as_json: bool
+    by: str,
+    zone: str,
+    where: tuple[str, ...],
+    shadow_calls: ShadowCalls,
+    ledger: str | None,
+    config: str | None,
+    as_json: bool,
 ) -> None:
     """Forecast what this month will have cost at its end, and when budgets run out.
 
@@ -50,7 +59,7 @@ def forecast(
     url = ledger_of(ledger, config)
     budgets = _budgets(config)
     with understood(), waiting("Reading the books"):
-        told = read_forecast(url, by=by, zone=zone, where=where, budgets=budgets)
+        told = read_forecast(url, by=by, zone=zone, where=where, budgets=budgets, shadow_calls=shadow_calls)
     if as_json:
         print_json(told.to_dict())
         return

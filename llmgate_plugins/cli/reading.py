@@ -22,6 +22,7 @@ __all__ = [
     "config_option",
     "ledger_of",
     "ledger_option",
+    "shadow_option",
     "span_options",
     "understood",
     "waiting",
@@ -40,6 +41,15 @@ config_option: Final = click.option(
 )
 where_option: Final = click.option(
     "--where", "where", multiple=True, metavar="CONDITION", help="team=search,mail or cost>0.01 (repeatable)."
+)
+
+shadow_option: Final = click.option(
+    "--shadow",
+    "shadow_calls",
+    type=click.Choice(["without", "with", "only"]),
+    default="without",
+    show_default=True,
+    help="Whether shadow calls count.",
 )
 
 

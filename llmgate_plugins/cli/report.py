@@ -13,6 +13,7 @@ from llmgate_plugins.cli.reading import (
     config_option,
     ledger_of,
     ledger_option,
+    shadow_option,
     span_options,
     understood,
     waiting,
@@ -22,6 +23,7 @@ from llmgate_plugins.types import NANO
 
 if TYPE_CHECKING:
     from llmgate_plugins.insight import Report
+    from llmgate_plugins.services import ShadowCalls
 
 __all__ = ["report"]
 
@@ -126,6 +128,7 @@ _MEASURES: Final = 20
 @click.option(
     "--of", "of", type=click.Choice(["calls", "attempts"]), help="What requests are (default: by --by)."
 )
+@shadow_option
 @click.option("--columns", "columns", metavar="A,B", help="Measures to show, in this order.")
 @click.option("--sort", "order", metavar="NAME", help="A measure, largest first, or one of --by.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="The first N rows alone.")
@@ -143,6 +146,7 @@ def report(
     zone: str,
     where: tuple[str, ...],
     of: Any,
+    shadow_calls: ShadowCalls,
     columns: str | None,
     order: str | None,
     top: int | None,
@@ -167,7 +171,16 @@ def report(
     names = _chosen(columns)
     url = ledger_of(ledger, config)
     with understood(), waiting("Reading the books"):
-        whole = read_report(url, by=by, since=since, until=until, zone=zone, where=where, of=of)
+        whole = read_report(
+            url,
+            by=by,
+            since=since,
+            until=until,
+            zone=zone,
+            where=where,
+            of=of,
+            shadow_calls=shadow_calls,
+        )
         shown = whole.ordered(order, top=top)
     if parquet is not None:
         shown.to_parquet(parquet)
@@ -264,7 +277,8 @@ def _when(shown: Report) -> str:
 
 
 def _which(shown: Report) -> str:
-    return f", where {' and '.join(shown.where)}" if shown.where else ""
+    shadows = {"with": ", shadow calls included", "only": ", shadow calls only"}.get(shown.shadow_calls, "")
+    return shadows + (f", where {' and '.join(shown.where)}" if shown.where else "")
 
 
 def _hint(shown: Report) -> str:

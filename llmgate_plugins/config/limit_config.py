@@ -114,6 +114,11 @@ class Limiting(Section):
         description="What happens then: deny, {prefer: cheapest}, {policy: NAME} or {alias: NAME}.",
     )
     shadow: bool = Field(False, description="Evaluate and report only: nothing is refused.")
+    shadow_calls: Literal["without", "with", "only"] | None = Field(
+        None,
+        description="Whether calls that are shadows of others count: without, with, only. By default with, "
+        "for requests, tokens and calls at once of what is sent, which providers count; else without.",
+    )
     alert_at: Annotated[
         tuple[Threshold, ...],
         BeforeValidator(_one_or_many, json_schema_input_type=float | str | list[float | str]),

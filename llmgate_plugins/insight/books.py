@@ -37,7 +37,7 @@ from sqlalchemy.sql.functions import Function
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger.plain import dump_json
-from llmgate_plugins.ledger.schema import attempts, calls, metadata
+from llmgate_plugins.ledger.schema import assignments, attempts, calls, feedback, metadata
 from llmgate_plugins.ledger.sql import SqlLedger, open_database
 from llmgate_plugins.ledger.upgrading import prepare, version_of
 from llmgate_plugins.services import Ledger
@@ -54,7 +54,7 @@ _AT_ONCE: Final = 1_000
 
 
 class Books(ABC):
-    """A connection to read the two tables from, in one transaction."""
+    """A connection to read the tables from, in one transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -270,7 +270,12 @@ def _copied(ledger: Ledger) -> Iterator[Connection]:
         with engine.connect() as connection:
             metadata.create_all(connection)
             ledger.flush()
-            for table, rows in ((attempts, ledger.attempts()), (calls, ledger.calls())):
+            for table, rows in (
+                (attempts, ledger.attempts()),
+                (calls, ledger.calls()),
+                (assignments, ledger.assignments()),
+                (feedback, ledger.feedback()),
+            ):
                 names = table.c.keys()
                 for start in range(0, len(rows), _AT_ONCE):
                     chunk = [row | without for row in rows[start : start + _AT_ONCE]]

@@ -13,12 +13,13 @@ from sqlalchemy import ColumnElement, func
 
 from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS, TOKEN_COLUMNS
 from llmgate_plugins.ledger.schema import attempts, calls
+from llmgate_plugins.services import ShadowCalls
 from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS
 
 if TYPE_CHECKING:
     from llmgate_plugins.insight.books import Books
 
-__all__ = ["AMOUNTS", "FACTS", "TIMES", "Amount", "Fact", "Level", "TimeUnit", "fact_of"]
+__all__ = ["AMOUNTS", "FACTS", "TIMES", "Amount", "Fact", "Level", "TimeUnit", "fact_of", "shadows"]
 
 Level: TypeAlias = Literal["calls", "attempts"]
 """Which table a statement is about."""
@@ -101,6 +102,7 @@ FACTS: Final[Mapping[str, Fact]] = {
         _both("stream", "stream", _yes_or_no),
         _both("call_id", "call_id"),
         _both("trace_id", "trace_id"),
+        _both("shadow_of", "shadow_of"),
     )
 }
 """Name -> fact, besides `tag:NAME` and `extra:NAME`."""
@@ -130,6 +132,14 @@ def fact_of(name: str) -> Fact:
         )
         raise ValueError(f"there is no {name!r}; {hint}")
     return fact
+
+
+def shadows(level: Level, shadow_calls: ShadowCalls) -> list[ColumnElement[bool]]:
+    """What rows must be, so that calls that are shadows of others count as wanted."""
+    if shadow_calls == "with":
+        return []
+    is_shadow = (calls if level == "calls" else attempts).c.shadow_of.is_not(None)
+    return [is_shadow if shadow_calls == "only" else ~is_shadow]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ from sqlalchemy import func, select
 from llmgate_plugins.insight.books import Books, open_books
 from llmgate_plugins.insight.conditions import Condition, Where, conditions_of
 from llmgate_plugins.insight.days import Days, learned
-from llmgate_plugins.insight.facts import fact_of
+from llmgate_plugins.insight.facts import fact_of, shadows
 from llmgate_plugins.insight.outlook import BudgetOutlook, outlook_of
 from llmgate_plugins.insight.pattern import ENOUGH, LEAST, Method
-from llmgate_plugins.insight.question import names_of
+from llmgate_plugins.insight.question import checked, names_of
 from llmgate_plugins.ledger.schema import attempts
 from llmgate_plugins.plugins.limits import Budget, Limit
 from llmgate_plugins.plugins.limits.counts import Rule, rules_of
-from llmgate_plugins.services import Ledger
+from llmgate_plugins.services import Ledger, ShadowCalls
 from llmgate_plugins.types import NANO
 from llmgate_plugins.windows import Calendar, Fixed, Window
 
@@ -124,6 +124,7 @@ def read_forecast(
     zone: str = "UTC",
     where: Where = (),
     budgets: Sequence[Budget] = (),
+    shadow_calls: ShadowCalls = "without",
     now: float | None = None,
 ) -> Forecast:
     """Forecast what the month that is under way will have cost at its end.
@@ -135,6 +136,8 @@ def read_forecast(
         where: Conditions, as of a report; budgets are not touched by them.
         budgets: Of which to say when they run out. Those with windows of less than a day are
             left out.
+        shadow_calls: Whether what shadows of calls cost counts: "without", "with" or "only";
+            budgets say that themselves.
         now: Unix time; None for the machine's clock.
 
     Raises:
@@ -147,7 +150,7 @@ def read_forecast(
     begins, ends = Calendar("month", zone).bounds(now)
     with open_books(ledger) as books:
         days = Days.of(begins, now, zone)
-        series = _series(books, names, conditions_of(where), days)
+        series = _series(books, names, conditions_of(where), checked(shadow_calls), days)
         totals = [sum(costs) for costs in zip(*series.values(), strict=True)] or [0] * len(days)
         rows = [
             _row(dict(zip(names, key, strict=True)), costs, days, begins, ends)
@@ -199,7 +202,11 @@ def _row(
 
 
 def _series(
-    books: Books, names: Sequence[str], conditions: Sequence[Condition], days: Days
+    books: Books,
+    names: Sequence[str],
+    conditions: Sequence[Condition],
+    shadow_calls: ShadowCalls,
+    days: Days,
 ) -> dict[tuple[Any, ...], list[int]]:
     """Nano-dollars of each day, by group."""
     keys = [fact_of(name).column("attempts", books).label(f"key_{place}") for place, name in enumerate(names)]
@@ -208,7 +215,7 @@ def _series(
             *keys, books.bucket(attempts.c.at, days.bounds).label("day"), func.sum(attempts.c.cost_nano_usd)
         )
         .where(attempts.c.at >= days.bounds[0], attempts.c.at < days.now)
-        .where(*(one.clause("attempts", books) for one in conditions))
+        .where(*shadows("attempts", shadow_calls), *(one.clause("attempts", books) for one in conditions))
         .group_by(*(key.name for key in keys), "day")
     )
     series: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(days))
@@ -225,7 +232,7 @@ def _outlooks(books: Books, budgets: Sequence[Budget], now: float) -> Iterator[B
         zone = window.zone if isinstance(window, Calendar) else "UTC"
         days = Days.of(window.bounds(now)[0], now, zone)
         names = tuple(scope.name for scope in rule.scopes)
-        series = _series(books, names, (), days)
+        series = _series(books, names, (), rule.shadow_calls, days)
         for key, costs in sorted(series.items(), key=str):
             limit = _limit_for(rule, key)
             if limit is not None:

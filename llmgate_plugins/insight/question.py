@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from llmgate_plugins.insight.conditions import Condition, Where, conditions_of
 from llmgate_plugins.insight.facts import TIMES, fact_of
 from llmgate_plugins.insight.report import Level
+from llmgate_plugins.services import ShadowCalls
 
-__all__ = ["Question", "names_of"]
+__all__ = ["Question", "checked", "names_of"]
 
 
 def names_of(by: str | Sequence[str]) -> tuple[str, ...]:
@@ -26,16 +28,28 @@ def names_of(by: str | Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a report is about. `calls_know`: whether calls have all these facts, and not only attempts."""
+    """What a report is about.
+
+    Attributes:
+        calls_know: Whether calls have all these facts, and not only attempts.
+    """
 
     by: tuple[str, ...]
     conditions: tuple[Condition, ...]
     level: Level
     calls_know: bool
     zone: str
+    shadow_calls: ShadowCalls
 
     @classmethod
-    def of(cls, by: str | Sequence[str], where: Where, of: Level | None, zone: str) -> Question:
+    def of(
+        cls,
+        by: str | Sequence[str],
+        where: Where,
+        of: Level | None,
+        zone: str,
+        shadow_calls: ShadowCalls = "without",
+    ) -> Question:
         """Read it. Raises `ValueError` for what makes no sense."""
         names = names_of(by)
         conditions = conditions_of(where)
@@ -45,4 +59,12 @@ class Question:
             raise ValueError(f"a report is of calls or of attempts, not of {of!r}")
         if of == "calls" and strange:
             raise ValueError(f"a report of calls cannot be by {strange[0]}, which belongs to an attempt")
-        return cls(names, conditions, of or ("attempts" if strange else "calls"), not strange, zone)
+        level: Level = of or ("attempts" if strange else "calls")
+        return cls(names, conditions, level, not strange, zone, checked(shadow_calls))
+
+
+def checked(shadow_calls: ShadowCalls) -> ShadowCalls:
+    """The same. Raises `ValueError` for another word."""
+    if shadow_calls not in get_args(ShadowCalls):
+        raise ValueError(f"shadow_calls must be without, with or only, not {shadow_calls!r}")
+    return shadow_calls

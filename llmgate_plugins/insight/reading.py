@@ -13,12 +13,12 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from llmgate_plugins.insight.books import Aggregate, Books, open_books
 from llmgate_plugins.insight.buckets import bounds_of, name_of
 from llmgate_plugins.insight.conditions import Where
-from llmgate_plugins.insight.facts import TIMES, fact_of
+from llmgate_plugins.insight.facts import TIMES, fact_of, shadows
 from llmgate_plugins.insight.question import Question
 from llmgate_plugins.insight.report import NO_TIMES, Level, Quantiles, Report, ReportRow
 from llmgate_plugins.insight.spans import Moment, Span, span_of
 from llmgate_plugins.ledger.schema import attempts, calls
-from llmgate_plugins.services import Ledger
+from llmgate_plugins.services import Ledger, ShadowCalls
 from llmgate_plugins.types import BUCKETS
 
 __all__ = ["read_report"]
@@ -45,6 +45,7 @@ def read_report(
     zone: str = "UTC",
     where: Where = (),
     of: Level | None = None,
+    shadow_calls: ShadowCalls = "without",
     now: float | None = None,
 ) -> Report:
     """Read a report from a ledger.
@@ -61,6 +62,7 @@ def read_report(
             `{"team": "search"}`.
         of: Whether requests are "calls" or "attempts"; None for calls where everything the
             report is about is a fact of calls.
+        shadow_calls: Whether calls that are shadows of others count: "without", "with" or "only".
         now: Unix time that durations are counted back from; None for the machine's clock.
 
     Raises:
@@ -68,7 +70,7 @@ def read_report(
         ConfigurationError: No such ledger.
         StorageError: It could not be read.
     """
-    question = Question.of(by, where, of, zone)
+    question = Question.of(by, where, of, zone, shadow_calls)
     span = span_of(since, until, now=time.time() if now is None else now, zone=zone)
     with open_books(ledger) as books:
         answer = _Answer(question, span, books)
@@ -80,6 +82,7 @@ def read_report(
         until=span.until,
         zone=zone,
         where=tuple(map(str, question.conditions)),
+        shadow_calls=question.shadow_calls,
         rows=rows,
         totals=totals,
     )
@@ -266,7 +269,7 @@ class _Answer:
         clauses = [one.clause(level, self._books) for one in self._question.conditions]
         if level == "attempts":
             clauses.append(attempts.c.status.not_in(_NOT_SENT))
-        return [*self._during(level), *clauses]
+        return [*self._during(level), *shadows(level, self._question.shadow_calls), *clauses]
 
     def _during(self, level: Level) -> list[ColumnElement[bool]]:
         at = _TABLES[level].c.at

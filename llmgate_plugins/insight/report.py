@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from llmgate_plugins.services import ShadowCalls
 from llmgate_plugins.types import EMPTY, INPUT_BUCKETS, NANO, OUTPUT_BUCKETS
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ class Report:
         since, until: Unix time; None for no bound.
         zone: Where days begin.
         where: The conditions, as texts.
+        shadow_calls: Whether calls that are shadows of others count.
         rows: Dearest first; of times in their order.
         totals: All of it together. A call that tried two models is one call here.
     """
@@ -190,6 +192,7 @@ class Report:
     where: tuple[str, ...]
     rows: tuple[ReportRow, ...]
     totals: ReportRow
+    shadow_calls: ShadowCalls = "without"
 
     def __iter__(self) -> Iterator[ReportRow]:
         return iter(self.rows)
@@ -225,6 +228,7 @@ class Report:
             "until": self.until,
             "zone": self.zone,
             "where": list(self.where),
+            "shadow_calls": self.shadow_calls,
             "rows": [row.to_dict() for row in self.rows],
             "totals": self.totals.to_dict(),
         }

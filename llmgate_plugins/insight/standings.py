@@ -50,7 +50,9 @@ def _counts(rule: Rule, ledger: Ledger, now: float) -> Iterator[tuple[Count, Rep
     seen: dict[Count, ReportRow | None] = {}
     begin = rule.window.bounds(now)[0] if rule.window is not None else now - 86_400.0
     names = tuple(scope.name for scope in rule.scopes)
-    report = read_report(ledger, by=names, since=begin, until=now + 1.0, of="attempts")
+    report = read_report(
+        ledger, by=names, since=begin, until=now + 1.0, of="attempts", shadow_calls=rule.shadow_calls
+    )
     for row in report.rows if names else (report.totals,):
         count = rule.count_of(tuple(row.group.get(name) for name in names))
         if count is not None:
@@ -80,7 +82,9 @@ async def _held(count: Count, ledger: Ledger, now: float) -> int:
         return 0
     where = {column: value for column, value in columns.items() if column is not None}
     begin = count.window.bounds(now)[0] if count.window is not None else now - 7_200.0
-    standing = await arrived(ledger.standing(where, since=begin, until=now + 1.0))
+    standing = await arrived(
+        ledger.standing(where, since=begin, until=now + 1.0, shadow_calls=count.rule.shadow_calls)
+    )
     open_ = [one for one in standing.open if one.expires is None or one.expires > now]
     if count.rule.by_one:
         return len({one.call_id for one in open_}) if count.rule.once else len(open_)

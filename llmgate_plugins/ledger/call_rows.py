@@ -1,7 +1,8 @@
-"""What a call's row holds, as plain values; the same in every ledger, told as an attempt's are."""
+"""What a call's row holds, and rows about calls: as plain values, told as an attempt's are."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +10,11 @@ from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS, TOKEN_COLUMNS, usage_columns
 from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.services import Feedback
 
-__all__ = ["CALL_JSON", "call_row", "closed_columns"]
+__all__ = ["CALL_JSON", "assignment_rows", "call_row", "closed_columns", "feedback_row"]
 
-CALL_JSON = ("tags", "extra", "problems", "decision")
+CALL_JSON = ("tags", "extra", "problems", "decision", "experiments", "shape")
 
 _BLANK: dict[str, Any] = {
     **dict.fromkeys(("call_id", "at", "model", "operation", "stream", "status")),
@@ -25,7 +27,7 @@ _BLANK: dict[str, Any] = {
         ("latency_s", "first_token_s", "denied_by", "reason", "error", "error_class", "trace_id")
     ),
     **dict.fromkeys(CONTEXT_COLUMNS.values()),
-    **dict.fromkeys(("policy_version", "priority", *CALL_JSON)),
+    **dict.fromkeys(("policy_version", "rule", "shadow_of", "priority", *CALL_JSON)),
 }
 """The row of a call of which nothing is known, columns in the order of the table."""
 
@@ -71,7 +73,43 @@ def closed_columns(record: DecisionRecord) -> dict[str, Any]:
         row["policy"] = plain_text(record.policy)
     if record.policy_version is not None:
         row["policy_version"] = plain_text(record.policy_version)
+    if record.rule is not None:
+        row["rule"] = plain_text(record.rule)
+    if record.shadow_of is not None:
+        row["shadow_of"] = plain_text(record.shadow_of)
+    if record.experiments:
+        row["experiments"] = dump_json(record.experiments)
+    if record.shape:
+        row["shape"] = dump_json(record.shape)
     return row
+
+
+def assignment_rows(record: DecisionRecord) -> list[dict[str, Any]]:
+    """A row for each experiment that a call was part of."""
+    return [
+        {
+            "experiment": plain_text(experiment),
+            "call_id": plain_text(record.call_id),
+            "arm": plain_text(arm),
+            "unit_hash": plain_text(record.units.get(experiment)),
+            "at": record.at,
+        }
+        for experiment, arm in record.experiments.items()
+    ]
+
+
+def feedback_row(feedback: Feedback) -> dict[str, Any]:
+    """The row of a feedback."""
+    score = feedback.score
+    return {
+        "id": plain_text(feedback.id),
+        "call_id": plain_text(feedback.call_id),
+        "at": feedback.at,
+        "name": plain_text(feedback.name),
+        "score": score if score is not None and math.isfinite(score) else None,
+        "comment": plain_text(feedback.comment),
+        "source": plain_text(feedback.source),
+    }
 
 
 def _serving_columns(record: DecisionRecord) -> dict[str, Any]:

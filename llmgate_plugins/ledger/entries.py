@@ -8,7 +8,7 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any, NamedTuple
 
 from llmgate_plugins.errors import StorageError
-from llmgate_plugins.ledger.call_rows import closed_columns
+from llmgate_plugins.ledger.call_rows import closed_columns, feedback_row
 from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.ledger.rows import opened_columns, settled_columns
 from llmgate_plugins.services import Settlement
@@ -20,7 +20,7 @@ class Step(NamedTuple):
     """A change of the books as plain values: what a statement takes, and what an outbox keeps.
 
     Attributes:
-        kind: Which statement ("open", "settle", "close", "content").
+        kind: Which statement ("open", "settle", "close", "content", "assign", "feedback").
         values: Its parameters by name: which there are says what else the statement says.
     """
 
@@ -49,12 +49,16 @@ _VALUES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "settle": _settle_values,
     "close": closed_columns,
     "content": _content_values,
+    "assign": dict,
+    "feedback": feedback_row,
 }
 _LABELS: Mapping[str, Callable[[Any], str]] = {
     "open": lambda intent: f"open attempt {intent.number} of call {intent.call_id}",
     "settle": lambda subject: f"settle attempt {subject[1]} of call {subject[0]}",
     "close": lambda record: f"close call {record.call_id}",
     "content": lambda row: f"keep call {row['call_id']}",
+    "assign": lambda row: f"note the experiment {row['experiment']!r} of call {row['call_id']}",
+    "feedback": lambda feedback: f"keep the feedback on call {feedback.call_id}",
     "flush": lambda _: "bring all rows into the books",
 }
 
@@ -63,7 +67,7 @@ class Entry:
     """Something to write, and the future of its answer.
 
     Attributes:
-        kind: Which statement ("open", "settle", "close", "content"); "flush" for none.
+        kind: Which statement, as of `Step`; "flush" for none.
         subject: What it is about, as the kind has it.
         since: When it was handed over, monotonic seconds; only of a flush.
     """

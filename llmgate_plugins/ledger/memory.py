@@ -6,10 +6,10 @@ import json
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmgate_plugins.ledger.call_rows import CALL_JSON, call_row
+from llmgate_plugins.ledger.call_rows import CALL_JSON, assignment_rows, call_row, feedback_row
 from llmgate_plugins.ledger.plain import plain_text
 from llmgate_plugins.ledger.rows import (
     ATTEMPT_JSON,
@@ -23,7 +23,7 @@ from llmgate_plugins.ledger.rows import (
     unknown_columns,
 )
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, Settlement, Standing
+from llmgate_plugins.services import AttemptIntent, Feedback, Settlement, ShadowCalls, Standing
 
 __all__ = ["MemoryLedger"]
 
@@ -36,10 +36,11 @@ anyone reads it. A list, since one is made per attempt."""
 class _Call:
     """A call's rows before anyone reads them. `closing` is the record, or its row."""
 
-    __slots__ = ("attempts", "closing", "content")
+    __slots__ = ("assignments", "attempts", "closing", "content")
 
     def __init__(self) -> None:
         self.attempts: dict[int, _Attempt] = {}
+        self.assignments: Sequence[Mapping[str, Any]] = ()
         self.closing: DecisionRecord | dict[str, Any] | None = None
         self.content: Mapping[str, Any] | None = None
 
@@ -51,7 +52,7 @@ class MemoryLedger:
         - Thread-safe; answers are never pending.
         - One row per (call_id, number) and per call_id; an attempt settles once.
         - At most `limit` rows; the oldest call is dropped first, with all its rows.
-          A dropped attempt can no longer be settled.
+          A dropped attempt can no longer be settled. Feedback counts apart.
         - Nothing outlives the process: use "sqlite:///..." for books that must.
 
     Rows are made when they are read, so that writing costs little. A call in which an
@@ -59,7 +60,7 @@ class MemoryLedger:
     all that their tracebacks hold.
 
     Args:
-        limit: The most rows to keep, attempts and calls together.
+        limit: The most rows to keep, attempts and calls together; and of feedback.
     """
 
     durable = False
@@ -69,6 +70,7 @@ class MemoryLedger:
             raise ValueError(f"a ledger needs room for at least one row, not {limit}")
         self.limit = limit
         self._calls: OrderedDict[str, _Call] = OrderedDict()
+        self._feedback: OrderedDict[str, Feedback] = OrderedDict()
         self._rows = 0
         self._lock = threading.Lock()
 
@@ -116,6 +118,8 @@ class MemoryLedger:
                 call = self._calls[call_id] = _Call()
             if call.closing is None:
                 call.closing = closing
+                if record.experiments:
+                    call.assignments = assignment_rows(record)
                 self._rows += 1
                 if self._rows > self.limit:
                     self._drop_oldest()
@@ -126,6 +130,13 @@ class MemoryLedger:
             call = self._calls.setdefault(content["call_id"], _Call())
             if call.content is None:
                 call.content = dict(content)
+
+    def add_feedback(self, feedback: Feedback) -> None:
+        """Keep it. Once per id; a repeat changes nothing."""
+        with self._lock:
+            self._feedback.setdefault(feedback.id, feedback)
+            if len(self._feedback) > self.limit:
+                self._feedback.popitem(last=False)
 
     def recover(self, *, older_than: float, now: float) -> int:
         """Turn intents opened more than `older_than` seconds before `now` (Unix time)
@@ -141,7 +152,13 @@ class MemoryLedger:
         return count
 
     def standing(
-        self, where: Mapping[str, str | None], *, since: float, until: float, part: float | None = None
+        self,
+        where: Mapping[str, str | None],
+        *,
+        since: float,
+        until: float,
+        part: float | None = None,
+        shadow_calls: ShadowCalls = "without",
     ) -> Standing:
         """What the attempts opened in [since, until) have used; see `Ledger.standing`."""
         check_columns(where)
@@ -157,6 +174,7 @@ class MemoryLedger:
             row
             for row in (_attempt_row(*one) for one in found)
             if all(row[column] == value for column, value in wanted.items())
+            and (shadow_calls == "with" or (row["shadow_of"] is not None) == (shadow_calls == "only"))
         ]
         used: dict[float, tuple[int, int, int]] = {}
         for row in rows:
@@ -199,6 +217,18 @@ class MemoryLedger:
             found = [dict(call.content) for call in self._found(call_id) if call.content is not None]
         return sorted(found, key=lambda row: (row["at"], row["call_id"]))
 
+    def assignments(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Which call was under which arm of which experiment, oldest first."""
+        with self._lock:
+            rows = [dict(row) for call in self._found(call_id) for row in call.assignments]
+        return sorted(rows, key=lambda row: (row["at"], row["experiment"], row["call_id"]))
+
+    def feedback(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Rows of feedback as plain values, oldest first."""
+        with self._lock:
+            found = [one for one in self._feedback.values() if call_id in (None, one.call_id)]
+        return sorted(map(feedback_row, found), key=lambda row: (row["at"], row["id"]))
+
     def _found(self, call_id: str | None) -> list[_Call]:
         if call_id is None:
             return list(self._calls.values())
@@ -223,4 +253,4 @@ def _attempt_row(
 
 def _with_json(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
     """The row with these columns as they would come back from a database."""
-    return row | {column: json.loads(row[column]) for column in columns}
+    return row | {column: None if row[column] is None else json.loads(row[column]) for column in columns}

@@ -100,7 +100,7 @@ _BLANK: dict[str, Any] = {
     "cost_nano_usd": 0,
     **dict.fromkeys(("price_source", "price_as_of", "latency_s", "first_token_s")),
     **dict.fromkeys(CONTEXT_COLUMNS.values()),
-    **dict.fromkeys(("policy_version", "priority", "tags", "extra")),
+    **dict.fromkeys(("policy_version", "priority", "shadow_of", "tags", "extra")),
 }
 """The row of an attempt of which nothing is known, columns in the order of the table."""
 
@@ -160,6 +160,8 @@ def opened_columns(intent: AttemptIntent) -> dict[str, Any]:
             row["policy"] = plain_text(call.policy)
         if call.policy_version is not None:
             row["policy_version"] = plain_text(call.policy_version)
+        if call.shadow_of is not None:
+            row["shadow_of"] = plain_text(call.shadow_of)
     return row
 
 

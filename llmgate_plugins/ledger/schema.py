@@ -21,9 +21,20 @@ from sqlalchemy import (
 from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS
 from llmgate_plugins.types import BUCKETS
 
-__all__ = ["REVISION", "SCHEMA_VERSION", "attempts", "calls", "contents", "metadata", "revision", "schema"]
+__all__ = [
+    "REVISION",
+    "SCHEMA_VERSION",
+    "assignments",
+    "attempts",
+    "calls",
+    "contents",
+    "feedback",
+    "metadata",
+    "revision",
+    "schema",
+]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raise it with every change of these tables, and give the change a migration."""
 
 metadata = MetaData()
@@ -100,6 +111,7 @@ attempts = Table(
     Column("first_token_s", Double),
     *_context(),
     Column("priority", Integer),
+    Column("shadow_of", Text),
     Column("tags", JSON, nullable=False),
     Column("extra", JSON, nullable=False),
     sqlite_with_rowid=False,
@@ -149,13 +161,19 @@ calls = Table(
     Column("error_class", Text),
     Column("trace_id", Text),
     *_context(),
+    Column("rule", Text),
+    Column("shadow_of", Text),
     Column("priority", Integer, nullable=False),
     Column("tags", JSON, nullable=False),
     Column("extra", JSON, nullable=False),
     Column("problems", JSON, nullable=False),
     Column("decision", JSON, nullable=False),
+    Column("experiments", JSON),
+    Column("shape", JSON),
 )
 Index("calls_at", calls.c.at)
+_is_shadow = calls.c.shadow_of.is_not(None)
+Index("calls_shadow_of", calls.c.shadow_of, sqlite_where=_is_shadow, postgresql_where=_is_shadow)
 _by_fact(calls, "tenant")  # what of one tenant has been kept long enough
 
 contents = Table(
@@ -169,3 +187,32 @@ contents = Table(
 )
 """What was asked and answered, only where configuration says so."""
 Index("contents_at", contents.c.at)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("experiment", Text, primary_key=True),
+    Column("call_id", Text, primary_key=True),
+    Column("arm", Text, nullable=False),
+    Column("unit_hash", Text),
+    Column("at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Which call was under which arm of which experiment: `calls.experiments`, to be found by experiment."""
+Index("assignments_at", assignments.c.experiment, assignments.c.at)
+Index("assignments_call_id", assignments.c.call_id)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("call_id", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("score", Double),
+    Column("comment", Text),
+    Column("source", Text),
+)
+"""What people or programs said of answers, afterwards."""
+Index("feedback_call_id", feedback.c.call_id)
+Index("feedback_at", feedback.c.at)

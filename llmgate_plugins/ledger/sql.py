@@ -14,18 +14,19 @@ from sqlalchemy import Connection, Engine, Table
 
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.ledger import sweeping
+from llmgate_plugins.ledger.call_rows import assignment_rows
 from llmgate_plugins.ledger.database import DURABILITY, Database
 from llmgate_plugins.ledger.entries import Entry
 from llmgate_plugins.ledger.outbox import MOST_BYTES, MOST_SECONDS, Outbox
 from llmgate_plugins.ledger.retention import Retention
 from llmgate_plugins.ledger.rows import ENDS, check_columns, not_an_end
-from llmgate_plugins.ledger.schema import attempts, calls, contents
+from llmgate_plugins.ledger.schema import assignments, attempts, calls, contents, feedback
 from llmgate_plugins.ledger.sweeping import Sweeper
 from llmgate_plugins.ledger.tables import Tables
 from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.ledger.writer import Writer
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, Clock, Settlement, Standing
+from llmgate_plugins.services import AttemptIntent, Clock, Feedback, Settlement, ShadowCalls, Standing
 
 __all__ = ["SqlLedger", "open_database"]
 
@@ -159,7 +160,14 @@ class SqlLedger:
 
     def close_call(self, record: DecisionRecord) -> Future[None]:
         """Write the call's terminal row. Once per call_id; a repeat changes nothing."""
+        if record.experiments:  # in the same transaction or one before
+            for row in assignment_rows(record):
+                self._writer.put(Entry("assign", row))
         return self._writer.put(Entry("close", record))
+
+    def add_feedback(self, feedback: Feedback) -> Future[None]:
+        """Keep it. Once per id; a repeat changes nothing."""
+        return self._writer.put(Entry("feedback", feedback))
 
     def keep_content(self, content: Mapping[str, Any]) -> Future[None]:
         """Write what was asked and answered (a row of `contents`). Once per call_id."""
@@ -240,7 +248,13 @@ class SqlLedger:
                 self._tables.disconnect()
 
     def standing(
-        self, where: Mapping[str, str | None], *, since: float, until: float, part: float | None = None
+        self,
+        where: Mapping[str, str | None],
+        *,
+        since: float,
+        until: float,
+        part: float | None = None,
+        shadow_calls: ShadowCalls = "without",
     ) -> Future[Standing]:
         """What the attempts opened in [since, until) have used, of all processes; see
         `Ledger.standing`. Read in a thread of its own."""
@@ -250,7 +264,7 @@ class SqlLedger:
         def read() -> None:
             try:
                 with self.reading() as connection:
-                    found = self._tables.standing(connection, where, since, until, part)
+                    found = self._tables.standing(connection, where, since, until, part, shadow_calls)
                 pending.set_result(found)
             except Exception as error:  # noqa: BLE001 - whoever waits is told
                 pending.set_exception(error)
@@ -269,6 +283,14 @@ class SqlLedger:
     def contents(self, call_id: str | None = None) -> list[dict[str, Any]]:
         """What was asked and answered, where that is kept, oldest first."""
         return self._rows(contents, call_id)
+
+    def assignments(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Which call was under which arm of which experiment, oldest first."""
+        return self._rows(assignments, call_id)
+
+    def feedback(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Rows of feedback as plain values, oldest first."""
+        return self._rows(feedback, call_id)
 
     def _rows(self, table: Table, call_id: str | None) -> list[dict[str, Any]]:
         with self.reading() as connection:

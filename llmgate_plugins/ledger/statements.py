@@ -19,12 +19,18 @@ from sqlalchemy import (
 )
 
 from llmgate_plugins.ledger.database import Database
-from llmgate_plugins.ledger.schema import attempts, calls, contents
+from llmgate_plugins.ledger.schema import assignments, attempts, calls, contents, feedback
 
 __all__ = ["KINDS", "Statement", "Statements"]
 
-_TABLES: Final[Mapping[str, Table]] = {"open": attempts, "close": calls, "content": contents}
-KINDS: Final = ("open", "settle", "close", "content")
+_TABLES: Final[Mapping[str, Table]] = {
+    "open": attempts,
+    "close": calls,
+    "content": contents,
+    "assign": assignments,
+    "feedback": feedback,
+}
+KINDS: Final = ("open", "settle", "close", "content", "assign", "feedback")
 """In the order in which they are written."""
 
 _KEYS: Final = ("key_call_id", "key_number")

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from llmgate_plugins.ledger.database import Database
 from llmgate_plugins.ledger.retention import Retention
-from llmgate_plugins.ledger.schema import attempts, calls, contents
+from llmgate_plugins.ledger.schema import assignments, attempts, calls, contents, feedback
 from llmgate_plugins.services import Clock
 
 __all__ = ["ABANDONED", "Sweeper", "is_over", "purge", "recover", "recover_expired"]
@@ -103,7 +103,7 @@ def _give_up(connection: Connection, which: ColumnElement[bool], now: float) -> 
 def purge(database: Database, now: float, rows: Retention, content: Retention) -> Iterator[int]:
     """Remove what has been kept long enough; per transaction, how many rows that were.
 
-    A call goes as a whole, by its own age, with its attempts and contents."""
+    A call goes as a whole, by its own age, with all that belongs to it."""
     for old in _too_old(rows, calls, now):
         ids = select(calls.c.call_id).where(*old).limit(BATCH)
         while removed := _remove(database, ids):
@@ -113,6 +113,11 @@ def purge(database: Database, now: float, rows: Retention, content: Retention) -
     for old in _too_old(rows, attempts, now):  # attempts whose call never ended
         left = select(*keys).where(*old, attempts.c.status != "intent", ~ended).limit(BATCH)
         while removed := _delete(database, delete(attempts).where(tuple_(*keys).in_(left))):
+            yield removed
+    if rows.default is not None:  # what was said of calls that never were, or that are gone
+        of_call = exists().where(calls.c.call_id == feedback.c.call_id)
+        lost = select(feedback.c.id).where(feedback.c.at < now - rows.default, ~of_call).limit(BATCH)
+        while removed := _delete(database, delete(feedback).where(feedback.c.id.in_(lost))):
             yield removed
     for old in _too_old(content, contents, now):
         ids = select(contents.c.call_id).where(*old).limit(BATCH)
@@ -125,7 +130,7 @@ def _remove(database: Database, ids: Select[tuple[str]]) -> int:
         found = list(connection.scalars(ids))
         return sum(
             connection.execute(delete(table).where(table.c.call_id.in_(found))).rowcount
-            for table in (attempts, contents, calls)
+            for table in (attempts, contents, assignments, feedback, calls)
             if found
         )
 

@@ -18,7 +18,7 @@ from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent
 from llmgate_plugins.ledger.schema import attempts
 from llmgate_plugins.ledger.statements import KINDS, Statements
 from llmgate_plugins.ledger.sweeping import Sweeper
-from llmgate_plugins.services import Standing
+from llmgate_plugins.services import ShadowCalls, Standing
 
 __all__ = ["Away", "Tables"]
 
@@ -206,9 +206,7 @@ class Tables:
 
     def rows(self, connection: Connection, table: Table, call_id: str | None) -> list[dict[str, Any]]:
         """Rows as plain values, oldest first."""
-        order = [table.c.at, table.c.call_id]
-        if "number" in table.c:
-            order.append(table.c.number)
+        order = [table.c.at, *(column for column in table.primary_key)]
         query = select(table).order_by(*order)
         if call_id is not None:
             query = query.where(table.c.call_id == plain_text(call_id))
@@ -221,10 +219,14 @@ class Tables:
         since: float,
         until: float,
         part: float | None,
+        shadow_calls: ShadowCalls,
     ) -> Standing:
         """What the attempts opened in [since, until) have used."""
         those = [attempts.c.at >= since, attempts.c.at < until]
         those += [attempts.c[column] == plain_text(value) for column, value in where.items()]
+        if shadow_calls != "with":
+            is_shadow = attempts.c.shadow_of.is_not(None)
+            those.append(is_shadow if shadow_calls == "only" else ~is_shadow)
         begin = literal(since, Double) if part is None else func.floor(attempts.c.at / literal(part, Double))
         used = (
             select(begin.label("begin"), func.count(), func.sum(_TOKENS), func.sum(attempts.c.cost_nano_usd))

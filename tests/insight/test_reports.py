@@ -18,12 +18,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.books import intent, record, settlement
 from support.faces import ask, every_face
 from support.gateways import scene
 from support.ledger_rows import BEGIN, Filled, RowsLedger, books, failed_over
 
 from llmgate_plugins import ConfigurationError, Context, Request, StorageError, use_context
-from llmgate_plugins.insight import Quantiles, Report, ReportRow, read_report
+from llmgate_plugins.insight import Quantiles, Report, ReportRow, read_forecast, read_report
+from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
 from llmgate_plugins.plugins import Failover
 from llmgate_plugins.services import Ledger
@@ -367,6 +369,30 @@ def test_a_gateway_reports_of_its_own_ledger(face: str) -> None:
     assert row.latency.p50 == pytest.approx(0.5)
     assert row.cost == here.gateway.decisions[-1].cost
     assert len(here.gateway.report(until="1h")) == 0
+
+
+def test_shadows_of_calls_are_left_out_unless_asked_for() -> None:
+    ledger = MemoryLedger()
+    for call_id, shadow_of, cost in (("c1", None, 50), ("c2", "c1", 7), ("c3", None, 100)):
+        call = record(call_id, shadow_of=shadow_of, costs=(cost,))
+        ledger.open_attempt(intent(call_id, call=call))
+        ledger.settle_attempt(call_id, 1, settlement(cost=cost))
+        ledger.close_call(call)
+    for by in ("model", "team"):
+        told = {
+            which: read_report(ledger, by=by, shadow_calls=which) for which in ("without", "only", "with")
+        }
+        assert {which: (one.totals.calls, one.totals.cost) for which, one in told.items()} == {
+            "without": (2, 150),
+            "only": (1, 7),
+            "with": (3, 157),
+        }
+    by_call = read_report(ledger, by="shadow_of", shadow_calls="with")
+    assert {row.group["shadow_of"]: row.cost for row in by_call} == {None: 150, "c1": 7}
+    assert read_forecast(ledger, now=1_001.0).totals.spent == 150
+    assert read_forecast(ledger, now=1_001.0, shadow_calls="only").totals.spent == 7
+    with pytest.raises(ValueError, match="without, with or only"):
+        read_report(ledger, shadow_calls="no")  # type: ignore[arg-type]
 
 
 def test_an_empty_ledger_gives_an_empty_report(opened: Opened) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from llmgate_plugins.context import Context
 from llmgate_plugins.ledger import MemoryLedger, labels_of, open_ledger
 from llmgate_plugins.ledger.plain import plain_text
 from llmgate_plugins.records import Selection
-from llmgate_plugins.services import Ledger, Standing
+from llmgate_plugins.services import Feedback, Ledger, Standing
 from llmgate_plugins.types import ErrorClass, Failure, Scope, Usage
 
 WHO = Context(
@@ -188,6 +189,60 @@ def test_what_was_used_is_summed_up_by_who_used_it_and_by_parts_of_time(ledger: 
     assert answer(ledger.standing({"team": "x"}, since=0.0, until=300.0)) == Standing()
     with pytest.raises(ValueError, match="told apart by 'price'"):
         ledger.standing({"price": "x"}, since=0.0, until=1.0)
+
+
+def test_what_shadows_of_calls_have_used_is_kept_apart(ledger: Ledger) -> None:
+    for call_id, shadow_of in (("c1", None), ("c1-shadow", "c1")):
+        call = record(call_id, shadow_of=shadow_of)
+        answer(ledger.open_attempt(intent(call_id, call=call)))
+        answer(ledger.settle_attempt(call_id, 1, settlement(cost=50 if shadow_of is None else 7)))
+        answer(ledger.open_attempt(intent(call_id, 2, call=call)))
+        answer(ledger.close_call(call))
+    spent = {
+        which: answer(ledger.standing({}, since=0.0, until=2_000.0, shadow_calls=which))
+        for which in ("without", "only", "with")
+    }
+    assert {which: one.used[0][3] for which, one in spent.items()} == {"without": 50, "only": 7, "with": 57}
+    assert [one.call_id for one in spent["only"].open] == ["c1-shadow"]
+    assert answer(ledger.standing({}, since=0.0, until=2_000.0)) == spent["without"]
+    assert [row["shadow_of"] for row in (*ledger.calls(), *ledger.attempts())] == [
+        *(None, "c1"),
+        *(None, None, "c1", "c1"),
+    ]
+
+
+def test_arms_of_experiments_stand_in_the_call_and_by_experiment(ledger: Ledger) -> None:
+    answer(ledger.close_call(record("c1", experiments={"tone": "b", "size": "a"}, units={"tone": "5fa1"})))
+    answer(ledger.close_call(record("c2", error=RuntimeError("no"), at=999.0, experiments={"tone": "a"})))
+    answer(ledger.close_call(record("c3")))
+    ledger.flush()
+    assert [row["experiments"] for row in ledger.calls()] == [{"tone": "a"}, {"tone": "b", "size": "a"}, None]
+    found = [tuple(row.values()) for row in ledger.assignments()]
+    assert found == [
+        ("tone", "c2", "a", None, 999.0),
+        ("size", "c1", "a", None, 1_000.0),
+        ("tone", "c1", "b", "5fa1", 1_000.0),
+    ]
+    assert [row["experiment"] for row in ledger.assignments("c1")] == ["size", "tone"]
+
+
+def test_feedback_is_kept_once_also_before_its_call_is_there(ledger: Ledger) -> None:
+    good = Feedback(id="f1", call_id="c1", at=5.0, score=0.9, comment="well \0 done", source="user")
+    answer(ledger.add_feedback(good))
+    answer(ledger.add_feedback(Feedback(id="f1", call_id="c1", at=6.0, score=0.1)))
+    answer(ledger.add_feedback(Feedback(id="f0", call_id="c2", at=7.0, name="helpful", score=math.nan)))
+    ledger.flush()
+    first, second = ledger.feedback()
+    assert (first["id"], first["score"], first["comment"]) == ("f1", 0.9, "well \\x00 done")
+    assert (second["id"], second["name"], second["score"]) == ("f0", "helpful", None)
+    assert ledger.feedback("c1") == [first]
+
+
+def test_the_rule_and_the_shape_of_a_request_stand_in_the_row_of_the_call(ledger: Ledger) -> None:
+    shape = {"messages": 2, "input_tokens": 90, "tools": 3, "fallbacks": ["strong"]}
+    answer(ledger.close_call(record("c1", rule="rules[0]", shape=shape)))
+    answer(ledger.close_call(record("c2")))
+    assert [(row["rule"], row["shape"]) for row in ledger.calls()] == [("rules[0]", shape), (None, None)]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from support.books import answer, intent, record, settlement
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.ledger import Retention, SqlLedger, labels_of
+from llmgate_plugins.services import Feedback
 from llmgate_plugins.testing import VirtualClock
 
 DAY = 86_400.0
@@ -109,6 +110,17 @@ def test_contents_have_a_retention_of_their_own(ledger: SqlLedger) -> None:
     swept(ledger, Wall(now), now)
     assert [row["call_id"] for row in ledger.contents()] == ["new"]
     assert len(ledger.calls()) == 2
+
+
+def test_feedback_and_arms_go_with_their_call_and_without_one_by_their_own_age(ledger: SqlLedger) -> None:
+    now = 200 * DAY
+    for name, at in (("old", now - 100 * DAY), ("new", now - 10)):
+        ledger.close_call(record(name, at=at, experiments={"tone": "a"}))
+        for call_id in (name, f"never seen, {name}"):
+            ledger.add_feedback(Feedback(id=call_id, call_id=call_id, at=max(at, now - 95 * DAY), score=1.0))
+    ledger.purge(now=now)
+    assert [row["call_id"] for row in ledger.assignments()] == ["new"]
+    assert sorted(row["call_id"] for row in ledger.feedback()) == ["never seen, new", "new"]
 
 
 def test_many_rows_are_removed_in_small_pieces_between_which_others_write(ledger: SqlLedger) -> None:

@@ -53,7 +53,7 @@ def differences(connection: Connection) -> list[Any]:
 
 def test_tables_of_version_1_are_refused_with_the_command_that_helps(database: Database, url: str) -> None:
     old(database)
-    with pytest.raises(StorageError, match="version 1; this llmgate has version 2: run `llmgate ledger"):
+    with pytest.raises(StorageError, match="version 1; this llmgate has version 3: run `llmgate ledger"):
         open_ledger(url)
     assert version_of(database) == 1
 
@@ -128,7 +128,7 @@ def test_newer_tables_are_left_alone(database: Database, url: str) -> None:
 def test_the_steps_stand_in_the_package_and_lead_to_this_version() -> None:
     folder = Path(llmgate_plugins.ledger.__file__).parent / "migrations"
     steps = ScriptDirectory(str(folder))
-    assert [step.revision for step in steps.walk_revisions()] == [REVISION, "0001"]
+    assert [step.revision for step in steps.walk_revisions()] == [REVISION, "0002", "0001"]
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password() -> None:

@@ -19,7 +19,7 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Skip
 from llmgate_plugins.errors import PluginRefused, RequestDenied, StorageError
 from llmgate_plugins.gateway import Gateway
-from llmgate_plugins.plugins import Budget, Limits
+from llmgate_plugins.plugins import Budget, Limits, RequestLimit
 from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import NANO, Deployment, Outcome, Price, PriceTier, Request
@@ -119,6 +119,32 @@ def test_tags_buy_nothing() -> None:
     assert limits.begin_attempt(an_attempt(A), request, TEAM, a_call(request, TEAM), services) is None
     with pytest.raises(RequestDenied):
         limits.begin_attempt(an_attempt(A, 2), request, TEAM, a_call(request, TEAM), services)
+
+
+def test_a_shadow_of_a_call_eats_no_budget_but_one_for_shadows() -> None:
+    def room(budget: Budget, shadow_of: str | None) -> int:
+        spending = Spending(budget)
+        call = a_call(SHORT, TEAM)
+        call.record.shadow_of = shadow_of
+        attempt = an_attempt(A, call_id=call.id)
+        spending.plugin.begin_attempt(attempt, SHORT, TEAM, call, spending.services)
+        return int(spending.books()[1])
+
+    plain = Budget("team", NANO, DAY)
+    only = Budget("team", NANO, DAY, shadow_calls="only")
+    both = Budget("team", NANO, DAY, shadow_calls="with")
+    assert [room(one, None) for one in (plain, only, both)] == [WORST, 0, WORST]
+    assert [room(one, "c0") for one in (plain, only, both)] == [0, WORST, WORST]
+    assert len({one.key("search") for one in (plain, only, both)}) == 3
+    Limits([plain, only, both])  # they may stand beside each other
+    with pytest.raises(ValueError, match="without, with or only"):
+        Budget("team", NANO, DAY, shadow_calls="never")  # type: ignore[arg-type]
+
+
+def test_providers_count_shadows_like_any_call_and_so_do_limits_of_what_is_sent() -> None:
+    assert RequestLimit("provider", 5, 60.0).counted == "with"
+    assert RequestLimit("provider", 5, 60.0, shadow_calls="without").counted == "without"
+    assert (RequestLimit("team", 5, 60.0).counted, Budget("provider", NANO, DAY).counted) == ("without",) * 2
 
 
 def test_a_skipped_attempt_gives_its_hold_back() -> None:

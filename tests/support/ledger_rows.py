@@ -53,6 +53,12 @@ class RowsLedger:
     def calls(self) -> list[dict[str, Any]]:
         return list(self.call_rows)
 
+    def assignments(self) -> list[dict[str, Any]]:
+        return []
+
+    def feedback(self) -> list[dict[str, Any]]:
+        return []
+
     def flush(self) -> None:
         pass
 

@@ -127,12 +127,13 @@ class Rule:
         of_attempt: Whether another deployment may have another count.
         once: Whether a call counts once, however many attempts it takes.
         by_one: Whether it counts ones: requests, calls at once.
+        shadow_calls: Whether calls that are shadows of others count.
         seeded: Whether the state asks the books about what was before it; set by the plugin.
     """
 
     __slots__ = (
         "_counts", "_reads", "by_one", "head", "kind", "limits", "mode", "of_attempt", "once",
-        "scopes", "seeded", "window",
+        "scopes", "seeded", "shadow_calls", "window",
     )  # fmt: skip
 
     def __init__(self, limits: Sequence[Limit]) -> None:
@@ -146,9 +147,14 @@ class Rule:
         self.of_attempt = any(scope.of_attempt for scope in self.scopes)
         self.by_one = self.kind in ("requests", "concurrency")
         self.once = self.by_one and not any(scope.counts_attempts for scope in self.scopes)
+        self.shadow_calls = first.counted
         self.seeded = False
         self.head = first.head
         self._counts: dict[str | tuple[str | None, ...] | None, Count | None] = {}
+
+    def is_for(self, shadow_of: str | None) -> bool:
+        """Whether a call counts that is the shadow of this one; None for one that is no shadow."""
+        return self.shadow_calls == "with" or (self.shadow_calls == "only") == (shadow_of is not None)
 
     def count(self, context: Context, attempt: Attempt | None, tags: Mapping[str, str]) -> Count | None:
         """The count of this call; None if none of the limits is for it."""
@@ -197,7 +203,7 @@ def rules_of(limits: Iterable[Limit]) -> list[Rule]:
     groups: dict[object, dict[object, Limit]] = {}
     for limit in limits:
         names = tuple(scope.name for scope in limit.scopes)
-        group = groups.setdefault((limit.kind, names, limit.window, limit.mode), {})
+        group = groups.setdefault((limit.kind, names, limit.window, limit.mode, limit.counted), {})
         only = tuple(scope.only for scope in limit.scopes)
         if only in group:
             raise ValueError(f"there is another {words.kind_of(limit)}; keep one of them")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, get_args
 
 from llmgate_plugins.plugins.arguments import whole
 from llmgate_plugins.scopes import Scope, key_of, scopes_of
+from llmgate_plugins.services import ShadowCalls
 from llmgate_plugins.windows import Window, window_of
 
 __all__ = [
@@ -76,6 +77,10 @@ class Limit:
         shadow: Evaluate and report only.
         alert_at: Shares of the limit at which an alert is reported, such as 0.8.
         assume_output: Output tokens to hold for where nothing bounds the answer.
+        shadow_calls: Whether calls that are shadows of others count: "without", "with" or
+            "only". None: with, for requests, tokens and calls at once of what is sent (model,
+            provider, deployment, region), since a provider counts them like any; without, for
+            money and for who calls.
 
     Raises:
         ValueError: With what is wrong, by the name of the argument.
@@ -91,6 +96,7 @@ class Limit:
     shadow: bool = field(default=False, kw_only=True)
     alert_at: Sequence[float] = field(default=(), kw_only=True)
     assume_output: int = field(default=4096, kw_only=True)
+    shadow_calls: ShadowCalls | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         scopes_of(self.scope)
@@ -107,6 +113,8 @@ class Limit:
             )
         if self.on_exhausted == "cheapest" and any(scope.of_attempt for scope in self.scopes):
             raise ValueError("on_exhausted='cheapest' is for limits of who calls, not of what is sent")
+        if self.shadow_calls not in (None, *get_args(ShadowCalls)):
+            raise ValueError(f"shadow_calls must be without, with or only, not {self.shadow_calls!r}")
         shares = sorted(float(share) for share in self.alert_at)
         if not all(0 < share <= MOST_SHARE for share in shares):
             raise ValueError(f"alert_at must be shares above 0 and at most {MOST_SHARE:g}")
@@ -122,6 +130,8 @@ class Limit:
         """What its keys in the state begin with: "budget:team:day@UTC", "shadow-requests:user:60s"."""
         kind = self.kind if self.mode == "hard" else f"{self.mode}-{self.kind}"
         names = ",".join(scope.name.replace(":", ".") for scope in self.scopes) or "global"
+        if self.shadow_calls not in (None, self._usual):
+            kind = f"{kind}-{self.shadow_calls}-shadows"
         return f"{kind}:{names}" + (f":{self.window}" if self.window is not None else "")
 
     def key(self, *values: str | None) -> str:
@@ -132,6 +142,16 @@ class Limit:
     def mode(self) -> Mode:
         """How it is meant."""
         return "shadow" if self.shadow else "hard" if self.hard else "soft"
+
+    @property
+    def counted(self) -> ShadowCalls:
+        """Whether calls that are shadows of others count."""
+        return self.shadow_calls or self._usual
+
+    @property
+    def _usual(self) -> ShadowCalls:
+        by_provider = self.kind != "budget" and any(scope.counts_attempts for scope in self.scopes)
+        return "with" if by_provider else "without"
 
     @property
     def seconds(self) -> float:

@@ -69,6 +69,8 @@ class Limits:
             if not isinstance(limit, Limit):
                 raise TypeError(f"limits must be a Budget, RequestLimit ..., not {limit!r}")
         self._rules = rules_of(self.limits)
+        self._for_calls = [rule for rule in self._rules if rule.is_for(None)]
+        self._for_shadows = [rule for rule in self._rules if rule.is_for("a call")]
         self._frugal = [rule for rule in self._rules if wants(rule, "cheapest") and not rule.of_attempt]
         self._moving = [rule for rule in self._rules if any(policy_of(one) for one in rule.limits)]
         self._leaving = [rule for rule in self._rules if any(alias_of(one) for one in rule.limits)]
@@ -88,7 +90,9 @@ class Limits:
     def admit_request(self, request: Request, context: Context, call: Call, services: Services) -> None:
         """A call for which too little is left goes on under another policy, if that is wanted."""
         for rule in self._moving:
-            count = None if rule.of_attempt else rule.count(context, None, request.tags)
+            if rule.of_attempt or not rule.is_for(call.record.shadow_of):
+                continue
+            count = rule.count(context, None, request.tags)
             policy = policy_of(count.limit) if count is not None else None
             if policy is not None and count is not None and count.is_short(services.clock.time()):
                 taken_of(call).leave(count)
@@ -107,6 +111,8 @@ class Limits:
     ) -> Ranking | None:
         """The cheapest first once the dearest no longer fits, if that is what is wanted."""
         for rule in self._frugal:
+            if not rule.is_for(call.record.shadow_of):
+                continue
             count = rule.count(context, None, request.tags)
             if count is None or count.limit.on_exhausted != "cheapest" or len(deployments) < 2:
                 continue
@@ -135,7 +141,7 @@ class Limits:
         if services is not self._services:
             self._begin_with(services)
         asked = Asked(attempt, request, context, call, services)
-        asked.gather(self._rules)
+        asked.gather(self._for_calls if call.record.shadow_of is None else self._for_shadows)
         if not asked.counts:
             return None
         if asked.taken.refused is not None or self._leaving:

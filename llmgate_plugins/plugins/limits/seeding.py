@@ -70,7 +70,9 @@ async def _seed(count: Count, start: float, end: float, services: Services) -> S
         if scope.column is not None
     }
     part = rule.window.part if isinstance(rule.window, Rolling) else None
-    standing = await arrived(services.ledger.standing(where, since=start, until=end, part=part))
+    standing = await arrived(
+        services.ledger.standing(where, since=start, until=end, part=part, shadow_calls=rule.shadow_calls)
+    )
     return Seed(
         key=count.key,
         window=rule.window,

@@ -64,7 +64,8 @@ def _length(seconds: float) -> str:
 def name_of(limit: Limit) -> str:
     """ "the budget of 20 USD per day (UTC)", "the limit of 5 calls at once"."""
     noun = "budget" if limit.kind == "budget" else "limit"
-    return f"the {noun} of {amount(limit.kind, limit.limit)} {span(window_of(limit.window))}".rstrip()
+    told = f"the {noun} of {amount(limit.kind, limit.limit)} {span(window_of(limit.window))}".rstrip()
+    return f"{told} for shadow calls" if limit.counted == "only" else told
 
 
 def title(limit: Limit) -> str:
@@ -74,7 +75,8 @@ def title(limit: Limit) -> str:
     whom = " and ".join(each) or "all calls"
     mode = "" if limit.mode == "hard" else ", in shadow" if limit.mode == "shadow" else ", soft"
     most = f"{amount(limit.kind, limit.limit)} {span(window_of(limit.window))}".rstrip()
-    return f"{noun} of {most} for {whom}{mode}"
+    shadows = {"only": ", shadow calls alone", "with": ", shadow calls included"}
+    return f"{noun} of {most} for {whom}{mode}{shadows.get(limit.shadow_calls or '', '')}"
 
 
 def kind_of(limit: Limit) -> str:
