@@ -13,6 +13,7 @@ from llmgate_plugins.draws import draw
 from llmgate_plugins.types import EMPTY, Deployment, Request, Response
 
 if TYPE_CHECKING:
+    from llmgate_plugins.policies import Policy
     from llmgate_plugins.records import DecisionRecord
 
 __all__ = ["FACTS", "Call", "Context", "Stash", "StashKey", "current_context", "use_context"]
@@ -135,11 +136,13 @@ class Call:
             later, by somebody else.
         fallbacks: Aliases that may come after the one at hand, in order.
         untried: Deployments of the alias at hand that may still be tried, best first.
+        policies: All policies whose constraints hold for this call, the applied one last; empty
+            where no policy speaks.
     """
 
     __slots__ = (
-        "_stash", "answer", "context", "deadline", "fallbacks", "id", "named", "origin", "record", "request",
-        "started", "untried",
+        "_stash", "answer", "context", "deadline", "fallbacks", "id", "named", "origin", "policies", "record",
+        "request", "started", "untried",
     )  # fmt: skip
 
     def __init__(
@@ -158,6 +161,7 @@ class Call:
         self.origin: Variables = copy_context()
         self.fallbacks: Sequence[str] = ()
         self.untried: Iterable[Deployment] = ()
+        self.policies: tuple[Policy, ...] = ()
         self.request = request
         self.answer: Response | None = None
         self.context = context
@@ -166,12 +170,29 @@ class Call:
         self.record = record
         self._stash: Stash | None = None
 
-    def apply_policy(self, name: str, version: str | None = None, rule: str | None = None) -> None:
-        """Note which policy this call is under, and which rule chose it, for its record and the books."""
+    @property
+    def policy(self) -> Policy | None:
+        """The policy that is applied; None where none speaks. What others ask for may hold besides."""
+        return self.policies[-1] if self.policies else None
+
+    def apply_policy(
+        self,
+        name: str,
+        version: str | None = None,
+        rule: str | None = None,
+        policies: tuple[Policy, ...] | None = None,
+    ) -> None:
+        """Note which policy this call is under, and which rule chose it, for its record and the books.
+
+        Args:
+            policies: All whose constraints hold from now on, this one last; None leaves them.
+        """
         record = self.record
         record.policy, record.policy_version = name, version
         if rule is not None:
             record.rule = rule
+        if policies is not None:
+            self.policies = policies
 
     def draw(self, purpose: str) -> float:
         """A number from 0 up to 1, drawn by lot for this call and this purpose.

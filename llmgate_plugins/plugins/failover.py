@@ -22,6 +22,8 @@ MOST_ATTEMPTS: Final[StashKey[int]] = StashKey("llmgate.most_attempts")
 """Put a number here to bound the attempts of one call, siblings and fallbacks included."""
 
 THROTTLED: Final = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.OVERLOADED})
+MOST_LATER: Final = 0.1
+"""Part by which a wait that a provider asked for is made longer, so that not all come back at once."""
 MOST_PROVIDERS: Final = 10_000
 
 
@@ -177,17 +179,18 @@ class Failover:
         floor = best.wait(now)
         if has_fallback and floor > self.patience:
             return None
-        delay = self._delay(best.failure.error_class, retries, floor, services)
+        delay = self._delay(best.failure.error_class, retries, floor, call)
         return Retry(delay, on=best.id) if delay < call.remaining(now) else None
 
-    def _delay(self, error_class: ErrorClass, retries: int, floor: float, services: Services) -> float:
+    def _delay(self, error_class: ErrorClass, retries: int, floor: float, call: Call) -> float:
         throttled = error_class in THROTTLED
         base = self.throttle_base if throttled else self.base
         cap = self.throttle_cap if throttled else self.cap
-        jitter = services.random.random() * min(cap, base * 2.0 ** min(retries, 64))
+        chance = call.draw(f"failover: delay after attempt {len(call.record.attempts)}")
+        jitter = chance * min(cap, base * 2.0 ** min(retries, 64))
         if floor <= 0:
             return jitter
-        return max(jitter, floor * (1 + services.random.uniform(0.0, 0.1)))
+        return max(jitter, floor * (1 + MOST_LATER * chance))
 
 
 def _siblings(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
 from llmgate_plugins.hookspecs import hookimpl
-from llmgate_plugins.types import Deployment
+from llmgate_plugins.services import Services
+from llmgate_plugins.types import Deployment, Request
 
 __all__ = ["InOrder"]
 
@@ -22,3 +24,14 @@ class InOrder:
     def rank_deployments(self, deployments: Sequence[Deployment]) -> Ranking:
         """All of them, as they come."""
         return Ranking(deployments, reason="configured order")
+
+    def rank(
+        self,
+        request: Request,  # noqa: ARG002 - one signature for all preferences
+        deployments: Sequence[Deployment],
+        context: Context,  # noqa: ARG002
+        call: Call,  # noqa: ARG002
+        services: Services,  # noqa: ARG002
+    ) -> Ranking:
+        """As a preference of a policy."""
+        return self.rank_deployments(deployments)

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
+from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import non_negative
 from llmgate_plugins.services import Random, Services
-from llmgate_plugins.types import EMPTY, Deployment
+from llmgate_plugins.types import EMPTY, Deployment, Request
 
 __all__ = ["Weighted"]
 
@@ -53,6 +54,17 @@ class Weighted:
                 drawn = set(order)
                 order = [*order, *(one for one in ordered if one not in drawn)]
         return Ranking(order, reason="by weight")
+
+    def rank(
+        self,
+        request: Request,  # noqa: ARG002 - one signature for all preferences
+        deployments: Sequence[Deployment],
+        context: Context,  # noqa: ARG002
+        call: Call,  # noqa: ARG002
+        services: Services,
+    ) -> Ranking:
+        """As a preference of a policy."""
+        return self.rank_deployments(deployments, services)
 
     def _weight(self, deployment: Deployment) -> float:
         weight = self._weights.get(deployment.id)

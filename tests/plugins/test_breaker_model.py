@@ -133,7 +133,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def fail(self, times: int) -> None:
         for breaker, model in self.pairs:
             for _ in range(times):
-                breaker.fail(self.finding(breaker.ailment), self.now, self.now, self.random)
+                breaker.fail(self.finding(breaker.ailment), self.now, self.now, self.random.random())
                 model.fail(self.now)
 
     @rule(times=st.integers(1, 4))
@@ -147,7 +147,9 @@ class BreakerMachine(RuleBasedStateMachine):
     def what_began_before_does_not_count(self, late: float) -> None:
         for breaker, _ in self.pairs:
             if breaker.since > -math.inf:
-                breaker.fail(self.finding(breaker.ailment), breaker.since - late, self.now, self.random)
+                breaker.fail(
+                    self.finding(breaker.ailment), breaker.since - late, self.now, self.random.random()
+                )
                 breaker.succeed(breaker.since - late, self.now, probe=False)
 
     @rule()
@@ -170,7 +172,7 @@ class BreakerMachine(RuleBasedStateMachine):
                 model.free(self.now)
             else:
                 kind = breaker.ailment if end == "fail" else Ailment.SLOW
-                breaker.fail_probe(self.finding(kind), self.now, self.random)
+                breaker.fail_probe(self.finding(kind), self.now, self.random.random())
                 model.eject(self.now)
 
     @invariant()

@@ -295,7 +295,7 @@ def test_delays_are_within_bounds_and_inside_the_deadline(
         assert max(min(cap, base * 2**retries), (wait or 0) * 1.1) >= remaining
 
 
-def test_jitter_is_full_and_seeded() -> None:
+def test_jitter_is_full_and_drawn_for_each_call() -> None:
     def delays(seed: int) -> list[float]:
         tries = Tries(seed=seed)
         return [after(decide(Failover(100), tries, A, an_error(ErrorClass.SERVER))) for _ in range(60)]

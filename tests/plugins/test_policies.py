@@ -137,7 +137,7 @@ def test_the_fastest_is_learned_from_what_every_call_saw() -> None:
 @pytest.mark.parametrize(
     ("policy", "named"),
     [
-        ({"prefer": "dearest"}, "prefer"),
+        ({"prefer": {"cheapest": 0.5, "fastest": 0.3}}, "prefer must sum to 1, not to 0.8"),
         ({"region": "eu"}, "region"),
         ({"deadline": 0}, "deadline"),
         ({"p95": -1}, "p95"),

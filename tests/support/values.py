@@ -83,10 +83,15 @@ def an_attempt(deployment: Deployment, number: int = 1, **fields: Any) -> Attemp
     )
 
 
-def a_call(request: Request | None = None, context: Context = NOBODY, deadline: float | None = None) -> Call:
+def a_call(
+    request: Request | None = None,
+    context: Context = NOBODY,
+    deadline: float | None = None,
+    call_id: str = "call",
+) -> Call:
     request = request or a_request()
-    record = DecisionRecord(call_id="call", model=request.model, at=0.0, context=context)
-    return Call("call", request, context, 0.0, deadline, record)
+    record = DecisionRecord(call_id=call_id, model=request.model, at=0.0, context=context)
+    return Call(call_id, request, context, 0.0, deadline, record)
 
 
 def some_services(seed: int = 0) -> Services:
@@ -105,7 +110,8 @@ class Tries:
 
     def __init__(self, deadline: float | None = None, seed: int = 0) -> None:
         self.services = some_services(seed)
-        self.call = a_call(deadline=None if deadline is None else self.services.clock.monotonic() + deadline)
+        until = None if deadline is None else self.services.clock.monotonic() + deadline
+        self.call = a_call(deadline=until, call_id=f"call-{seed}")
 
     def fail(self, deployment: Deployment, outcome: Outcome) -> tuple[Attempt, Outcome]:
         number = len(self.call.record.attempts) + 1

@@ -17,7 +17,6 @@ from typing import Final
 
 from llmgate_plugins.plugins.health.numbers import Numbers
 from llmgate_plugins.plugins.health.scopes import HARD, QUICK, Ailment, Finding, Key
-from llmgate_plugins.services import Random
 
 __all__ = ["Breaker", "State"]
 
@@ -91,8 +90,11 @@ class Breaker:
 
     # ------------------------------------------------------------ outcomes
 
-    def fail(self, finding: Finding, started: float, now: float, random: Random) -> None:
-        """A failure of this kind, on an attempt that may or may not have been the probe's."""
+    def fail(self, finding: Finding, started: float, now: float, chance: float) -> None:
+        """A failure of this kind, on an attempt that may or may not have been the probe's.
+
+        `chance`, drawn evenly from 0 to 1, says how much longer or shorter than usual it stays out.
+        """
         self.reason = finding.reason
         if finding.ailment is Ailment.THROTTLE and self._throttle(finding, now):
             return
@@ -104,15 +106,15 @@ class Breaker:
         self._count(now, failed=True)
         self.consecutive += 1
         if self.hard or self._is_out():
-            self._eject(finding, now, random)
+            self._eject(finding, now, chance)
         elif self.state is State.CLOSED:
             self.wakes = now + self.numbers.forget
 
-    def fail_probe(self, finding: Finding, now: float, random: Random) -> None:
+    def fail_probe(self, finding: Finding, now: float, chance: float) -> None:
         """The probe failed, of this kind or of another that shows the same."""
         if finding.ailment is self.ailment:
             self.reason = finding.reason
-        self._eject(finding if finding.ailment is self.ailment else None, now, random)
+        self._eject(finding if finding.ailment is self.ailment else None, now, chance)
 
     def succeed(self, started: float, now: float, *, probe: bool) -> None:
         """A whole answer came."""
@@ -194,17 +196,17 @@ class Breaker:
         enough = self._total >= numbers.samples - 0.5
         return enough and self._failed >= numbers.share * self._total
 
-    def _eject(self, finding: Finding | None, now: float, random: Random) -> None:
+    def _eject(self, finding: Finding | None, now: float, chance: float) -> None:
         self.ejections = self._ejections_left(now) + 1
         self.closed_at = NEVER
         self.since = now
         self.prober = None
         self.successes = self.consecutive = 0
         self._failed = self._total = 0.0
-        self.until = now + self._duration(finding, random)
+        self.until = now + self._duration(finding, chance)
         self._turn(State.EJECTED, self.until)
 
-    def _duration(self, finding: Finding | None, random: Random) -> float:
+    def _duration(self, finding: Finding | None, chance: float) -> float:
         numbers = self.numbers
         if finding is not None and (self.hard or self.ailment is Ailment.THROTTLE):
             if finding.wait is not None:
@@ -214,7 +216,7 @@ class Breaker:
         first = numbers.hard_ejection if self.hard else numbers.ejection
         most = numbers.most_quick if self.ailment in QUICK else max(numbers.most_ejection, first)
         seconds = min(most, first * 2.0 ** min(self.ejections - 1, 64))
-        return seconds * random.uniform(1 - numbers.jitter, 1 + numbers.jitter)
+        return seconds * (1 + numbers.jitter * (2 * chance - 1))
 
     def _ejections_left(self, now: float) -> int:
         """Ejections in a row; each calm interval since it closed has made up for one."""

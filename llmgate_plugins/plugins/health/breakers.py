@@ -12,7 +12,6 @@ from llmgate_plugins.plugins.health.breaker import Breaker, State
 from llmgate_plugins.plugins.health.numbers import Numbers
 from llmgate_plugins.plugins.health.reporting import HealthChange, change_of
 from llmgate_plugins.plugins.health.scopes import ILLNESS, Ailment, Finding, Key, keys_of
-from llmgate_plugins.services import Random
 from llmgate_plugins.types import Deployment
 
 __all__ = ["Breakers"]
@@ -76,21 +75,21 @@ class Breakers:
         attempt: object,
         started: float,
         now: float,
-        random: Random,
+        chance: float,
     ) -> None:
         """An attempt failed in a way that says something about health."""
         told = False
         for breaker in self._probed_by(attempt, deployment):
             own = breaker.key == finding.key and breaker.ailment is finding.ailment
             if own or (not breaker.hard and finding.ailment in ILLNESS):
-                breaker.fail_probe(finding, now, random)
+                breaker.fail_probe(finding, now, chance)
                 told = told or own
             else:
                 breaker.release(now)
             self._note(breaker)
         if not told:
             breaker = self._breaker(finding.key, finding.ailment)
-            breaker.fail(finding, started, now, random)
+            breaker.fail(finding, started, now, chance)
             self._note(breaker)
 
     def succeeded(self, deployment: Deployment, attempt: object, started: float, now: float) -> None:

@@ -173,7 +173,7 @@ class Health:
         if view.let_in or view.throttled:
             call.stash[LEAVE] = Leave(view.let_in, view.throttled)
         if view.slow:
-            return view.without_slow(now, services.random.random(), self.numbers)
+            return view.without_slow(now, call.draw("health: slow start"), self.numbers)
         return view.drop
 
     @hookimpl
@@ -220,7 +220,8 @@ class Health:
                 if found is None:
                     breakers.released(deployment, attempt, now)
                 else:
-                    breakers.failed(found, deployment, attempt, attempt.started, now, services.random)
+                    chance = call.draw(f"health: ejection after attempt {attempt.number}")
+                    breakers.failed(found, deployment, attempt, attempt.started, now, chance)
             if outcome.status == "skipped":
                 leave = call.stash.get(LEAVE)
                 if leave is not None and leave.used_by is attempt:

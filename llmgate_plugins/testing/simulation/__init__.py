@@ -9,14 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from llmgate_plugins.virtual_time import Deadlock, LoopClock, LoopSleeper, VirtualLoop, run_virtually
+
 if TYPE_CHECKING:
     from llmgate_plugins.testing.simulation.fleet import FleetResult as FleetResult
     from llmgate_plugins.testing.simulation.fleet import simulate_fleet as simulate_fleet
-    from llmgate_plugins.testing.simulation.loop import Deadlock as Deadlock
-    from llmgate_plugins.testing.simulation.loop import LoopClock as LoopClock
-    from llmgate_plugins.testing.simulation.loop import LoopSleeper as LoopSleeper
-    from llmgate_plugins.testing.simulation.loop import VirtualLoop as VirtualLoop
-    from llmgate_plugins.testing.simulation.loop import run_virtually as run_virtually
     from llmgate_plugins.testing.simulation.options import Options as Options
     from llmgate_plugins.testing.simulation.options import Result as Result
     from llmgate_plugins.testing.simulation.options import Violation as Violation
@@ -25,17 +22,12 @@ if TYPE_CHECKING:
     from llmgate_plugins.testing.simulation.run import simulate as simulate
 
 _MODULES = {
-    "Deadlock": "loop",
     "FleetResult": "fleet",
-    "LoopClock": "loop",
-    "LoopSleeper": "loop",
     "Options": "options",
     "Result": "options",
     "Stage": "run",
     "Violation": "options",
-    "VirtualLoop": "loop",
     "build_gateway": "run",
-    "run_virtually": "loop",
     "simulate": "run",
     "simulate_fleet": "fleet",
 }

@@ -20,9 +20,9 @@ from llmgate_plugins.plugins import Budget, ConcurrencyLimit, Limit, Limits, Req
 from llmgate_plugins.services import AttemptIntent, Grant, Lease, Reservation, Settlement
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing.simulation.journal import Journal
-from llmgate_plugins.testing.simulation.loop import LoopClock, LoopSleeper, VirtualLoop, run_virtually
 from llmgate_plugins.testing.simulation.options import Violation
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Price, Request, Response, Usage
+from llmgate_plugins.virtual_time import LoopClock, LoopSleeper, VirtualLoop, run_virtually
 from llmgate_plugins.windows import Calendar, Rolling, Window
 
 __all__ = ["FleetResult", "simulate_fleet"]

@@ -15,16 +15,16 @@ from llmgate_plugins.testing.simulation.callers import Callers
 from llmgate_plugins.testing.simulation.door import Door
 from llmgate_plugins.testing.simulation.invariants import check_at_rest
 from llmgate_plugins.testing.simulation.journal import Journal
-from llmgate_plugins.testing.simulation.loop import (
+from llmgate_plugins.testing.simulation.options import Options, Result
+from llmgate_plugins.testing.simulation.provider import SimulatedProviders
+from llmgate_plugins.testing.simulation.world import World, draw_world
+from llmgate_plugins.virtual_time import (
     Deadlock,
     LoopClock,
     LoopSleeper,
     VirtualLoop,
     run_virtually,
 )
-from llmgate_plugins.testing.simulation.options import Options, Result
-from llmgate_plugins.testing.simulation.provider import SimulatedProviders
-from llmgate_plugins.testing.simulation.world import World, draw_world
 
 __all__ = ["Build", "Stage", "build_gateway", "simulate"]
 

@@ -2,122 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Final, Literal, get_args
+from dataclasses import fields, replace
+from typing import Any, Final
 
 from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.decisions import Drop, Ranking
 from llmgate_plugins.errors import RequestDenied
 from llmgate_plugins.hookspecs import hookimpl
-from llmgate_plugins.plugins.arguments import positive, whole
 from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
-from llmgate_plugins.plugins.in_order import InOrder
-from llmgate_plugins.plugins.preferences import Cheapest, Fastest
-from llmgate_plugins.plugins.weighted import Weighted
-from llmgate_plugins.services import Services
-from llmgate_plugins.types import Attempt, Deployment, OnBreak, Outcome, Request
+from llmgate_plugins.plugins.preferences import Learning, preference_of
+from llmgate_plugins.policies import Policy
+from llmgate_plugins.services import MaybePending, Services
+from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
 
-__all__ = ["POLICY", "Policies", "Policy", "Preference"]
-
-Preference = Literal["ordered", "weighted", "cheapest", "fastest"]
-Preferring = InOrder | Weighted | Cheapest | Fastest
-
-_LISTS: Final = ("region", "data_class", "capabilities", "provider", "only", "ignore", "fallback_to")
-_SECONDS: Final = ("deadline", "p50", "p95", "p99")
+__all__ = ["POLICY", "Policies"]
 
 POLICY: Final[StashKey[str]] = StashKey("policy")
 """Name of a policy that a call goes on under. What its own policy rules out stays ruled out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What one policy asks for. What is not declared is never good enough.
-
-    Attributes:
-        prefer: Which deployment to try first; None for no opinion.
-        region: A deployment must declare one of these.
-        data_class: The call's context must declare one of these.
-        capabilities: A deployment must declare all of these.
-        provider: A deployment must be of one of these.
-        only, ignore: Deployment ids, providers or "provider/model": nothing else, never these.
-        fallback_to: Aliases to go on with, where the application named none itself.
-        deadline: Seconds for a call with all its attempts.
-        max_attempts: Most attempts of one call, fallbacks included.
-        p50, p95, p99: Goals in seconds for `prefer="fastest"`.
-        on_break: What happens when a stream breaks after its first content, where the call
-            itself does not say: "raise", "restart", "resume" or "hold" (see `Request`).
-        version: Names this state of the policy in the books; None for eight hex digits that
-            change with its content.
-    """
-
-    prefer: Preference | None = None
-    region: Sequence[str] = ()
-    data_class: Sequence[str] = ()
-    capabilities: Sequence[str] = ()
-    provider: Sequence[str] = ()
-    only: Sequence[str] = ()
-    ignore: Sequence[str] = ()
-    fallback_to: Sequence[str] = ()
-    deadline: float | None = None
-    max_attempts: int | None = None
-    p50: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    on_break: OnBreak | None = None
-    version: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.prefer is not None and self.prefer not in get_args(Preference):
-            raise ValueError(f"prefer must be one of {', '.join(get_args(Preference))}, not {self.prefer!r}")
-        for name in _LISTS:
-            value = getattr(self, name)
-            if isinstance(value, str):
-                raise ValueError(  # noqa: TRY004 - every refusal here is a ValueError
-                    f"{name} must be a list of names, not the text {value!r}"
-                )
-            object.__setattr__(self, name, tuple(value))
-        for name in _SECONDS:
-            value = getattr(self, name)
-            if value is not None:
-                positive(name, value)
-        if self.max_attempts is not None:
-            whole("max_attempts", self.max_attempts)
-        if self.on_break is not None and self.on_break not in get_args(OnBreak):
-            raise ValueError(f"on_break must be one of {', '.join(get_args(OnBreak))}, not {self.on_break!r}")
-        if self.version is None:
-            content = repr([(field.name, getattr(self, field.name)) for field in fields(self)])
-            object.__setattr__(self, "version", hashlib.sha256(content.encode()).hexdigest()[:8])
-
-    def objection(self, deployment: Deployment) -> str | None:
-        """Why this deployment may not serve, as a reason code; None if it may."""
-        names = {deployment.id, deployment.provider, f"{deployment.provider}/{deployment.model}"}
-        if self.region and deployment.region not in self.region:
-            return "region"
-        if self.provider and deployment.provider not in self.provider:
-            return "provider"
-        if self.only and names.isdisjoint(self.only):
-            return "not_in_policy"
-        if self.ignore and not names.isdisjoint(self.ignore):
-            return "ignored"
-        if not deployment.capabilities.issuperset(self.capabilities):
-            return "capability"
-        return None
-
-    def preference(self) -> Preferring | None:
-        """The plugin that ranks for this policy."""
-        match self.prefer:
-            case "ordered":
-                return InOrder()
-            case "weighted":
-                return Weighted()
-            case "cheapest":
-                return Cheapest()
-            case "fastest":
-                return Fastest(p50=self.p50, p95=self.p95, p99=self.p99)
-            case None:
-                return None
 
 
 class _Applied:
@@ -128,7 +30,7 @@ class _Applied:
     def __init__(self, name: str, policy: Policy) -> None:
         self.name = name
         self.policy = policy
-        self.ranks = policy.preference()
+        self.ranks = None if policy.prefer is None else preference_of(policy.prefer, policy)
         self.narrows = any(
             getattr(policy, name) for name in ("region", "capabilities", "provider", "only", "ignore")
         )
@@ -142,7 +44,7 @@ class _Applied:
         known = self.seen.get(alias)
         if known is not None and known[0] is deployments:
             return known[1]
-        objections = {one.id: why for one in deployments if (why := self.policy.objection(one)) is not None}
+        objections = {one.id: why for one in deployments if (why := _objection(self.policy, one)) is not None}
         drop = Drop(objections) if objections else None
         if isinstance(deployments, tuple):
             if len(self.seen) >= 1024:
@@ -167,7 +69,8 @@ class Policies:
 
     def __init__(self, policies: Mapping[str, Policy | Mapping[str, Any]]) -> None:
         self._policies = {name: _Applied(name, _as_policy(name, given)) for name, given in policies.items()}
-        self._learning = tuple(one.ranks for one in self._policies.values() if isinstance(one.ranks, Fastest))
+        ranking = (one.ranks for one in self._policies.values())
+        self._learning = tuple(one for one in ranking if isinstance(one, Learning))
 
     @hookimpl
     def admit_request(self, request: Request, context: Context, call: Call) -> Request | None:
@@ -183,7 +86,7 @@ class Policies:
         if applied is None:
             return None
         policy = applied.policy
-        call.apply_policy(applied.name, policy.version)
+        call.apply_policy(applied.name, policy.version, policies=self._in_force(context, call))
         if policy.max_attempts is not None:
             call.stash[MOST_ATTEMPTS] = policy.max_attempts
         changes: dict[str, Any] = {}
@@ -204,7 +107,7 @@ class Policies:
         drop = applied.drop(deployments) if applied is not None else None
         if instead is None:
             return drop
-        call.apply_policy(instead.name, instead.policy.version)
+        call.apply_policy(instead.name, instead.policy.version, policies=self._in_force(context, call))
         further = instead.drop(deployments)
         if drop is None or further is None:
             return drop or further
@@ -218,17 +121,11 @@ class Policies:
         context: Context,
         call: Call,
         services: Services,
-    ) -> Ranking | None:
+    ) -> MaybePending[Ranking | None]:
         """What the policy prefers."""
         applied = self._instead(call) or self._of(context)
         ranks = applied.ranks if applied is not None else None
-        if ranks is None:
-            return None
-        if isinstance(ranks, (InOrder, Cheapest)):
-            return ranks.rank_deployments(deployments)
-        if isinstance(ranks, Weighted):
-            return ranks.rank_deployments(deployments, services)
-        return ranks.rank_deployments(request, deployments, services)
+        return None if ranks is None else ranks.rank(request, deployments, context, call, services)
 
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> None:
@@ -244,6 +141,9 @@ class Policies:
         name = call.stashed(POLICY)
         return None if name is None else self._named(name)
 
+    def _in_force(self, context: Context, call: Call) -> tuple[Policy, ...]:
+        return tuple([one.policy for one in (self._of(context), self._instead(call)) if one is not None])
+
     def _named(self, name: str) -> _Applied:
         applied = self._policies.get(name)
         if applied is None:
@@ -253,11 +153,27 @@ class Policies:
 
 def _as_policy(name: str, given: Policy | Mapping[str, Any]) -> Policy:
     if isinstance(given, Policy):
-        return given
+        return replace(given, name=name)
     unknown = set(given) - {field.name for field in fields(Policy)}
     if unknown:
         raise ValueError(f"policy {name!r}: unknown key {min(unknown)!r}")
     try:
-        return Policy(**given)
+        return Policy(**given, name=name)
     except ValueError as error:
         raise ValueError(f"policy {name!r}: {error}") from None
+
+
+def _objection(policy: Policy, deployment: Deployment) -> str | None:
+    """Why this deployment may not serve, as a reason code; None if it may."""
+    names = {deployment.id, deployment.provider, f"{deployment.provider}/{deployment.model}"}
+    if policy.region and deployment.region not in policy.region:
+        return "region"
+    if policy.provider and deployment.provider not in policy.provider:
+        return "provider"
+    if policy.only and names.isdisjoint(policy.only):
+        return "not_in_policy"
+    if policy.ignore and not names.isdisjoint(policy.ignore):
+        return "ignored"
+    if not deployment.capabilities.issuperset(policy.capabilities):
+        return "capability"
+    return None

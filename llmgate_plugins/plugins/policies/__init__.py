@@ -1,0 +1,8 @@
+"""The plugin that applies policies: what they ask for, and what they prefer."""
+
+from __future__ import annotations
+
+from llmgate_plugins.plugins.policies.plugin import POLICY, Policies
+from llmgate_plugins.policies import Policy
+
+__all__ = ["POLICY", "Policies", "Policy"]
