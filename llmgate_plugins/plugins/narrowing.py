@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from llmgate_plugins.capabilities import lacks
 from llmgate_plugins.context import Context
 from llmgate_plugins.decisions import Drop
 from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.types import Deployment, LazyMessages, Message, Request
 
 __all__ = ["Capabilities", "ContextConstraints"]
 
-K = TypeVar("K", bound=Hashable)
-T = TypeVar("T")
 Deployments = Sequence[Deployment]
 
 PARTS: Final[Mapping[str, str]] = {
@@ -39,20 +38,24 @@ REASONS: Final[Mapping[str, str]] = {FORMED: "json_schema"}
 
 
 class ContextConstraints:
-    """Enforces the region of the context on every selection, fallbacks included.
+    """Enforces region and data class of the context on every selection, fallbacks included.
 
     Fails closed: a deployment that declares no region does not serve a call that is bound
-    to one. Reason code: "region".
+    to one. One that declares for which classes of data it is cleared serves no call of
+    another class; one that declares none at all does, unless a policy asks for clearance
+    (`Policy.cleared`). Reason codes: "region", "data_class".
     """
 
     def __init__(self) -> None:
-        self._outside = _Memory(_outside)
+        self._outside = PerGroup(_outside)
 
     @hookimpl
     def narrow_deployments(self, deployments: Deployments, context: Context) -> Drop | None:
-        """Drops what is not in the region asked for."""
-        region = context.region
-        return None if region is None else self._outside.of(deployments, region)
+        """Drops what is not in the region asked for, or not cleared for such data."""
+        region, data_class = context.region, context.data_class
+        if region is None and data_class is None:
+            return None
+        return self._outside.of(deployments, (region, data_class))
 
 
 class Capabilities:
@@ -66,8 +69,8 @@ class Capabilities:
     """
 
     def __init__(self) -> None:
-        self._gaps = _Memory(_gaps)
-        self._drops = _Memory(_drop)
+        self._gaps = PerGroup(_gaps)
+        self._drops = PerGroup(_drop)
 
     @hookimpl
     def narrow_deployments(self, request: Request, deployments: Deployments) -> Drop | None:
@@ -79,35 +82,14 @@ class Capabilities:
         return self._drops.of(deployments, needed) if needed else None
 
 
-class _Memory(Generic[K, T]):
-    """What was worked out for a group of deployments, for as long as the group is the same object.
-
-    So a gateway of thousands of deployments goes through them once. Threads may do the
-    same work twice.
-    """
-
-    MOST: Final = 256
-
-    def __init__(self, make: Callable[[Deployments, K], T]) -> None:
-        self._make = make
-        self._known: dict[tuple[int, K], tuple[Deployments, T]] = {}
-
-    def of(self, deployments: Deployments, key: K) -> T:
-        """What `make` says of these, remembered."""
-        place = (id(deployments), key)
-        known = self._known.get(place)
-        if known is not None and known[0] is deployments:
-            return known[1]
-        made = self._make(deployments, key)
-        if type(deployments) is tuple:  # what can change is looked at each time
-            if len(self._known) >= self.MOST:
-                self._known.clear()
-            self._known[place] = (deployments, made)
-        return made
-
-
-def _outside(deployments: Deployments, region: str) -> Drop | None:
-    outside = {one.id: "region" for one in deployments if one.region != region}
+def _outside(deployments: Deployments, bound: tuple[str | None, str | None]) -> Drop | None:
+    region, data_class = bound
+    outside = {}
+    for one in deployments:
+        if region is not None and one.region != region:
+            outside[one.id] = "region"
+        elif data_class is not None and one.data_classes is not None and data_class not in one.data_classes:
+            outside[one.id] = "data_class"
     return Drop(outside) if outside else None
 
 

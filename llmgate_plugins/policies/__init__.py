@@ -1,8 +1,10 @@
-"""Policies as data: what a deployment must be to serve a call, and which one is preferred."""
+"""Policies as data: what a deployment must be to serve a call, which one is preferred, and for whom."""
 
 from __future__ import annotations
 
+from llmgate_plugins.policies.nesting import settled
 from llmgate_plugins.policies.policy import Policy, Target
-from llmgate_plugins.policies.reasons import REASONS
+from llmgate_plugins.policies.reasons import DENIALS, REASONS
+from llmgate_plugins.policies.rules import Rule, Rules
 
-__all__ = ["REASONS", "Policy", "Target"]
+__all__ = ["DENIALS", "REASONS", "Policy", "Rule", "Rules", "Target", "settled"]

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from llmgate_plugins.plugins.policies.plugin import POLICY, Policies
-from llmgate_plugins.policies import Policy
+from llmgate_plugins.policies import Policy, Rule, Target
 
-__all__ = ["POLICY", "Policies", "Policy"]
+__all__ = ["POLICY", "Policies", "Policy", "Rule", "Target"]

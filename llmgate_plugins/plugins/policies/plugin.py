@@ -1,9 +1,9 @@
-"""Named sets of rules, of which the application's context picks one for each call."""
+"""Named sets of rules, of which one is picked for each call: by the application, or by rules."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 from llmgate_plugins.context import Call, Context, StashKey
@@ -11,10 +11,11 @@ from llmgate_plugins.decisions import Drop, Ranking
 from llmgate_plugins.errors import RequestDenied
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
-from llmgate_plugins.plugins.preferences import Learning, preference_of
-from llmgate_plugins.policies import Policy
+from llmgate_plugins.plugins.policies.chain import Chain, Chains
+from llmgate_plugins.policies import Policy, Rule, Rules, settled
+from llmgate_plugins.policies.rules import NO_MATCH
 from llmgate_plugins.services import MaybePending, Services
-from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
+from llmgate_plugins.types import EMPTY, Attempt, Deployment, Outcome, Request
 
 __all__ = ["POLICY", "Policies"]
 
@@ -22,96 +23,100 @@ POLICY: Final[StashKey[str]] = StashKey("policy")
 """Name of a policy that a call goes on under. What its own policy rules out stays ruled out."""
 
 
-class _Applied:
-    """A policy at work: its ranking plugin, and what it said of deployments it has seen."""
+class _Course:
+    """What was chosen for one call, and the chain that holds as things stand.
 
-    __slots__ = ("name", "narrows", "policy", "ranks", "seen")
+    Attributes:
+        roots: The policies it is under before any target, the chosen one last.
+        rule: Name of the rule that chose it.
+        instead: The policy it goes on under, as of the last look.
+        chain: What holds since then.
+    """
 
-    def __init__(self, name: str, policy: Policy) -> None:
-        self.name = name
-        self.policy = policy
-        self.ranks = None if policy.prefer is None else preference_of(policy.prefer, policy)
-        self.narrows = any(
-            getattr(policy, name) for name in ("region", "capabilities", "provider", "only", "ignore")
-        )
-        self.seen: dict[str, tuple[Sequence[Deployment], Drop | None]] = {}
+    __slots__ = ("chain", "instead", "roots", "rule")
 
-    def drop(self, deployments: Sequence[Deployment]) -> Drop | None:
-        """Whom the policy rules out; worked out once for each tuple of deployments."""
-        if not self.narrows or not deployments:
-            return None
-        alias = deployments[0].alias
-        known = self.seen.get(alias)
-        if known is not None and known[0] is deployments:
-            return known[1]
-        objections = {one.id: why for one in deployments if (why := _objection(self.policy, one)) is not None}
-        drop = Drop(objections) if objections else None
-        if isinstance(deployments, tuple):
-            if len(self.seen) >= 1024:
-                self.seen.clear()
-            self.seen[alias] = (deployments, drop)
-        return drop
+    def __init__(self, roots: Sequence[Policy], rule: str | None) -> None:
+        self.roots = roots
+        self.rule = rule
+        self.instead: str | None = None
+        self.chain: Chain | None = None
+
+
+COURSE: Final[StashKey[_Course]] = StashKey("policies: course")
 
 
 class Policies:
-    """Applies the policy that `context.policy` names, or the one called "default".
+    """Applies the policy that `context.policy` names, else that of the first rule that matches,
+    else the one called "default".
 
-    Fails closed: a call whose context names a policy that does not exist is denied.
-    Without a policy called "default", calls that name none go unruled.
+    Constraints fail closed: a call whose context names a policy that does not exist is denied,
+    and of a rule that cannot be evaluated the constraints hold. Preferences fail open. Without a
+    policy called "default", calls that nothing else is said of go unruled.
 
-    A plugin may let a call go on under another policy (`call.stash[POLICY]`): that one ranks
+    A rule that reads what a caller can choose (tags, or in an expression what depends on messages)
+    only narrows: what the call would be under without it stays in force. In the same way a
+    plugin may let a call go on under another policy (`call.stash[POLICY]`): that one prefers
     from then on and may rule out further deployments; it allows none that the call's own
     policy does not.
 
     Args:
         policies: Name -> `Policy`, or a mapping of its fields.
+        rules: Which policy calls are under; the first that matches wins.
+        aliases: Another name of a model -> the alias it leads to, for rules about aliases.
+        with_fallbacks: Aliases that have fallbacks of their own, which win over a policy's.
+
+    Raises:
+        ValueError: A policy or a rule makes no sense; the message names it.
     """
 
-    def __init__(self, policies: Mapping[str, Policy | Mapping[str, Any]]) -> None:
-        self._policies = {name: _Applied(name, _as_policy(name, given)) for name, given in policies.items()}
-        ranking = (one.ranks for one in self._policies.values())
-        self._learning = tuple(one for one in ranking if isinstance(one, Learning))
+    def __init__(
+        self,
+        policies: Mapping[str, Policy | Mapping[str, Any]],
+        rules: Iterable[Rule | Mapping[str, Any]] = (),
+        *,
+        aliases: Mapping[str, str] = EMPTY,
+        with_fallbacks: Collection[str] = (),
+    ) -> None:
+        settled_ones = settled({name: _as_policy(name, given) for name, given in policies.items()})
+        self._chains = Chains(settled_ones)
+        self._rules = Rules(map(_as_rule, rules), aliases)
+        self._with_fallbacks = frozenset(with_fallbacks)
+        for rule in self._rules.rules:
+            if rule.use not in settled_ones:
+                raise ValueError(f"{rule.name}: there is no policy called {rule.use!r}")
+        self.policies: Final[Mapping[str, Policy]] = settled_ones
 
     @hookimpl
     def admit_request(self, request: Request, context: Context, call: Call) -> Request | None:
-        """Deny what no policy covers; set the policy's deadline, bounds and fallbacks."""
-        applied, instead = self._of(context), self._instead(call)
-        for one in (applied, instead):
-            if one is not None and one.policy.data_class and context.data_class not in one.policy.data_class:
-                raise RequestDenied(
-                    f"data of class {context.data_class or 'undeclared'} is not allowed here",
-                    code="data_class",
-                )
-        applied = instead or applied
-        if applied is None:
+        """Choose the policy; deny what it does not cover; set its deadline, bounds and fallbacks."""
+        chain = self._chain(request, context, call, None)
+        policies = chain.policies
+        if not policies:
             return None
-        policy = applied.policy
-        call.apply_policy(applied.name, policy.version, policies=self._in_force(context, call))
-        if policy.max_attempts is not None:
-            call.stash[MOST_ATTEMPTS] = policy.max_attempts
+        attempts = [one.max_attempts for one in policies if one.max_attempts is not None]
+        if attempts:
+            call.stash[MOST_ATTEMPTS] = min(attempts)
+        alias = self._rules.alias_of(request.model)
+        open_end = request.fallbacks is None and alias not in self._with_fallbacks
         changes: dict[str, Any] = {}
-        if policy.fallback_to and request.fallbacks is None:
-            changes["fallbacks"] = policy.fallback_to
-        if policy.deadline is not None and (request.timeout is None or policy.deadline < request.timeout):
-            changes["timeout"] = policy.deadline
-        if policy.on_break is not None and request.on_break is None:
-            changes["on_break"] = policy.on_break
+        for one in policies:  # of several the last one speaks, and the shortest time holds
+            if one.fallback_to and open_end:
+                changes["fallbacks"] = one.fallback_to
+            if one.deadline is not None:
+                limit = changes.get("timeout", request.timeout)
+                if limit is None or one.deadline < limit:
+                    changes["timeout"] = one.deadline
+            if one.on_break is not None and request.on_break is None:
+                changes["on_break"] = one.on_break
         return request.replace(**changes) if changes else None
 
     @hookimpl
     def narrow_deployments(
         self, deployments: Sequence[Deployment], context: Context, call: Call
     ) -> Drop | None:
-        """Drop what the policy does not allow."""
-        applied, instead = self._of(context), self._instead(call)
-        drop = applied.drop(deployments) if applied is not None else None
-        if instead is None:
-            return drop
-        call.apply_policy(instead.name, instead.policy.version, policies=self._in_force(context, call))
-        further = instead.drop(deployments)
-        if drop is None or further is None:
-            return drop or further
-        return Drop({**further.reasons, **drop.reasons})
+        """Drop what the policies in force do not allow."""
+        chain = self._chain(call.request, context, call, deployments)
+        return chain.constraints.drop(deployments, call.request, context)
 
     @hookimpl
     def rank_deployments(
@@ -123,57 +128,95 @@ class Policies:
         services: Services,
     ) -> MaybePending[Ranking | None]:
         """What the policy prefers."""
-        applied = self._instead(call) or self._of(context)
-        ranks = applied.ranks if applied is not None else None
+        course = call.stashed(COURSE)
+        chain = course.chain if course is not None else None
+        if chain is None:
+            chain = self._chain(request, context, call, deployments)
+        ranks = chain.ranks
         return None if ranks is None else ranks.rank(request, deployments, context, call, services)
 
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> None:
         """Let those learn that rank by what was seen."""
-        for one in self._learning:
+        for one in self._chains.learning:
             one.end_attempt(attempt, outcome, services)
 
-    def _of(self, context: Context) -> _Applied | None:
-        name = context.policy
-        return self._policies.get("default") if name is None else self._named(name)
+    def _chain(
+        self, request: Request, context: Context, call: Call, deployments: Sequence[Deployment] | None
+    ) -> Chain:
+        """The chain that holds for this call now; noted where it is another than before.
 
-    def _instead(self, call: Call) -> _Applied | None:
-        name = call.stashed(POLICY)
-        return None if name is None else self._named(name)
+        Raises:
+            RequestDenied: It does not allow such data, or there is no such policy.
+        """
+        course = call.stashed(COURSE)
+        if course is None:
+            course = call.stash[COURSE] = self._course(request, context, call)
+        instead, held = call.stashed(POLICY), course.chain
+        if held is not None and instead == course.instead and not held.moves:
+            return held
+        chain = self._chains.start
+        roots = course.roots if instead is None else (*course.roots, self._named(instead))
+        for root in roots:
+            chain = chain.then(root).led(deployments, request, context, call)
+        course.instead = instead
+        if chain is not held:
+            self._apply(chain, course, context, call)
+            course.chain = chain
+        return chain
 
-    def _in_force(self, context: Context, call: Call) -> tuple[Policy, ...]:
-        return tuple([one.policy for one in (self._of(context), self._instead(call)) if one is not None])
+    def _course(self, request: Request, context: Context, call: Call) -> _Course:
+        """Who chooses: the application, a rule, or nobody."""
+        if context.policy is not None:
+            return _Course((self._named(context.policy),), None)
+        match = self._rules.match(request, context) if self._rules else NO_MATCH
+        roots = [self._chains.bare[name] for name in match.doubted]
+        base = self._chains.policies.get(match.base or "default")
+        if base is not None:
+            roots.append(base)
+        if match.further is not None:
+            roots.append(self._chains.narrowing[match.further])
+        for rule, error in match.errors:
+            problem = f"{rule} could not be evaluated, its constraints hold: {type(error).__name__}: {error}"
+            call.record.problems.append(("policies", "admit_request", problem))
+        return _Course(roots, match.rule)
 
-    def _named(self, name: str) -> _Applied:
-        applied = self._policies.get(name)
-        if applied is None:
+    def _apply(self, chain: Chain, course: _Course, context: Context, call: Call) -> None:
+        """Note what holds from now on.
+
+        Raises:
+            RequestDenied: It does not allow such data.
+        """
+        policies = chain.policies
+        if not policies:
+            return
+        applied = policies[-1]
+        call.apply_policy(applied.name or "", applied.version, course.rule, policies)
+        if len(policies) > 1:
+            call.record.notes = {**call.record.notes, "policies": [one.name for one in policies]}
+        if chain.bars(context):
+            raise RequestDenied(
+                f"data of class {context.data_class or 'undeclared'} is not allowed here", code="data_class"
+            )
+
+    def _named(self, name: str) -> Policy:
+        policy = self._chains.policies.get(name)
+        if policy is None:
             raise RequestDenied(f"there is no policy called {name!r}", code="policy")
-        return applied
+        return policy
 
 
 def _as_policy(name: str, given: Policy | Mapping[str, Any]) -> Policy:
     if isinstance(given, Policy):
-        return replace(given, name=name)
+        return given
     unknown = set(given) - {field.name for field in fields(Policy)}
     if unknown:
         raise ValueError(f"policy {name!r}: unknown key {min(unknown)!r}")
     try:
-        return Policy(**given, name=name)
-    except ValueError as error:
+        return Policy(**given)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"policy {name!r}: {error}") from None
 
 
-def _objection(policy: Policy, deployment: Deployment) -> str | None:
-    """Why this deployment may not serve, as a reason code; None if it may."""
-    names = {deployment.id, deployment.provider, f"{deployment.provider}/{deployment.model}"}
-    if policy.region and deployment.region not in policy.region:
-        return "region"
-    if policy.provider and deployment.provider not in policy.provider:
-        return "provider"
-    if policy.only and names.isdisjoint(policy.only):
-        return "not_in_policy"
-    if policy.ignore and not names.isdisjoint(policy.ignore):
-        return "ignored"
-    if not deployment.capabilities.issuperset(policy.capabilities):
-        return "capability"
-    return None
+def _as_rule(given: Rule | Mapping[str, Any]) -> Rule:
+    return given if isinstance(given, Rule) else Rule(**given)

@@ -1,0 +1,179 @@
+"""The policies that hold for a call, one after the other, and where their targets lead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from llmgate_plugins.context import Call, Context
+from llmgate_plugins.draws import draw
+from llmgate_plugins.plugins.policies.in_force import Constraints
+from llmgate_plugins.plugins.preferences import Learning, Preferring, preference_of
+from llmgate_plugins.policies import Policy, Target
+from llmgate_plugins.types import Deployment, Request
+
+__all__ = ["Chain", "Chains"]
+
+
+class Chain:
+    """Policies whose constraints hold together, the applied one last. Shared by calls; never changes.
+
+    Attributes:
+        policies: All of them.
+        constraints: What they rule out.
+        ranks: The preference of the last one that has one.
+        ways: Where the last one hands calls on to: (target, the chain with it).
+        moves: Whether one of them hands calls on, which depends on the call and on who is there.
+    """
+
+    __slots__ = ("_chains", "_next", "constraints", "moves", "policies", "ranks", "ways")
+
+    def __init__(self, chains: Chains, policies: tuple[Policy, ...]) -> None:
+        self._chains = chains
+        self._next: dict[int, Chain] = {}
+        self.policies = policies
+        self.moves = any(one.targets for one in policies)
+        self.constraints = Constraints(policies)
+        self.ranks = next(filter(None, map(chains.preference, reversed(policies))), None)
+        targets = chains.targets(policies[-1]) if policies else ()
+        self.ways: tuple[tuple[Target, Chain], ...] = tuple(
+            [(target, self.then(policy)) for target, policy in targets]
+        )
+
+    def then(self, policy: Policy) -> Chain:
+        """These and one more; as a rule the same object each time."""
+        known = self._next.get(id(policy))
+        if known is None:
+            known = Chain(self._chains, (*self.policies, policy))
+            if self._chains.has_room():
+                self._next[id(policy)] = known
+        return known
+
+    def bars(self, context: Context) -> bool:
+        """Whether data of this class may not be sent under them at all."""
+        data_class = context.data_class
+        for one in self.policies:
+            if (one.data_class and data_class not in one.data_class) or (one.cleared and data_class is None):
+                return True
+        return False
+
+    def serves(self, deployments: Sequence[Deployment] | None, request: Request, context: Context) -> bool:
+        """Whether they leave a deployment for this call; None: who is there is not known yet."""
+        if self.bars(context):
+            return False
+        if deployments is not None:
+            drop = self.constraints.drop(deployments, request, context)
+            if drop is not None and len(drop.reasons) >= len(deployments):
+                return False
+        return not self.ways or any(way.serves(deployments, request, context) for _, way in self.ways)
+
+    def led(
+        self, deployments: Sequence[Deployment] | None, request: Request, context: Context, call: Call
+    ) -> Chain:
+        """The chain with the targets that this call is handed on to, down to one that has none."""
+        chain = self
+        while chain.ways:
+            open_ways = [one for one in chain.ways if one[1].serves(deployments, request, context)]
+            chain = _chosen(chain.policies[-1], open_ways or chain.ways, context, call)
+        return chain
+
+
+class Chains:
+    """All chains of some policies, made when first needed.
+
+    Args:
+        policies: Name -> policy; targets lead among them.
+
+    Attributes:
+        start: The empty chain.
+        policies: As written.
+        narrowing: Without what can do more than narrow: no other fallbacks, nothing on how streams
+            break.
+        bare: Without their preferences, too.
+        learning: The preferences that are told how attempts end.
+
+    Raises:
+        ValueError: A preference is not what it seems; the message names the policy.
+    """
+
+    MOST: Final = 1024
+    """Chains that are kept: which rules cannot be evaluated may be up to a caller's tags."""
+
+    def __init__(self, policies: Mapping[str, Policy]) -> None:
+        self.policies: Final = dict(policies)
+        self.narrowing: Final = {
+            name: replace(one, fallback_to=(), on_break=None) for name, one in policies.items()
+        }
+        self.bare: Final = {name: replace(one, prefer=None) for name, one in self.narrowing.items()}
+        self._kin = {
+            id(one): among for among in (self.policies, self.narrowing, self.bare) for one in among.values()
+        }
+        ranks = {name: _ranks(name, one) for name, one in policies.items()}
+        self._preferences = {
+            id(one): ranks[name] for among in (self.policies, self.narrowing) for name, one in among.items()
+        }
+        self._parts: dict[int, tuple[tuple[Target, Policy], ...]] = {}
+        self._made = 0
+        self.learning: Final = tuple(one for one in ranks.values() if isinstance(one, Learning))
+        self.start: Final = Chain(self, ())
+
+    def has_room(self) -> bool:
+        """Whether one more is kept."""
+        self._made += 1
+        return self._made <= self.MOST
+
+    def preference(self, policy: Policy) -> Preferring | None:
+        """What ranks for this policy; None for no opinion of its own."""
+        return self._preferences.get(id(policy))
+
+    def targets(self, policy: Policy) -> tuple[tuple[Target, Policy], ...]:
+        """Each target with the policy that holds there; one that only names deployments is made one."""
+        if not policy.targets:
+            return ()
+        known = self._parts.get(id(policy))
+        if known is None:
+            among = self._kin[id(policy)]
+            known = self._parts[id(policy)] = tuple(
+                [
+                    (one, among[one.policy] if one.policy is not None else _part(policy, one))
+                    for one in policy.targets
+                ]
+            )
+        return known
+
+
+def _part(policy: Policy, target: Target) -> Policy:
+    """The deployments that a target names, under the name of the policy that has it."""
+    return Policy(only=target.only, name=policy.name, version=policy.version)
+
+
+def _ranks(name: str, policy: Policy) -> Preferring | None:
+    if policy.prefer is None:
+        return None
+    try:
+        return preference_of(policy.prefer, policy)
+    except ValueError as error:
+        raise ValueError(f"policy {name!r}: prefer: {error}") from None
+
+
+def _chosen(policy: Policy, ways: Sequence[tuple[Target, Chain]], context: Context, call: Call) -> Chain:
+    """The first of them, or by lot: each as often as its weight says.
+
+    By rendezvous: each target draws for itself, so that where one falls away, or weighs
+    more, only the calls move that must.
+    """
+    if len(ways) == 1 or ways[0][0].weight is None:
+        return ways[0][1]
+    whom = getattr(context, policy.by) if policy.by is not None else None
+    best, least = ways[0][1], math.inf
+    for target, chain in ways:
+        if not target.weight:
+            continue
+        purpose = f"policies: {policy.name}: {target.policy or ','.join(target.only)}"
+        lot = call.draw(purpose) if whom is None else draw(purpose, f"{policy.by}={whom}")
+        arrival = -math.log(1.0 - lot) / target.weight  # 1 - lot is never 0
+        if arrival < least:
+            best, least = chain, arrival
+    return best
