@@ -11,7 +11,7 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import positive
-from llmgate_plugins.plugins.preferences.preferring import Preferring
+from llmgate_plugins.plugins.preferences.preferring import Learning
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
 
@@ -43,7 +43,7 @@ LEAST_SHARE: Final = 1 / 60
 MOST_DEPLOYMENTS: Final = 10_000
 
 
-class Fastest(Preferring):
+class Fastest(Learning):
     """The shortest expected time first: to the first token of a stream, else to the whole answer.
 
     Learns from what it sees served, in this process. A deployment not seen for a `window`

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
@@ -42,9 +41,9 @@ class Preferring(ABC):
         return self.rank(request, deployments, context, call, services)
 
 
-@runtime_checkable
-class Learning(Protocol):
-    """What a preference has besides if it learns by itself: a policy tells it how attempts end."""
+class Learning(Preferring):
+    """A preference that learns by itself: a policy tells it how attempts end."""
 
+    @abstractmethod
     def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> None:
         """As of a plugin."""
