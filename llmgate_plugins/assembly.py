@@ -21,6 +21,7 @@ from llmgate_plugins.config import (
     build_deployments,
     load_config,
 )
+from llmgate_plugins.config.experiment_checks import experiment_of
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.hookspecs import hookimpl
@@ -28,6 +29,7 @@ from llmgate_plugins.ledger import Retention, open_ledger
 from llmgate_plugins.plugins import (
     Cheapest,
     Contents,
+    Experiments,
     Failover,
     Fastest,
     InOrder,
@@ -172,6 +174,8 @@ class GeneralFallbacks:
 
 def _sections(config: GatewayConfig) -> Iterator[object]:
     """The plugins that the sections of the file stand for."""
+    if config.experiments:
+        yield Experiments(experiment_of(name, one) for name, one in config.experiments.items())
     yield from _contents(config.ledger)
     if config.live_statistics:
         from llmgate_plugins.insight import LiveStatistics  # wants a package of its own

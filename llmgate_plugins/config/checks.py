@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from llmgate_plugins.config.deployment_config import DeploymentConfig
+from llmgate_plugins.config.experiment_checks import check_experiments
 from llmgate_plugins.config.gateway_config import GatewayConfig
 from llmgate_plugins.config.limit_checks import check_limits
 from llmgate_plugins.config.price_checks import price_problems
@@ -62,6 +63,7 @@ class _CrossCheck:
             self._channel_names,
             self._goals,
             lambda: check_limits(self.config, self.serves),
+            lambda: check_experiments(self.config, self.serves),
         )
         for check in checks:
             yield from check()

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from llmgate_plugins.config.alerts_config import AlertsConfig
 from llmgate_plugins.config.deployment_config import DeploymentConfig, Name
+from llmgate_plugins.config.experiment_config import ExperimentConfig
 from llmgate_plugins.config.failover_config import FailoverConfig
 from llmgate_plugins.config.ledger_config import LedgerConfig, WrittenLedger
 from llmgate_plugins.config.limit_config import BudgetConfig, LimitConfig
@@ -80,6 +81,9 @@ class GatewayConfig(Section):
     )
     policies: Mapping[str, PolicyConfig] = Field(
         default_factory=dict, description="Named policies; `default` applies where the context names none."
+    )
+    experiments: Mapping[str, ExperimentConfig] = Field(
+        default_factory=dict, description="Questions put to live traffic: A/B, canaries."
     )
     budgets: tuple[BudgetConfig, ...] = Field((), description="How much may be spent.")
     limits: tuple[LimitConfig, ...] = Field(

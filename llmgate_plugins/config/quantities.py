@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 __all__ = [
     "Duration",
     "Share",
+    "Threshold",
     "UsdPerMillion",
     "UsdPerToken",
     "parse_duration",

@@ -11,9 +11,11 @@ from llmgate_plugins.plugins.accounting import LedgerAccounting
 from llmgate_plugins.plugins.channels import LogChannel
 from llmgate_plugins.plugins.contents import Contents
 from llmgate_plugins.plugins.context_fit import ContextFit
+from llmgate_plugins.plugins.experiments import Experiments
 from llmgate_plugins.plugins.failover import Failover
 from llmgate_plugins.plugins.health import Health
 from llmgate_plugins.plugins.idempotency import Idempotency
+from llmgate_plugins.plugins.in_order import InOrder
 from llmgate_plugins.plugins.limits import (
     Budget,
     ConcurrencyLimit,
@@ -27,10 +29,11 @@ from llmgate_plugins.plugins.limits import (
 from llmgate_plugins.plugins.narrowing import Capabilities, ContextConstraints
 from llmgate_plugins.plugins.patience import Patience
 from llmgate_plugins.plugins.policies import Policies, Policy
-from llmgate_plugins.plugins.preferences import Cheapest, Fastest, InOrder, Weighted
+from llmgate_plugins.plugins.preferences import Cheapest, Fastest
 from llmgate_plugins.plugins.smoothing import RateLimit, RateLimits
 from llmgate_plugins.plugins.telemetry import Telemetry
 from llmgate_plugins.plugins.watching import ExpiryAlerts, FailureAlarms, Goal, SloAlerts, SpendAnomalies
+from llmgate_plugins.plugins.weighted import Weighted
 
 if TYPE_CHECKING:
     from llmgate_plugins.plugins.channels import EmailChannel, SlackChannel, WebhookChannel
@@ -45,6 +48,7 @@ __all__ = [
     "ContextConstraints",
     "ContextFit",
     "EmailChannel",
+    "Experiments",
     "ExpiryAlerts",
     "Failover",
     "FailureAlarms",

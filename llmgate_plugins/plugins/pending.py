@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
 from llmgate_plugins.services import MaybePending, is_pending
 
-__all__ = ["arrived", "then"]
+__all__ = ["arrived", "carried", "then"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,3 +35,33 @@ async def arrived(answer: MaybePending[T]) -> T:
         return cast("T", answer)
     waited: Any = asyncio.wrap_future(answer) if isinstance(answer, Future) else answer
     return cast("T", await waited)
+
+
+def carried(steps: Generator[Sequence[MaybePending[Any]], list[Any], R]) -> R | Awaitable[R]:
+    """The result of steps that yield what they ask and get the answers back.
+
+    At once if none of them has to be waited for, else as something to await. An error of one
+    that was waited for is raised where it was asked.
+    """
+    try:
+        asked = next(steps)
+        while not any(map(is_pending, asked)):
+            asked = steps.send(list(asked))
+    except StopIteration as done:
+        return cast("R", done.value)
+    return _carried_on(steps, asked)
+
+
+async def _carried_on(
+    steps: Generator[Sequence[MaybePending[Any]], list[Any], R], asked: Sequence[MaybePending[Any]]
+) -> R:
+    while True:
+        try:
+            try:
+                answers = [await arrived(one) for one in asked]
+            except Exception as error:  # noqa: BLE001 - whoever asked deals with it
+                asked = steps.throw(error)
+            else:
+                asked = steps.send(answers)
+        except StopIteration as done:
+            return cast("R", done.value)

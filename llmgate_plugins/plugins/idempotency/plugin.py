@@ -13,6 +13,7 @@ from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.errors import RequestDenied, StorageError
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import positive, whole
+from llmgate_plugins.plugins.asked import ASKED
 from llmgate_plugins.plugins.idempotency.fingerprints import fingerprint_of, key_of
 from llmgate_plugins.plugins.idempotency.results import from_bytes, to_bytes
 from llmgate_plugins.plugins.idempotency.turns import GO_AHEAD, Turn, Turns, Waiting
@@ -103,7 +104,7 @@ class Idempotency:
         await self._number(call, services)
         if request.operation != "chat":
             return None
-        fingerprint = fingerprint_of(request)
+        fingerprint = fingerprint_of(call.stashed(ASKED) or request)
         turn = await self._own_turn(key, fingerprint, request, call, services, given)
         if not isinstance(turn, Turn):
             return turn
