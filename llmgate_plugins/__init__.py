@@ -5,6 +5,7 @@ A call's life:
     admit_request        policy      let it in, change it, answer it, or deny it
     narrow_deployments   selection   hard constraints, each drop with a reason
     rank_deployments     selection   preference among what is left
+    score_deployments    selection   how a preference of your own values them, for whoever ranks
       limit_attempt      failover    how long it may take to connect, begin, go on
       begin_attempt      accounting  reserve, write the intent; may wait or skip
       [send]                         the host sends

@@ -56,6 +56,7 @@ class Hooks:
     review_response: tuple[Implementation, ...] = ()
     narrow_deployments: tuple[Implementation, ...] = ()
     rank_deployments: tuple[Implementation, ...] = ()
+    score_deployments: tuple[Implementation, ...] = ()
     begin_attempt: tuple[Implementation, ...] = ()
     end_attempt: tuple[Implementation, ...] = ()
     end_call: tuple[Implementation, ...] = ()

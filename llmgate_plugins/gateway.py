@@ -20,6 +20,7 @@ from llmgate_plugins._engine.flight import Core
 from llmgate_plugins._engine.narrowing import Narrowing
 from llmgate_plugins._engine.pipeline import admit, dismiss
 from llmgate_plugins._registry import Registry
+from llmgate_plugins._scoring import Scoring
 from llmgate_plugins.classification import classify, quota_of
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import ConfigurationError
@@ -112,6 +113,7 @@ class Gateway:
         self.alerts: Final = alerts if alerts is not None else Alerting()
         own, built_in = with_places(plugins, default_plugins() if defaults else ())
         self.registry: Final = Registry((*own, *built_in))
+        scoring = Scoring(self.registry.hooks.score_deployments)
         self.services: Final = Services(
             clock=clock,
             random=random or default_random(),
@@ -120,7 +122,9 @@ class Gateway:
             ledger=ledger if ledger is not None else MemoryLedger(),
             alerts=self.alerts,
             plugins=self.registry.plugins,
+            score=scoring,
         )
+        scoring.connect(self.services)
         attend = getattr(self.services.ledger, "attend", None)  # books that need housekeeping
         if attend is not None:
             attend(clock)

@@ -19,7 +19,7 @@ import pluggy
 
 from llmgate_plugins.alerts import Alert
 from llmgate_plugins.context import Call, Context
-from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Skip, Wait
+from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Scores, Skip, Wait
 from llmgate_plugins.limits import Limits
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Services
@@ -156,7 +156,11 @@ class PolicySpec:
 
 
 class SelectionSpec:
-    """Which deployments may serve, and which should. A plugin that fails here stops the call."""
+    """Which deployments may serve, and which should.
+
+    A plugin that fails to say who may not serve stops the call; one that fails to say who
+    should is skipped: an order can only reorder what may serve anyway.
+    """
 
     @_hook(
         "selection",
@@ -184,7 +188,7 @@ class SelectionSpec:
         "selection",
         when="once per selection, after narrowing",
         combine=Combine.FIRST,
-        on_error=OnError.CLOSED,
+        on_error=OnError.SKIP,
         answers=(Ranking, Sequence),
     )
     def rank_deployments(
@@ -200,6 +204,30 @@ class SelectionSpec:
         Answer: deployments, best first, or a `Ranking` with scores and a reason. With
         no opinion from anybody the host picks (LiteLLM's own strategy, or the
         configured order).
+        """
+        raise NotImplementedError
+
+    @_hook(
+        "selection",
+        when="while a policy ranks that prefers, or weighs in, something by a name that is not built in",
+        combine=Combine.FIRST,
+        on_error=OnError.SKIP,
+        answers=(Scores,),
+        since="0.2",
+    )
+    def score_deployments(
+        self,
+        preference: str,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> Scores | None:
+        """How a preference of your own values deployments: `prefer: greenest`, or a weight of it.
+
+        Answer: `Scores({id: score})`, less is better; None if `preference` is not yours.
+        `deployments` are those in question: of a large group a few, others at the next call.
         """
         raise NotImplementedError
 
@@ -362,6 +390,7 @@ LIFE: Final = (
     "admit_request",
     "narrow_deployments",
     "rank_deployments",
+    "score_deployments",
     "limit_attempt",
     "begin_attempt",
     "classify_error",

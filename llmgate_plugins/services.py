@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, Union
 
 from llmgate_plugins.alerts import NO_ALERTS, Alerts
-from llmgate_plugins.types import EMPTY, Deployment, Price, Usage
+from llmgate_plugins.types import EMPTY, Deployment, Price, Request, Usage
 from llmgate_plugins.windows import Window
 
 if TYPE_CHECKING:
+    from llmgate_plugins.context import Call, Context
+    from llmgate_plugins.decisions import Scores
     from llmgate_plugins.records import DecisionRecord
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Random",
     "Refusal",
     "Reservation",
+    "Score",
     "Seed",
     "Services",
     "Settlement",
@@ -496,6 +499,31 @@ class Ledger(Protocol):
         """Rows of feedback as plain values, oldest first."""
 
 
+class Score(Protocol):
+    """Asks plugins how a preference of theirs values deployments."""
+
+    def __call__(
+        self,
+        preference: str,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,
+        call: Call,
+    ) -> MaybePending[Scores | None]:
+        """What the first plugin says that knows the preference (hook `score_deployments`); None if
+        none does. One that fails is passed over, and noted in the call's record."""
+
+
+def _nobody_scores(
+    preference: str,  # noqa: ARG001 - as of `Score`
+    request: Request,  # noqa: ARG001
+    deployments: Sequence[Deployment],  # noqa: ARG001
+    context: Context,  # noqa: ARG001
+    call: Call,  # noqa: ARG001
+) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Services:
     """What a gateway hands to plugins and drivers. One of each per gateway.
@@ -503,6 +531,7 @@ class Services:
     Attributes:
         plugins: (name, plugin) of all, in run order: what one shows publicly (`Health.report`) others
             may read.
+        score: Asks for preferences that are not built in.
     """
 
     clock: Clock
@@ -512,6 +541,7 @@ class Services:
     ledger: Ledger
     alerts: Alerts = NO_ALERTS
     plugins: tuple[tuple[str, object], ...] = ()
+    score: Score = _nobody_scores
 
 
 def default_random(seed: int | None = None) -> Random:

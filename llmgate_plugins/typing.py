@@ -11,7 +11,7 @@ from typing import Protocol
 
 from llmgate_plugins.alerts import Alert
 from llmgate_plugins.context import Call, Context
-from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Skip, Wait
+from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Scores, Skip, Wait
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.types import Attempt, Deployment, Outcome, Request, Response
@@ -26,6 +26,7 @@ __all__ = [
     "RanksDeployments",
     "RecoversAttempt",
     "ReviewsResponse",
+    "ScoresDeployments",
 ]
 
 
@@ -61,6 +62,20 @@ class RanksDeployments(Protocol):
         call: Call,
         services: Services,
     ) -> MaybePending[Ranking | Sequence[Deployment] | None]: ...
+
+
+class ScoresDeployments(Protocol):
+    """Implements `score_deployments`."""
+
+    def score_deployments(
+        self,
+        preference: str,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> MaybePending[Scores | None]: ...
 
 
 class BeginsAttempt(Protocol):

@@ -30,7 +30,7 @@ from llmgate_plugins.types import (
     Usage,
 )
 
-__all__ = ["Core", "Flight", "Routes", "Steps"]
+__all__ = ["Core", "Flight", "Routes", "Steps", "report"]
 
 Steps = Generator[Effect, Any, Any]
 
@@ -119,6 +119,11 @@ class Flight:
 
     def report(self, plugin: str, hook: str, error: BaseException) -> None:
         """Note a plugin's failure that does not stop the call, and say it once in the log."""
-        redact_error(error)
-        self.call.record.problems.append((plugin, hook, f"{type(error).__name__}: {error}"))
-        log.error("plugin %r failed in %s; the call goes on", plugin, hook, exc_info=error)
+        report(self.call.record, plugin, hook, error)
+
+
+def report(record: DecisionRecord, plugin: str, hook: str, error: BaseException) -> None:
+    """Note a plugin's failure that does not stop the call, and say it once in the log."""
+    redact_error(error)
+    record.problems.append((plugin, hook, f"{type(error).__name__}: {error}"))
+    log.error("plugin %r failed in %s; the call goes on", plugin, hook, exc_info=error)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmgate_plugins._engine.dispatch import ask, blame, settle
+from llmgate_plugins._engine.dispatch import blame, settle
 from llmgate_plugins._engine.effects import Candidates
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.narrowing import Deployments
-from llmgate_plugins._registry import Implementation
 from llmgate_plugins.decisions import Drop, Ranking
 from llmgate_plugins.errors import HookFailed
 from llmgate_plugins.records import Selection
@@ -39,23 +38,34 @@ def select(flight: Flight, alias: str) -> Steps:
         drop = yield from settle(one, drop)
         if drop is not None and drop.reasons:
             left = _narrowed(flight, left, drop, one.plugin, selection)
-    ranked = False
-    for one in core.hooks.rank_deployments:
-        if not left:
-            break
-        answer = ask(one, (request, left, call.context, call, core.services))
-        if answer is not None:
-            answer = yield from settle(one, answer)
-        if answer is not None:
-            left = _ordered(left, answer, one, selection)
-            ranked = True
-            break
-    if ranked:
+    ranked = None
+    if core.hooks.rank_deployments and left:
+        ranked = yield from _rank(flight, left, selection)
+    if ranked is not None:
+        left = ranked
         selection.order = tuple([deployment.id for deployment in left])
     elif selection.dropped:
         selection.order = core.narrowing.ids(left)
     selection.policy, selection.policy_version = call.record.policy, call.record.policy_version
-    return left, ranked
+    return left, ranked is not None
+
+
+def _rank(flight: Flight, left: Deployments, selection: Selection) -> Steps:
+    """Returns these in order of the first opinion, or None. A plugin that fails has none."""
+    call, core = flight.call, flight.core
+    for one in core.hooks.rank_deployments:
+        try:
+            answer = one.ask(call.request, left, call.context, call, core.services)
+            if answer is not None:
+                answer = yield from settle(one, answer)
+            if answer is not None:
+                ordered = _ordered(left, answer, selection)
+                selection.ranked_by = one.plugin
+                return ordered
+        except Exception as error:  # noqa: BLE001 - it could only reorder: the next opinion counts
+            cause = error.__cause__ if isinstance(error, HookFailed) else None
+            flight.report(one.plugin, one.hook, cause or error)
+    return None
 
 
 def _narrowed(
@@ -71,20 +81,20 @@ def _narrowed(
 def _ordered(
     left: Deployments,
     answer: Ranking | Sequence[Deployment],
-    one: Implementation,
     selection: Selection,
 ) -> Deployments:
-    """The ranking's order; what it leaves out follows as it stood. It can only reorder."""
+    """The ranking's order; what it leaves out follows as it stood. It can only reorder.
+
+    Raises:
+        ValueError: It names one that is not among the candidates.
+    """
     ranking = answer if isinstance(answer, Ranking) else Ranking(answer)
     places = dict.fromkeys(ranking.order)
     given = set(left)
     for deployment in places:
         if deployment not in given:
             name = getattr(deployment, "id", deployment)
-            raise HookFailed(
-                one.plugin, one.hook, ValueError(f"ranked {name!r}, which is not among the candidates")
-            )
-    selection.ranked_by = one.plugin
+            raise ValueError(f"ranked {name!r}, which is not among the candidates")
     selection.scores = ranking.scores
     selection.reason = ranking.reason
     selection.parts = ranking.parts

@@ -15,7 +15,6 @@ from llmgate_plugins.plugins.experiments import Experiments
 from llmgate_plugins.plugins.failover import Failover
 from llmgate_plugins.plugins.health import Health
 from llmgate_plugins.plugins.idempotency import Idempotency
-from llmgate_plugins.plugins.in_order import InOrder
 from llmgate_plugins.plugins.limits import (
     Budget,
     ConcurrencyLimit,
@@ -29,11 +28,10 @@ from llmgate_plugins.plugins.limits import (
 from llmgate_plugins.plugins.narrowing import Capabilities, ContextConstraints
 from llmgate_plugins.plugins.patience import Patience
 from llmgate_plugins.plugins.policies import Policies, Policy
-from llmgate_plugins.plugins.preferences import Cheapest, Fastest
+from llmgate_plugins.plugins.preferences import Cheapest, Fastest, InOrder, Weighted
 from llmgate_plugins.plugins.smoothing import RateLimit, RateLimits
 from llmgate_plugins.plugins.telemetry import Telemetry
 from llmgate_plugins.plugins.watching import ExpiryAlerts, FailureAlarms, Goal, SloAlerts, SpendAnomalies
-from llmgate_plugins.plugins.weighted import Weighted
 
 if TYPE_CHECKING:
     from llmgate_plugins.plugins.channels import EmailChannel, SlackChannel, WebhookChannel

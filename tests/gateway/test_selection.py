@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from support.faces import ask, every_face
@@ -11,13 +14,19 @@ from support.plugins import Narrow, Rank, raising
 
 from llmgate_plugins import (
     AllDeploymentsUnavailable,
+    Call,
+    Context,
     Deployment,
     HookFailed,
     ProviderError,
     Ranking,
+    Request,
+    RequestDenied,
+    Scores,
     UnknownModel,
     hookimpl,
 )
+from llmgate_plugins.services import Services
 
 
 @every_face
@@ -75,11 +84,12 @@ def test_a_ranking_cannot_bring_in_a_stranger(face: str) -> None:
         def rank_deployments(self) -> Ranking:
             return Ranking([deployment("elsewhere")])
 
-    s = scene({"a": ["a"]}, Smuggler())
+    s = scene({"a": ["a"], "b": ["b"]}, Smuggler(), Rank("b"))
     told = ask(face, s.gateway)
-    assert isinstance(told.error, HookFailed)
-    assert "'elsewhere', which is not among the candidates" in str(told.error)
-    assert s.sent == []
+    assert told.text == "b"
+    [(plugin, hook, error)] = told.record.problems
+    assert (plugin, hook) == ("Smuggler", "rank_deployments")
+    assert "'elsewhere', which is not among the candidates" in error
 
 
 @every_face
@@ -93,14 +103,95 @@ def test_a_plain_list_is_a_ranking(face: str) -> None:
     assert ask(face, s.gateway).text == "b"
 
 
-@pytest.mark.parametrize("hook", ["narrow_deployments", "rank_deployments"])
 @every_face
-def test_a_broken_selection_plugin_stops_the_call(face: str, hook: str) -> None:
-    s = scene({"a": ["a"]}, raising(hook, KeyError("x"), "picky"))
+def test_a_plugin_that_cannot_say_who_may_serve_stops_the_call(face: str) -> None:
+    s = scene({"a": ["a"]}, raising("narrow_deployments", KeyError("x"), "picky"))
     told = ask(face, s.gateway)
     assert isinstance(told.error, HookFailed)
-    assert (told.error.plugin, told.error.hook) == ("picky", hook)
+    assert (told.error.plugin, told.error.hook) == ("picky", "narrow_deployments")
     assert s.sent == []
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RequestDenied("no")])
+@every_face
+def test_a_plugin_that_cannot_say_who_should_serve_is_skipped_and_noted(face: str, error: Exception) -> None:
+    broken = raising("rank_deployments", error, "picky")
+    s = scene({"a": ["a"], "b": ["b"]}, broken, Rank("b"))
+    told = ask(face, s.gateway)
+    assert told.text == "b"
+    assert told.record.selections[0].ranked_by == "Rank"
+    assert told.record.problems == [("picky", "rank_deployments", f"{type(error).__name__}: {error}")]
+    assert ask(face, scene({"a": ["a"], "b": ["b"]}, broken).gateway).text == "a"
+
+
+class Green:
+    """Scores by what it is given; waits before it does, if it should."""
+
+    def __init__(self, name: str, scores: Any, knows: str = "greenest") -> None:
+        self.name, self.scores, self.knows = name, scores, knows
+
+    @hookimpl
+    def score_deployments(self, preference: str) -> Scores | None:
+        if preference != self.knows:
+            return None
+        if isinstance(self.scores, Exception):
+            raise self.scores
+        return self.scores  # type: ignore[no-any-return]
+
+
+class LaterGreen(Green):
+    @hookimpl
+    async def score_deployments(self, preference: str) -> Scores | None:
+        await asyncio.sleep(0)
+        return Green.score_deployments(self, preference)
+
+
+class AsksForScores:
+    def __init__(self) -> None:
+        self.told: list[Scores | None] = []
+
+    @hookimpl
+    async def rank_deployments(
+        self,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> None:
+        answer = services.score("greenest", request, deployments, context, call)
+        self.told.append((await answer) if inspect.isawaitable(answer) else answer)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [Green, LaterGreen])
+@every_face
+def test_a_third_partys_preference_is_asked_by_its_name_and_passed_over_where_it_fails(
+    face: str, kind: type[Green]
+) -> None:
+    mine, asks = Scores({"a": 2.0, "b": 1.0}, unit="gCO2"), AsksForScores()
+    s = scene(
+        {"a": ["a"]},
+        kind("other", Scores({"a": 0.0}), knows="tidiest"),
+        kind("broken", ValueError("no data")),
+        kind("wrong", {"a": 1.0}),
+        kind("mine", mine),
+        kind("late", Scores({})),
+        asks,
+    )
+    told = ask(face, s.gateway)
+    assert asks.told == [mine]
+    assert [(plugin, hook) for plugin, hook, _ in told.record.problems] == [
+        ("broken", "score_deployments"),
+        ("wrong", "score_deployments"),
+    ]
+    assert "the answer is Scores, or None" in told.record.problems[1][2]
+
+
+@every_face
+def test_a_preference_that_nobody_knows_has_no_scores(face: str) -> None:
+    asks = AsksForScores()
+    ask(face, scene({"a": ["a"]}, asks).gateway)
+    assert asks.told == [None]
 
 
 @every_face

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.values import DEAR, a_deployment, a_request, an_attempt, some_services
+from support.values import (
+    DEAR,
+    a_call,
+    a_deployment,
+    a_request,
+    an_attempt,
+    some_services,
+)
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.decisions import Drop
 from llmgate_plugins.plugins import Capabilities, Cheapest, ContextConstraints, Fastest, InOrder, Weighted
+from llmgate_plugins.plugins.preferences import Preferring
 from llmgate_plugins.types import Deployment, Outcome, Price
 
+UNUSED = some_services()
 A, B, C = a_deployment("a"), a_deployment("b"), a_deployment("c")
 
 
@@ -23,36 +33,42 @@ def ids(ranking: Any) -> list[str]:
     return [one.id for one in ranking.order]
 
 
+def rank(
+    plugin: Preferring, deployments: Sequence[Deployment], call: str = "call", services: Any = None
+) -> Any:
+    asked, services = a_call(call_id=call), services or some_services()
+    return plugin.rank_deployments(asked.request, deployments, asked.context, asked, services)
+
+
 def test_in_order_keeps_the_configured_order() -> None:
-    assert ids(InOrder().rank_deployments((B, A, C))) == ["b", "a", "c"]
+    assert ids(rank(InOrder(), (B, A, C))) == ["b", "a", "c"]
 
 
 def test_each_is_first_as_often_as_its_weight_says() -> None:
-    services, plugin = some_services(), Weighted({"a": 6, "b": 3, "c": 1})
-    firsts = Counter(ids(plugin.rank_deployments((A, B, C), services))[0] for _ in range(10_000))
+    plugin = Weighted({"a": 6, "b": 3, "c": 1})
+    firsts = Counter(ids(rank(plugin, (A, B, C), str(n), UNUSED))[0] for n in range(10_000))
     for id, share in (("a", 0.6), ("b", 0.3), ("c", 0.1)):
         assert firsts[id] / 10_000 == pytest.approx(share, abs=0.02)
 
 
 def test_the_second_place_is_drawn_by_weight_from_the_rest() -> None:
-    services, plugin = some_services(), Weighted({"a": 98, "b": 3, "c": 1})
-    orders = [ids(plugin.rank_deployments((A, B, C), services)) for _ in range(10_000)]
+    plugin = Weighted({"a": 98, "b": 3, "c": 1})
+    orders = [ids(rank(plugin, (A, B, C), str(n), UNUSED)) for n in range(10_000)]
     seconds = Counter(order[1] for order in orders if order[0] == "a")
     assert seconds["b"] / seconds.total() == pytest.approx(0.75, abs=0.02)
 
 
 def test_weights_come_from_the_deployments_unless_given() -> None:
     heavy, light = a_deployment("heavy", weight=9.0), a_deployment("light", weight=1.0)
-    services = some_services()
     for plugin, share in ((Weighted(), 0.9), (Weighted({"heavy": 1}), 0.5)):
-        firsts = Counter(ids(plugin.rank_deployments((heavy, light), services))[0] for _ in range(5_000))
+        firsts = Counter(ids(rank(plugin, (heavy, light), str(n), UNUSED))[0] for n in range(5_000))
         assert firsts["heavy"] / 5_000 == pytest.approx(share, abs=0.03)
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 100.0]), min_size=0, max_size=80), st.integers(0, 2**32))
 def test_it_is_a_permutation_with_weightless_ones_last(weights: list[float], seed: int) -> None:
     deployments = tuple(a_deployment(str(n), weight=weight) for n, weight in enumerate(weights))
-    ranking = Weighted().rank_deployments(deployments, some_services(seed))
+    ranking = rank(Weighted(), deployments, str(seed))
     order = [*ranking.order, *(one for one in deployments if one not in set(ranking.order))]
     assert sorted(one.id for one in order) == sorted(one.id for one in deployments)
     assert len(set(order)) == len(deployments)
@@ -62,17 +78,17 @@ def test_it_is_a_permutation_with_weightless_ones_last(weights: list[float], see
 
 def test_many_deployments_are_drawn_by_weight_too() -> None:
     many = tuple(a_deployment(str(n), weight=900.0 if n == 57 else 1.0) for n in range(100))
-    services, plugin = some_services(), Weighted()
-    firsts = Counter(ids(plugin.rank_deployments(many, services))[0] for _ in range(4_000))
+    plugin = Weighted()
+    firsts = Counter(ids(rank(plugin, many, str(n), UNUSED))[0] for n in range(4_000))
     assert firsts["57"] / 4_000 == pytest.approx(0.9, abs=0.02)
 
 
-def test_the_same_seed_draws_the_same_order() -> None:
-    def orders(seed: int) -> list[list[str]]:
+def test_the_same_calls_draw_the_same_orders_wherever_they_are_asked() -> None:
+    def orders(name: str, seed: int) -> list[list[str]]:
         services, plugin = some_services(seed), Weighted()
-        return [ids(plugin.rank_deployments((A, B, C), services)) for _ in range(20)]
+        return [ids(rank(plugin, (A, B, C), f"{name}{n}", services)) for n in range(20)]
 
-    assert orders(7) == orders(7) != orders(8)
+    assert orders("x", 7) == orders("x", 8) != orders("y", 7)
 
 
 @pytest.mark.parametrize("weight", [-1, float("nan"), float("inf"), "1", True])
@@ -84,7 +100,7 @@ def test_a_weight_that_makes_no_sense_is_refused_by_name(weight: Any) -> None:
 def test_the_cheapest_is_first_and_the_unpriced_last() -> None:
     cheap = a_deployment("cheap", price=Price(input=100_000_000, output=400_000_000))
     dear = a_deployment("dear", price=DEAR)
-    ranking = Cheapest().rank_deployments((A, dear, cheap))
+    ranking = rank(Cheapest(), (A, dear, cheap))
     assert ids(ranking) == ["cheap", "dear", "a"]
     assert ranking.scores == {"dear": pytest.approx(6.0), "cheap": pytest.approx(0.175)}
 
@@ -93,8 +109,8 @@ def test_another_tuple_of_deployments_gets_its_own_ranking() -> None:
     plugin = Cheapest()
     dear = a_deployment("dear", price=DEAR)
     both = (A, dear)
-    assert plugin.rank_deployments(both) is plugin.rank_deployments(both)
-    assert ids(plugin.rank_deployments((A,))) == ["a"]
+    assert rank(plugin, both) is rank(plugin, both)
+    assert ids(rank(plugin, (A,))) == ["a"]
 
 
 class Race:
@@ -109,7 +125,8 @@ class Race:
         self.plugin.end_attempt(an_attempt(deployment), outcome, self.services)
 
     def order(self, *deployments: Deployment, stream: bool = False) -> list[str]:
-        return ids(self.plugin.rank_deployments(a_request(stream=stream), deployments, self.services))
+        call = a_call(a_request(stream=stream))
+        return ids(self.plugin.rank(call.request, deployments, call.context, call, self.services))
 
     def advance(self, seconds: float) -> None:
         self.services.clock.advance(seconds)  # type: ignore[attr-defined]
@@ -175,7 +192,7 @@ def test_one_that_misses_its_goal_ranks_behind() -> None:
         race.saw(A, 10.0 if n % 5 == 0 else 0.1)
         race.saw(B, 1.9)
     assert race.order(A, B) == ["b", "a"]
-    assert Race(p95=2.0).plugin.rank_deployments(a_request(), (), some_services()).order == []
+    assert Race(p95=2.0).order() == []
 
 
 def test_fastest_is_safe_among_threads() -> None:

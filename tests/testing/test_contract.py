@@ -98,7 +98,7 @@ BROKEN = {
     def rank_deployments(self, deployments):
         return {one.id for one in deployments}
         """,
-        "it raised instead of denying",
+        "it failed in rank_deployments",
     ),
     "tells faces apart": (
         """

@@ -1,47 +1,25 @@
-"""What policies may prefer among the deployments that are left: one module for each preference."""
+"""What deployments may be preferred by: one module for each preference."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
 
-from llmgate_plugins.context import Call, Context
-from llmgate_plugins.decisions import Ranking
-from llmgate_plugins.plugins.in_order import InOrder
 from llmgate_plugins.plugins.preferences.cheapest import Cheapest
 from llmgate_plugins.plugins.preferences.fastest import Fastest
-from llmgate_plugins.plugins.weighted import Weighted
+from llmgate_plugins.plugins.preferences.in_order import InOrder
+from llmgate_plugins.plugins.preferences.preferring import Learning, Preferring
+from llmgate_plugins.plugins.preferences.weighted import Weighted
 from llmgate_plugins.policies import Policy
-from llmgate_plugins.services import MaybePending, Services
-from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
 
-__all__ = ["Cheapest", "Fastest", "Learning", "Preferring", "preference_of"]
-
-
-class Preferring(Protocol):
-    """Ranks for a policy."""
-
-    def rank(
-        self,
-        request: Request,
-        deployments: Sequence[Deployment],
-        context: Context,
-        call: Call,
-        services: Services,
-    ) -> MaybePending[Ranking | None]:
-        """An order among deployments, at least one; None for no opinion."""
-
-
-@runtime_checkable
-class Learning(Preferring, Protocol):
-    """A preference that learns by itself is told how attempts end."""
-
-    def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> None:
-        """As of a plugin."""
+__all__ = ["Cheapest", "Fastest", "InOrder", "Learning", "Preferring", "Weighted", "preference_of"]
 
 
 def preference_of(prefer: str | Mapping[str, float], policy: Policy) -> Preferring:
-    """What ranks by this preference, for this policy.
+    """What ranks for a policy.
+
+    Args:
+        prefer: The name of a preference, or names with weights.
+        policy: Whose goals are kept where a preference keeps goals.
 
     Raises:
         ValueError: Nothing here is called so.

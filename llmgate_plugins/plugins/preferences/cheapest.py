@@ -1,4 +1,4 @@
-"""The lowest expected price first."""
+"""The cheapest deployment first."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
-from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import non_negative
+from llmgate_plugins.plugins.preferences.preferring import Preferring
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import NANO, Deployment, Request
 
 __all__ = ["Cheapest"]
 
 
-class Cheapest:
+class Cheapest(Preferring):
     """The lowest expected price first; deployments without a known price last.
 
     The scores are US dollars per million tokens, input and output mixed.
@@ -30,8 +30,14 @@ class Cheapest:
         self._share = input_share
         self._rankings: dict[str, tuple[Sequence[Deployment], Ranking]] = {}
 
-    @hookimpl
-    def rank_deployments(self, deployments: Sequence[Deployment]) -> Ranking:
+    def rank(
+        self,
+        request: Request,  # noqa: ARG002 - one signature for all
+        deployments: Sequence[Deployment],
+        context: Context,  # noqa: ARG002
+        call: Call,  # noqa: ARG002
+        services: Services,  # noqa: ARG002
+    ) -> Ranking:
         """By price; worked out once for each tuple of deployments."""
         alias = deployments[0].alias if deployments else ""
         known = self._rankings.get(alias)
@@ -43,17 +49,6 @@ class Cheapest:
                 self._rankings.clear()
             self._rankings[alias] = (deployments, ranking)
         return ranking
-
-    def rank(
-        self,
-        request: Request,  # noqa: ARG002 - one signature for all preferences
-        deployments: Sequence[Deployment],
-        context: Context,  # noqa: ARG002
-        call: Call,  # noqa: ARG002
-        services: Services,  # noqa: ARG002
-    ) -> Ranking:
-        """As a preference of a policy."""
-        return self.rank_deployments(deployments)
 
     def _ranked(self, deployments: Sequence[Deployment]) -> Ranking:
         share = self._share

@@ -1,4 +1,4 @@
-"""The shortest expected time first, by what was seen."""
+"""The fastest deployment first."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import positive
+from llmgate_plugins.plugins.preferences.preferring import Learning
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
 
@@ -42,7 +43,7 @@ LEAST_SHARE: Final = 1 / 60
 MOST_DEPLOYMENTS: Final = 10_000
 
 
-class Fastest:
+class Fastest(Learning):
     """The shortest expected time first: to the first token of a stream, else to the whole answer.
 
     Learns from what it sees served, in this process. A deployment not seen for a `window`
@@ -73,9 +74,13 @@ class Fastest:
         self._lock = threading.Lock()
         self._speeds: dict[str, _Speed] = {}
 
-    @hookimpl
-    def rank_deployments(
-        self, request: Request, deployments: Sequence[Deployment], services: Services
+    def rank(
+        self,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,  # noqa: ARG002 - one signature for all
+        call: Call,  # noqa: ARG002
+        services: Services,
     ) -> Ranking:
         """By expected time, unknown ones first while nobody is finding out about them."""
         now = services.clock.monotonic()
@@ -102,17 +107,6 @@ class Fastest:
             order.insert(0, first)
         reason = "fastest first, seconds" if explore is None else f"finding out about {order[0].id}"
         return Ranking(order, scores=scores, reason=reason)
-
-    def rank(
-        self,
-        request: Request,
-        deployments: Sequence[Deployment],
-        context: Context,  # noqa: ARG002 - one signature for all preferences
-        call: Call,  # noqa: ARG002
-        services: Services,
-    ) -> Ranking:
-        """As a preference of a policy."""
-        return self.rank_deployments(request, deployments, services)
 
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> None:

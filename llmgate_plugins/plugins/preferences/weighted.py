@@ -10,9 +10,10 @@ from typing import Final
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
-from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.draws import Lots
 from llmgate_plugins.plugins.arguments import non_negative
-from llmgate_plugins.services import Random, Services
+from llmgate_plugins.plugins.preferences.preferring import Preferring
+from llmgate_plugins.services import Services
 from llmgate_plugins.types import EMPTY, Deployment, Request
 
 __all__ = ["Weighted"]
@@ -27,7 +28,7 @@ Table = tuple[Sequence[Deployment], tuple[Deployment, ...], tuple[float, ...], b
 whether some have none."""
 
 
-class Weighted:
+class Weighted(Preferring):
     """A random order in which the first place falls to each as often as its weight says.
 
     The second place is drawn from the rest in the same way, and so on. A weight of 0 makes
@@ -42,29 +43,25 @@ class Weighted:
         self._weights = {name: _check(name, weight) for name, weight in (weights or EMPTY).items()}
         self._tables: dict[str, Table] = {}
 
-    @hookimpl
-    def rank_deployments(self, deployments: Sequence[Deployment], services: Services) -> Ranking:
-        """Drawn with the gateway's random generator."""
+    def rank(
+        self,
+        request: Request,  # noqa: ARG002 - one signature for all
+        deployments: Sequence[Deployment],
+        context: Context,  # noqa: ARG002
+        call: Call,
+        services: Services,  # noqa: ARG002
+    ) -> Ranking:
+        """By lot: the same call draws the same order of the same deployments."""
         whose, ordered, sums, has_zero = self._table(deployments)
+        lots = Lots(call.draw("weighted"))
         if len(whose) <= SHUFFLED:
-            order: Sequence[Deployment] = self._shuffle(ordered, services.random)
+            order: Sequence[Deployment] = self._shuffle(ordered, lots)
         else:
-            order = _draw(ordered, sums, services.random)
+            order = _draw(ordered, sums, lots)
             if has_zero:  # those left out follow in their given order, and some must be last
                 drawn = set(order)
                 order = [*order, *(one for one in ordered if one not in drawn)]
         return Ranking(order, reason="by weight")
-
-    def rank(
-        self,
-        request: Request,  # noqa: ARG002 - one signature for all preferences
-        deployments: Sequence[Deployment],
-        context: Context,  # noqa: ARG002
-        call: Call,  # noqa: ARG002
-        services: Services,
-    ) -> Ranking:
-        """As a preference of a policy."""
-        return self.rank_deployments(deployments, services)
 
     def _weight(self, deployment: Deployment) -> float:
         weight = self._weights.get(deployment.id)
@@ -89,27 +86,27 @@ class Weighted:
             self._tables[alias] = table
         return table
 
-    def _shuffle(self, ordered: Sequence[Deployment], random: Random) -> list[Deployment]:
+    def _shuffle(self, ordered: Sequence[Deployment], lots: Lots) -> list[Deployment]:
         """The whole order: each draws a time of arrival, sooner the heavier it is."""
         if len(ordered) == 1:
             return list(ordered)
         arrivals = []
         for place, one in enumerate(ordered):
             weight = self._weight(one)
-            # 1 - random() is never 0, so that the logarithm exists
-            when = -math.log(1.0 - random.random()) / weight if weight > 0 else math.inf
+            # 1 - a lot is never 0, so that the logarithm exists
+            when = -math.log(1.0 - lots.next()) / weight if weight > 0 else math.inf
             arrivals.append((when, place, one))
         arrivals.sort(key=lambda arrival: arrival[:2])
         return [one for _, _, one in arrivals]
 
 
-def _draw(ordered: Sequence[Deployment], sums: Sequence[float], random: Random) -> list[Deployment]:
+def _draw(ordered: Sequence[Deployment], sums: Sequence[float], lots: Lots) -> list[Deployment]:
     """The first places, at a cost that does not grow with the number of deployments."""
     if not sums:
         return list(ordered)
     drawn: dict[int, None] = {}
     for _ in range(DRAWS):
-        drawn[min(bisect_right(sums, random.random() * sums[-1]), len(sums) - 1)] = None
+        drawn[min(bisect_right(sums, lots.next() * sums[-1]), len(sums) - 1)] = None
     return [ordered[place] for place in drawn]
 
 

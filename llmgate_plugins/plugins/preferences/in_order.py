@@ -6,32 +6,27 @@ from collections.abc import Sequence
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
-from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.plugins.preferences.preferring import Preferring
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Deployment, Request
 
 __all__ = ["InOrder"]
 
 
-class InOrder:
+class InOrder(Preferring):
     """The first configured deployment serves; the others stand by in their order.
 
     Without any ranking plugin this is what happens anyway, except in a host that has a
     strategy of its own: there this plugin overrules it.
     """
 
-    @hookimpl
-    def rank_deployments(self, deployments: Sequence[Deployment]) -> Ranking:
-        """All of them, as they come."""
-        return Ranking(deployments, reason="configured order")
-
     def rank(
         self,
-        request: Request,  # noqa: ARG002 - one signature for all preferences
+        request: Request,  # noqa: ARG002 - one signature for all
         deployments: Sequence[Deployment],
         context: Context,  # noqa: ARG002
         call: Call,  # noqa: ARG002
         services: Services,  # noqa: ARG002
     ) -> Ranking:
-        """As a preference of a policy."""
-        return self.rank_deployments(deployments)
+        """All of them, as they come."""
+        return Ranking(deployments, reason="configured order")
