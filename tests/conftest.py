@@ -1,14 +1,89 @@
-"""Real servers for every suite: started by the first test that asks, stopped when all have run."""
+"""Real servers for every suite, and how the tests are spread over processes.
+
+A server is started by the first test that asks, and stopped when all have run.
+"""
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from support.servers import PostgresServer, RedisServer
+    from xdist.scheduler import LoadScopeScheduling
+
+AUTHORITY = Path(__file__).parent / "support" / "authority.pem"
+"""One certificate. The hundred and forty of the web take each client 40 ms of CPU to load, and all
+that tests ask is on 127.0.0.1."""
+
+
+ONE_AT_A_TIME = (
+    "tests/fleet/",
+    "tests/litellm/test_proxy.py",
+    "tests/state/test_outages.py",
+    "tests/docs/test_notebooks.py",
+    "tests/cli/test_demo.py",
+    "tests/langchain/test_time_limits.py",
+    "tests/test_transport_time.py",
+)
+"""What starts many processes, or watches real time: all of it runs in one process, and first."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process per core for all tests; for some of them one, which needs no start."""
+    some = config.args_source is not config.ArgsSource.TESTPATHS or config.option.keyword
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if some or cores == 1 or config.option.capture == "no" else min(cores, 8)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """A file's tests stay together, for the servers and imports that they share."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False  # by number of tests, which says little about their time
+    return ByFile(config, log)
+
+
+def group_of(nodeid: str) -> str:
+    """Tests of one group run in one process, one after the other."""
+    if nodeid.startswith(ONE_AT_A_TIME):
+        return "one at a time"
+    file, _, name = nodeid.partition("::")
+    if file == "tests/matrix/test_matrix.py":  # large: a group for each surface
+        return f"{file} {name.rpartition('-')[2]}"
+    return file
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest groups come first, so that all processes end at about the same time."""
+    if hasattr(config, "workerinput"):
+        items.sort(
+            key=lambda item: (
+                not item.nodeid.startswith(ONE_AT_A_TIME),
+                not item.nodeid.startswith(("tests/matrix", "tests/langchain")),
+            )
+        )
+
+
+def pytest_configure() -> None:
+    os.environ["SSL_CERT_FILE"] = str(AUTHORITY)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

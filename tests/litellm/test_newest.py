@@ -84,7 +84,9 @@ def newest() -> Path:
 
 def without_our_environment() -> dict[str, str]:
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "VIRTUAL_ENV"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST", "VIRTUAL_ENV", "SSL_CERT_FILE"))
     }
     return kept | {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",

@@ -9,10 +9,13 @@ forked off when all is imported. What is then in their ledgers is what the matri
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import importlib
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -32,7 +35,7 @@ __all__ = ["PIECES", "WAYS", "die_on", "file_of"]
 WAYS = ("exit", "kill", "fork")
 PIECES = 3
 SOON = 0.4
-"""Seconds after which a whole call is at the provider."""
+"""Seconds after its intent was booked after which a whole call is at the provider."""
 REST = 0.5
 """Seconds in which LiteLLM's threads have begun to log."""
 
@@ -65,6 +68,7 @@ def _main(surface: str, url: str, directory: Path) -> None:
         ask(first, mode, [])
     first.close()
     _rest()
+    gc.freeze()  # what is here now is no child's to look through when it ends
     children, parents = [], []
     for way in WAYS:
         for mode in MODES:
@@ -108,12 +112,13 @@ def _child(way: str, mode: str, given: Any) -> None:
         return
     surface, url, directory = given
     provider = "hanging" if mode in STREAMS else "silent"
-    door = _door(surface, f"{url}/{provider}/v1", file_of(directory, way, mode))
+    file = file_of(directory, way, mode)
+    door = _door(surface, f"{url}/{provider}/v1", file)
     kept.append(door)
     end = _kill if way == "kill" else sys.exit
     if mode == "sync":
         signal.signal(signal.SIGTERM, lambda *_: end())
-        threading.Timer(SOON, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+        threading.Thread(target=_end_soon, args=(file,)).start()
         door.whole()
     elif mode == "stream":
         chunks = door.open()
@@ -121,7 +126,7 @@ def _child(way: str, mode: str, given: Any) -> None:
         _take(door, chunks)
         end()
     else:
-        asyncio.run(_in_loop(door, mode, way))
+        asyncio.run(_in_loop(door, mode, way, file))
 
 
 def _take(door: Door, chunks: Any) -> None:
@@ -132,10 +137,25 @@ def _take(door: Door, chunks: Any) -> None:
             return
 
 
-async def _in_loop(door: Door, mode: str, way: str) -> None:
+def _end_soon(file: Path) -> None:
+    while not _booked(file):
+        time.sleep(0.02)
+    time.sleep(SOON)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _booked(file: Path) -> bool:
+    """Whether an attempt is in the books, looked up beside the ledger, which would first write more."""
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as books:
+        return bool(books.execute("SELECT count(*) FROM attempts").fetchone()[0])
+
+
+async def _in_loop(door: Door, mode: str, way: str, file: Path) -> None:
     """A program whose main task ends while another waits."""
     if mode == "async":
         kept.append(asyncio.ensure_future(door.awhole()))
+        while not _booked(file):
+            await asyncio.sleep(0.02)
         await asyncio.sleep(SOON)
     else:
         chunks = await door.aopen()
