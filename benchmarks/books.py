@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import sqlite3
 import tempfile
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from benchmarks.servers import postgresql
 from llmgate_plugins import Gateway
 from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.plugins import LedgerAccounting, default_plugins
+from llmgate_plugins.promises import Promise
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Ledger, Settlement
 from llmgate_plugins.types import Usage
@@ -148,7 +148,7 @@ def _record(call_id: str) -> DecisionRecord:
 
 def _wait(pending: list[Any]) -> None:
     for one in pending:
-        if isinstance(one, Future):
+        if isinstance(one, Promise):
             one.result()
 
 

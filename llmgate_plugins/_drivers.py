@@ -50,6 +50,7 @@ from llmgate_plugins._time_limits import (
 )
 from llmgate_plugins.context import Call
 from llmgate_plugins.errors import DeadlineExceeded
+from llmgate_plugins.promises import Promise
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import Services
 from llmgate_plugins.transport import HostSelection, Transport
@@ -121,7 +122,7 @@ def _perform(effect: Effect, transport: Transport | None, call: Call, services: 
             return None  # a thread cannot be interrupted; what it brings home is closed there
         case Await(answer):
             seconds = plugin_within(call, services.clock)
-            if isinstance(answer, Future):
+            if isinstance(answer, Promise | Future):
                 return answer.result(seconds)
             return run_on_private_loop(answer, seconds)
         case Sleep(seconds):
@@ -227,6 +228,8 @@ async def _aperform(effect: Effect, transport: Transport | None, call: Call, ser
             with attempt.entered():
                 return await within(anext(stream, END), seconds, attempt, clock)
         case Await(answer, told):
+            if isinstance(answer, Promise):
+                return await answer.aresult(plugin_within(call, services.clock))
             if isinstance(answer, Future):
                 if answer.done():
                     return answer.result()

@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 MaybePending = Union[T, Awaitable[T], Future[T]]  # noqa: UP007 - a generic alias, older form
 """An answer, or one that is on its way. A driver waits for it in its own manner: a
-`Future` of a thread works on every face; a coroutine does too, in a sync call on a
+`Promise` or `Future` of a thread works on every face; a coroutine does too, in a sync call on a
 private event loop."""
 
 

@@ -46,6 +46,7 @@ class Database:
         engine: Connections, set up as a ledger needs them; one that says `WRITING` may write.
         durability: "normal" or "full".
         outbox: The directory in which rows wait while the database does not take any.
+        begin: The statement with which a transaction that writes begins.
         insert_once: Insert a row; nothing happens if its key is there.
         is_away: Whether an error of the driver says that the database takes no rows now,
             whatever they are: it is locked, full, gone. Otherwise a row is to blame.
@@ -57,6 +58,7 @@ class Database:
     engine: Engine
     durability: str
     outbox: Path
+    begin: str
     insert_once: Callable[[Table], Insert]
     is_away: Callable[[BaseException | None], bool]
     alone: Callable[[Connection], None]

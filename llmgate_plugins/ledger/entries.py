@@ -1,16 +1,16 @@
-"""What is handed to the ledger's writer: a row to be, and the future of its answer."""
+"""What is handed to the ledger's writer: a row to be, and the promise of its answer."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, InvalidStateError
 from typing import Any, NamedTuple
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.call_rows import closed_columns, feedback_row
 from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.ledger.rows import opened_columns, settled_columns
+from llmgate_plugins.promises import Promise, Said
 from llmgate_plugins.services import Settlement
 
 __all__ = ["Entry", "Step"]
@@ -63,8 +63,8 @@ _LABELS: Mapping[str, Callable[[Any], str]] = {
 }
 
 
-class Entry:
-    """Something to write, and the future of its answer.
+class Entry(Promise[Any]):
+    """Something to write, and the promise of its answer.
 
     Attributes:
         kind: Which statement, as of `Step`; "flush" for none.
@@ -72,33 +72,23 @@ class Entry:
         since: When it was handed over, monotonic seconds; only of a flush.
     """
 
-    __slots__ = ("future", "kind", "since", "subject")
+    __slots__ = ("kind", "since", "subject")
 
     def __init__(self, kind: str, subject: Any = None) -> None:
+        super().__init__()
         self.kind = kind
         self.subject = subject
         self.since = time.monotonic() if kind == "flush" else 0.0
-        self.future: Future[Any] = Future()
 
     def step(self) -> Step:
         """The change it stands for. Raises whatever is wrong with its subject."""
         return Step(self.kind, _VALUES[self.kind](self.subject))
 
-    def answer(self, answer: Any) -> None:
-        """Resolve the future, if nobody has: with a value, or an exception that kept it out."""
-        future = self.future
-        try:
-            if future.done() or not future.set_running_or_notify_cancel():
-                return  # whoever waited has left, or was told already
-            if isinstance(answer, BaseException):
-                future.set_exception(self._told(answer))
-            else:
-                future.set_result(answer)
-        except (InvalidStateError, RuntimeError):
-            return  # the other thread was faster
-
-    def _told(self, error: BaseException) -> StorageError:
-        """An error of its own per future, so that raising one does not change another."""
-        told = StorageError(f"the ledger could not {_LABELS[self.kind](self.subject)}: {error}")
-        told.__cause__ = error
-        return told
+    def told(self, answer: Any) -> tuple[Entry, Said]:
+        """Itself, and what it is to be answered: a value, or an exception that kept it out."""
+        if not isinstance(answer, BaseException):
+            return self, (answer, None)
+        # An error of its own for each, so that raising one does not change another.
+        error = StorageError(f"the ledger could not {_LABELS[self.kind](self.subject)}: {answer}")
+        error.__cause__ = answer
+        return self, (None, error)

@@ -86,6 +86,7 @@ def open_postgres(url: str, *, durability: str | None = None) -> Database:
         engine=engine,
         durability=durability,
         outbox=options.outbox or _outbox(name),
+        begin=to_write,
         insert_once=_insert_once,
         is_away=_is_away,
         alone=_alone,

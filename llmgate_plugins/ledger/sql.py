@@ -25,6 +25,7 @@ from llmgate_plugins.ledger.sweeping import Sweeper
 from llmgate_plugins.ledger.tables import Tables
 from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.ledger.writer import Writer
+from llmgate_plugins.promises import Promise
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Clock, Feedback, Settlement, ShadowCalls, Standing
 
@@ -53,21 +54,21 @@ class SqlLedger:
 
     Guarantees:
         - An answer is there when its row is safe: what `open_attempt`, `settle_attempt` or
-          `close_call` was about is committed when its `Future` is done without error, or is
+          `close_call` was about is committed when its promise is done without error, or is
           in the outbox on disk while the database takes no rows.
         - Death of the process, `kill -9` included, loses no acknowledged row. With
           `durability="normal"` a crash of the operating system or a power cut may lose
           the last commits (never damage the database); with "full" it loses none.
         - One row per (call_id, number) and per call_id, among all processes; an attempt
           settles once, by compare-and-set. A repeat changes nothing.
-        - A row that cannot be written fails alone: its future gets a `StorageError`, the
+        - A row that cannot be written fails alone: its promise gets a `StorageError`, the
           others of its transaction are written.
         - A database that is locked, full, slow or gone holds nobody up for more than about
           2 s: rows then go to the outbox, and to the database when it is back, in order and
           once, also after a crash. The outbox takes up to 1 GiB, for up to an hour; after
           that a `StorageError` says that nothing is booked.
         - Many threads and many processes may use one database (an SQLite file: on a local
-          disk). Forking is safe; a future from before the fork belongs to the parent.
+          disk). Forking is safe; a promise from before the fork belongs to the parent.
         - At most `queue_limit` rows wait; then the methods block for up to
           `queue_patience` seconds and raise `StorageError`.
 
@@ -143,11 +144,11 @@ class SqlLedger:
 
     # ------------------------------------------------------------ writing
 
-    def open_attempt(self, intent: AttemptIntent) -> Future[None]:
+    def open_attempt(self, intent: AttemptIntent) -> Promise[None]:
         """Write the intent. Once per (call_id, number); a repeat changes nothing."""
         return self._writer.put(Entry("open", intent))
 
-    def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> Future[bool]:
+    def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> Promise[bool]:
         """From intent to settled, or from what recovery booked to what it really was. False,
         and no change, on a repeat. From the outbox it is always True.
 
@@ -158,18 +159,18 @@ class SqlLedger:
             raise ValueError(not_an_end(settlement))
         return self._writer.put(Entry("settle", (call_id, number, settlement)))
 
-    def close_call(self, record: DecisionRecord) -> Future[None]:
+    def close_call(self, record: DecisionRecord) -> Promise[None]:
         """Write the call's terminal row. Once per call_id; a repeat changes nothing."""
         if record.experiments:  # in the same transaction or one before
             for row in assignment_rows(record):
                 self._writer.put(Entry("assign", row))
         return self._writer.put(Entry("close", record))
 
-    def add_feedback(self, feedback: Feedback) -> Future[None]:
+    def add_feedback(self, feedback: Feedback) -> Promise[None]:
         """Keep it. Once per id; a repeat changes nothing."""
         return self._writer.put(Entry("feedback", feedback))
 
-    def keep_content(self, content: Mapping[str, Any]) -> Future[None]:
+    def keep_content(self, content: Mapping[str, Any]) -> Promise[None]:
         """Write what was asked and answered (a row of `contents`). Once per call_id."""
         return self._writer.put(Entry("content", dict(content)))
 
@@ -217,7 +218,7 @@ class SqlLedger:
             yield connection
 
     def flush(self) -> None:
-        """Return when everything handed over so far is in the database, or its future has the error.
+        """Return when everything handed over so far is in the database, or its promise has the error.
 
         Raises:
             StorageError: The database is away, and rows of this process wait in the outbox.

@@ -22,6 +22,9 @@ __all__ = ["open_sqlite"]
 OPENING: Final = 10.0
 """Seconds to wait for others that open or change the same file."""
 
+_TO_WRITE: Final = "BEGIN IMMEDIATE"
+"""Takes the lock at once: a transaction that began by reading cannot wait for it, it fails."""
+
 _AWAY: Final = frozenset(
     {
         sqlite3.SQLITE_PERM,
@@ -52,6 +55,7 @@ def open_sqlite(url: str, *, durability: str | None = None) -> Database:
         engine=_engine(path, durability),
         durability=durability,
         outbox=outbox or path.with_name(f"{path.name}.outbox"),
+        begin=_TO_WRITE,
         insert_once=_insert_once,
         is_away=_is_away,
         alone=_alone,
@@ -99,10 +103,8 @@ def _engine(path: Path, durability: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # A transaction that will write takes the lock at once: one that began by reading
-        # cannot wait for it, it fails.
         writing = connection.get_execution_options().get(WRITING)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        connection.exec_driver_sql(_TO_WRITE if writing else "BEGIN")
 
     return engine
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from llmgate_plugins.ledger.database import Database
 from llmgate_plugins.ledger.schema import assignments, attempts, calls, contents, feedback
 
-__all__ = ["KINDS", "Statement", "Statements"]
+__all__ = ["KINDS", "SEVERAL", "Statement", "Statements"]
 
 _TABLES: Final[Mapping[str, Table]] = {
     "open": attempts,
@@ -40,6 +40,8 @@ _ALWAYS: Final[Mapping[str, Mapping[str, Any]]] = {
     "settle": {"late": attempts.c.status == literal_column("'unknown'")},
 }
 """What a statement sets by itself."""
+SEVERAL: Final = 10
+"""Rows that one statement inserts, where there are as many: a third faster than one by one."""
 _MOST: Final = 500
 """Statements that are kept: a program has a few dozen kinds of rows."""
 
@@ -49,22 +51,20 @@ class Statement:
 
     Attributes:
         text: SQL.
+        several: SQL for so many rows (`SEVERAL`) at once, their parameters one after another;
+            None where there is none.
         parameters: Named values -> what the driver takes.
     """
 
-    __slots__ = ("parameters", "text")
+    __slots__ = ("parameters", "several", "text")
 
-    def __init__(self, clause: ClauseElement, shape: tuple[str, ...], dialect: Dialect) -> None:
+    def __init__(self, clause: ClauseElement, dialect: Dialect, several: ClauseElement | None = None) -> None:
         compiled = clause.compile(dialect=dialect)
-        self.text = str(compiled)
         order = getattr(compiled, "positiontup", None)
-        self.parameters: Callable[[dict[str, Any]], Any] = _in_order(order, shape) if order else dict
-
-
-def _in_order(order: list[str], shape: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    if tuple(order) == shape:
-        return lambda values: tuple(values.values())
-    return itemgetter(*order)
+        self.text = str(compiled)
+        self.parameters: Callable[[Mapping[str, Any]], Any] = itemgetter(*order) if order else dict
+        # Without an order the driver takes names, and those of several rows would be the same.
+        self.several = str(several.compile(dialect=dialect)) if order and several is not None else None
 
 
 class Statements:
@@ -84,20 +84,28 @@ class Statements:
         if known is None:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            clause = _settle(shape) if kind == "settle" else self._insert(kind, shape)
-            known = self._known[kind, shape] = Statement(clause, shape, self._database.engine.dialect)
+            known = self._known[kind, shape] = self._made(kind, shape)
         return known
 
-    def _insert(self, kind: str, shape: tuple[str, ...]) -> ClauseElement:
+    def _made(self, kind: str, shape: tuple[str, ...]) -> Statement:
+        dialect = self._database.engine.dialect
+        if kind == "settle":
+            return Statement(_settle(shape), dialect)
         table = _TABLES[kind]
         # Told, since tables that an older version made have no defaults for some of them.
-        defaults = {
+        always: dict[str, Any] = {
             column.name: column.server_default.arg
             for column in table.c
             if isinstance(column.server_default, DefaultClause)
         }
-        return self._database.insert_once(table).values(
-            {**defaults, **_ALWAYS.get(kind, {}), **{name: bindparam(name) for name in shape}}
+        always |= _ALWAYS.get(kind, {})
+        insert = self._database.insert_once(table)
+        return Statement(
+            insert.values(always | {name: bindparam(name) for name in shape}),
+            dialect,
+            insert.values(
+                [always | {name: bindparam(f"{name}_{row}") for name in shape} for row in range(SEVERAL)]
+            ),
         )
 
 

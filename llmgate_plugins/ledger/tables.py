@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.database import Database
 from llmgate_plugins.ledger.entries import Step
+from llmgate_plugins.ledger.pen import Pen
 from llmgate_plugins.ledger.plain import plain_text
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent
 from llmgate_plugins.ledger.schema import attempts
@@ -50,6 +51,7 @@ class Tables:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._statements = Statements(database)
+        self.pen = Pen(database)
         self.sweeper: Sweeper | None = None
         self._quiet = threading.Condition()
         self._readers = 0
@@ -63,23 +65,22 @@ class Tables:
             Away: None of them was written, and none is to blame.
         """
         answers: list[Any] = [None] * len(steps)
-        try:
-            with self.database.connect(writing=True) as connection:
-                for way in (self._together, self._in_turn):
-                    try:
-                        with connection.begin():
-                            way(connection, steps, answers)
-                    except Exception as error:  # noqa: BLE001 - the next way finds out which row it is
-                        self._unless_away(error)
-                    else:
-                        return answers
-                self._singly(connection, steps, answers)
-        except DBAPIError as error:
-            self._unless_away(error)
-            raise StorageError(f"{self.database.name}: {error.orig}") from error
+        for way in (self._together, self._in_turn):
+            try:
+                with self.pen.transaction():
+                    way(steps, answers)
+            except Exception as error:  # the next way finds out which row it is
+                away = self._away(error)
+                if away is not None:
+                    raise away from error
+                if isinstance(error, DBAPIError):  # SQLAlchemy's word: there is no connection
+                    raise StorageError(f"{self.database.name}: {error.orig}") from error
+            else:
+                return answers
+        self._singly(steps, answers)
         return answers
 
-    def _together(self, connection: Connection, steps: Sequence[Step], answers: list[Any]) -> None:
+    def _together(self, steps: Sequence[Step], answers: list[Any]) -> None:
         """The usual way: one statement per kind of step, and per set of columns.
 
         Kinds are brought together across other steps; only an attempt that is opened after
@@ -90,7 +91,7 @@ class Tables:
             if kind == "settle":
                 settled.add((values["key_call_id"], values["key_number"]))
             elif kind == "open" and (values["call_id"], values["number"]) in settled:
-                self._execute(connection, groups, answers)
+                self._execute(groups, answers)
                 settled.clear()
             group = groups[kind]
             shape = tuple(values)
@@ -98,53 +99,45 @@ class Tables:
                 group[shape].append((index, values))
             else:
                 group[shape] = [(index, values)]
-        self._execute(connection, groups, answers)
+        self._execute(groups, answers)
 
-    def _execute(self, connection: Connection, groups: _Groups, answers: list[Any]) -> None:
+    def _execute(self, groups: _Groups, answers: list[Any]) -> None:
         for kind, shapes in groups.items():
             for shape, group in shapes.items():
                 statement = self._statements.of(kind, shape)
-                result = connection.exec_driver_sql(
-                    statement.text, [statement.parameters(values) for _, values in group]
-                )
+                changed = self.pen.run(statement, [values for _, values in group])
                 if kind == "settle":
-                    if result.rowcount != len(group):
+                    if changed != len(group):
                         raise _Uneven
                     for index, _ in group:
                         answers[index] = True
             shapes.clear()
 
-    def _in_turn(self, connection: Connection, steps: Sequence[Step], answers: list[Any]) -> None:
+    def _in_turn(self, steps: Sequence[Step], answers: list[Any]) -> None:
         """When a settlement was a repeat: one statement per step."""
         for index, step in enumerate(steps):
-            answers[index] = self._one(connection, step)
+            answers[index] = self._one(step)
 
-    def _singly(self, connection: Connection, steps: Sequence[Step], answers: list[Any]) -> None:
+    def _singly(self, steps: Sequence[Step], answers: list[Any]) -> None:
         """When a row is to blame: a transaction for each, so that it fails alone."""
         for index, step in enumerate(steps):
             try:
-                with connection.begin():
-                    answers[index] = self._one(connection, step)
+                with self.pen.transaction():
+                    answers[index] = self._one(step)
             except Exception as error:  # noqa: BLE001 - a value the database does not take
-                answers[index] = self._away(error) or (error.orig if isinstance(error, DBAPIError) else error)
+                answers[index] = self._away(error) or error
 
-    def _one(self, connection: Connection, step: Step) -> Any:
+    def _one(self, step: Step) -> Any:
         statement = self._statements.of(step.kind, tuple(step.values))
-        result = connection.exec_driver_sql(statement.text, statement.parameters(step.values))
-        return result.rowcount == 1 if step.kind == "settle" else None
-
-    def _unless_away(self, error: Exception) -> None:
-        away = self._away(error)
-        if away is not None:
-            raise away from error
+        changed = self.pen.run(statement, [step.values])
+        return changed == 1 if step.kind == "settle" else None
 
     def _away(self, error: Exception) -> Away | None:
         """The same error, if the database is to blame for it."""
-        if isinstance(error, DBAPIError) and (
-            error.connection_invalidated or self.database.is_away(error.orig)
-        ):
-            return Away(f"{self.database.name}: {' '.join(str(error.orig).split())}")
-        return None
+        said = error.orig if isinstance(error, DBAPIError) else error
+        if not self.database.is_away(said):
+            return None
+        return Away(f"{self.database.name}: {' '.join(str(said).split())}")
 
     def tend(self) -> float | None:
         """A piece of housekeeping; seconds until the next, None without a sweeper.
@@ -186,12 +179,14 @@ class Tables:
 
     def disconnect(self) -> None:
         """Let go of every connection that is not in use; they come back when needed."""
+        self.pen.put_down()
         self.database.engine.dispose()
 
     def before_fork(self) -> None:
         """Wait until nothing is read, and let go of every connection."""
         self._quiet.acquire()
         self._quiet.wait_for(lambda: not self._readers, timeout=LONGEST_READ)
+        self.pen.put_down()
         self.database.engine.dispose()
 
     def after_fork(self, *, child: bool) -> None:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any, Final, Protocol
 
 from llmgate_plugins.errors import StorageError
@@ -17,6 +16,7 @@ from llmgate_plugins.ledger.entries import Entry, Step
 from llmgate_plugins.ledger.forking import hold_over_forks
 from llmgate_plugins.ledger.outbox import Outbox
 from llmgate_plugins.ledger.tables import Away
+from llmgate_plugins.promises import Promise, tell
 
 __all__ = ["Books", "Writer"]
 
@@ -59,13 +59,13 @@ class Writer:
     """A bounded queue and the thread that empties it into the books, or into the outbox.
 
     Guarantees:
-        - Entries are written in the order of their `put`. A future is resolved after the
+        - Entries are written in the order of their `put`. A promise is kept after the
           commit that holds its row, or after the outbox has it, by a thread of the writer:
           callbacks must be short. What the outbox has is not yet compared with the books: a
           settlement is then answered True.
         - While the books are away (locked, full, gone), or take longer than `SLOW` seconds,
           rows go to the outbox, and from there to the books when they are back, in order.
-          Only when the outbox takes no more either, futures get a `StorageError`.
+          Only when the outbox takes no more either, promises get a `StorageError`.
         - At most `limit` entries wait. `put` then blocks for up to `patience` seconds and
           raises `StorageError`, having taken nothing.
         - After a fork the child starts with an empty queue, no connection, no outbox and
@@ -114,7 +114,7 @@ class Writer:
         """Whether rows of this process wait in the outbox."""
         return self.outbox.waiting
 
-    def put(self, entry: Entry) -> Future[Any]:
+    def put(self, entry: Entry) -> Promise[Any]:
         """Hand an entry over. Raises `StorageError` if closed, or full for too long."""
         with self._lock:
             if len(self._queue) >= self.limit:
@@ -129,7 +129,7 @@ class Writer:
                 self._filled.notify()
             if self._stuck:
                 self._watching.notify()
-        return entry.future
+        return entry
 
     def tend(self) -> None:
         """Tend the books whenever they want it, from the first entry on, also after a fork."""
@@ -157,7 +157,7 @@ class Writer:
                 f"the ledger's database is away; rows wait for it in the outbox {self.outbox.directory}"
             )
 
-    def _wait_for(self, pending: Future[Any]) -> None:
+    def _wait_for(self, pending: Promise[Any]) -> None:
         while True:
             try:
                 pending.exception(TICK)  # that the books are away shows in what waits
@@ -262,7 +262,7 @@ class Writer:
                 steps.append(entry.step())
             except Exception as error:  # noqa: BLE001 - a row that cannot be made fails alone
                 _log_failed([error], len(entries))
-                entry.answer(error)
+                tell((entry.told(error),))
             else:
                 told.append(entry)
         if not steps:
@@ -277,15 +277,14 @@ class Writer:
             self.drain.later()
             self._keep(steps, told)
             return
-        except Exception as error:  # noqa: BLE001 - the thread must go on; every future is told
+        except Exception as error:  # noqa: BLE001 - the thread must go on; every promise is told
             answers = [error] * len(steps)
         away_at = next((place for place, one in enumerate(answers) if isinstance(one, Away)), None)
         if away_at is not None:  # it went away in the midst of rows that were written one by one
             self.drain.later()
             self._keep(steps[away_at:], told[away_at:])
         _log_failed([one for one in answers if isinstance(one, Exception)], len(answers))
-        for entry, answer in zip(told[:away_at], answers[:away_at], strict=True):
-            entry.answer(answer)
+        tell(entry.told(answer) for entry, answer in zip(told[:away_at], answers[:away_at], strict=True))
 
     def _keep(self, steps: Sequence[Step], told: Sequence[Entry]) -> None:
         """Into the outbox; those that the watch has put there already go again, which changes nothing."""
@@ -293,11 +292,9 @@ class Writer:
             self.outbox.put(steps)
         except StorageError as error:
             _log_failed([error], len(told))
-            for entry in told:
-                entry.answer(error)
+            tell(entry.told(error) for entry in told)
         else:
-            for entry in told:
-                entry.answer(True if entry.kind == "settle" else None)
+            tell(entry.told(True if entry.kind == "settle" else None) for entry in told)
 
     # ------------------------------------------------------------ what else it does
 
@@ -310,8 +307,7 @@ class Writer:
             answer = StorageError("its database is away")
         else:
             return
-        for flush in self._flushes:
-            flush.answer(answer)
+        tell(flush.told(answer) for flush in self._flushes)
         self._flushes.clear()
 
     def _tend(self) -> None:
@@ -374,13 +370,13 @@ class Writer:
     def _keep_late(self, late: Sequence[Entry]) -> None:
         steps, told = [], []
         for entry in late:
-            if entry.kind == "flush" or entry.future.done():
+            if entry.kind == "flush" or entry.done():
                 continue
             try:
                 steps.append(entry.step())
                 told.append(entry)
             except Exception as error:  # noqa: BLE001 - as of the writer
-                entry.answer(error)
+                tell((entry.told(error),))
         if steps:
             log.warning("the ledger's database is slow, %d rows go to the outbox", len(steps))
             self._keep(steps, told)

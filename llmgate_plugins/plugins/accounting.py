@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -16,6 +16,7 @@ from llmgate_plugins.ledger import labels_of
 from llmgate_plugins.plugins.estimates import probable_cost
 from llmgate_plugins.plugins.holds import HOLDS, Hold
 from llmgate_plugins.plugins.pending import arrived
+from llmgate_plugins.promises import All, Promise
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, MaybePending, Services, Settlement, is_pending
 from llmgate_plugins.types import EMPTY, Attempt, Outcome, Request
@@ -30,12 +31,12 @@ UNBOOKED: Final = "ledger"
 _NOTHING: Final = Hold()
 _NONE: Final[frozenset[int]] = frozenset()
 _LEFT: Final = ("cancelled", "abandoned")
-_SETTLING: Final[StashKey[list[Future[bool]]]] = StashKey("settling")
+_SETTLING: Final[StashKey[list[Promise[bool] | Future[bool]]]] = StashKey("settling")
 """Settlements on their way."""
 _OPENING: Final[StashKey[frozenset[int]]] = StashKey("opening")
 """Numbers of the attempts whose intents were handed over and waited for."""
 
-Begun = Skip | Awaitable[None] | Future[None] | Future[Skip | None] | None
+Begun = Skip | Awaitable[None] | Future[None] | Awaitable[Skip | None] | None
 
 
 class LedgerAccounting:
@@ -74,7 +75,7 @@ class LedgerAccounting:
         if opened is None:
             return None
         call.stash[_OPENING] = (call.stashed(_OPENING) or _NONE) | {attempt.number}
-        return _or_skip(opened) if self._required and isinstance(opened, Future) else opened
+        return _or_skip(opened) if self._required and isinstance(opened, Promise | Future) else opened
 
     def _open(
         self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
@@ -129,7 +130,7 @@ class LedgerAccounting:
                 finish_reason=outcome.finish_reason,
             ),
         )
-        if isinstance(settled, Future):
+        if isinstance(settled, Promise | Future):
             call.stash[_SETTLING] = [*(call.stashed(_SETTLING) or ()), settled]
             return None
         return None if isinstance(settled, bool) else settled
@@ -151,8 +152,8 @@ class LedgerAccounting:
         if not settling:
             return closed
         answers = [*settling, closed]
-        futures = [one for one in answers if isinstance(one, Future)]
-        return _together(futures) if len(futures) == len(answers) else _all_of(answers)
+        promises = [one for one in answers if isinstance(one, Promise)]
+        return All(promises) if len(promises) == len(answers) else _all_of(answers)
 
     def _labels(self, context: Context, tags: Mapping[str, str]) -> Mapping[str, str]:
         known, labels = self._last
@@ -164,38 +165,20 @@ class LedgerAccounting:
         return {**labels, **{f"tag:{name}": value for name, value in tags.items()}}
 
 
-def _or_skip(opened: Future[None]) -> Future[Skip | None]:
+def _or_skip(opened: Promise[None] | Future[None]) -> Promise[Skip | None]:
     """The same answer, but a failure means that the attempt is not sent."""
-    answer: Future[Skip | None] = Future()
-    opened.add_done_callback(
-        lambda done: answer.set_result(
-            Skip(UNBOOKED) if done.cancelled() or done.exception() is not None else None
-        )
-    )
-    return answer
+    answer: Promise[Skip | None] = Promise()
 
-
-def _together(answers: Sequence[Future[Any]]) -> Future[None]:
-    """Done when all of them are, with the first error among them."""
-    together: Future[None] = Future()
-    rest = iter(answers)
-
-    def go_on(_: object = None) -> None:
-        for one in rest:
-            if not one.done():
-                one.add_done_callback(go_on)
-                return
-        errors = (one.exception() for one in answers if not one.cancelled())
-        failed = next((error for error in errors if error is not None), None)
-        if not together.set_running_or_notify_cancel():
-            return  # whoever waited has left
-        if failed is not None:
-            together.set_exception(failed)
+    def told(_: object) -> None:
+        try:
+            opened.result()
+        except (Exception, CancelledError):  # noqa: BLE001 - whatever kept it out
+            answer.set_result(Skip(UNBOOKED))
         else:
-            together.set_result(None)
+            answer.set_result(None)
 
-    go_on()
-    return together
+    opened.add_done_callback(told)
+    return answer
 
 
 async def _all_of(answers: Sequence[MaybePending[Any]]) -> None:

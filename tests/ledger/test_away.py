@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +21,7 @@ from llmgate_plugins import AllDeploymentsUnavailable, Gateway
 from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger import SqlLedger
 from llmgate_plugins.plugins import LedgerAccounting
+from llmgate_plugins.promises import Promise
 from llmgate_plugins.testing import ScriptedProvider
 
 LONG = 4.0
@@ -170,7 +170,7 @@ def test_threads_that_write_while_the_server_restarts_get_every_answer(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     ledger = SqlLedger(f"{server.database()}?outbox={tmp_path}/outbox")
-    pending: list[Future[None]] = []
+    pending: list[Promise[None]] = []
     stop = threading.Event()
 
     def write(thread: int) -> None:

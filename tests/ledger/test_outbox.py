@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,6 +22,7 @@ from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger import SqlLedger
 from llmgate_plugins.ledger.entries import Step
 from llmgate_plugins.ledger.outbox import Outbox
+from llmgate_plugins.ledger.pen import Pen
 
 LONG = 2.5
 """Seconds that no answer may take, whatever the database does: what the documentation says."""
@@ -60,6 +62,18 @@ def kept(file: Path) -> list[str]:
 
 def a_step(name: str, text: str = "") -> Step:
     return Step("content", {"call_id": name, "at": 1.0, "tenant": None, "messages": [text], "answer": None})
+
+
+@contextmanager
+def commits_that_wait_for(moment: threading.Event) -> Iterator[None]:
+    commit = Pen.commit
+
+    def wait_and_commit(pen: Pen) -> None:
+        moment.wait(20)
+        commit(pen)
+
+    with mock.patch.object(Pen, "commit", wait_and_commit):
+        yield
 
 
 def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
@@ -115,26 +129,26 @@ def test_reading_says_that_rows_wait_and_does_not_show_half_of_them(
 
 def test_a_full_disk_keeps_no_row_out(ledger: SqlLedger, file: Path) -> None:
     answer(ledger.open_attempt(intent("early")))
-    with ledger.engine.connect() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # as full as a test can have it
+    pages: int | None = None
+
+    @event.listens_for(ledger.engine, "connect")
+    def no_more_pages(connection: Any, _: Any) -> None:
+        most = pages or connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {most}")  # as full as a test can have it
+
+    ledger._tables.disconnect()
     for number in range(20):
         answer(ledger.open_attempt(intent(f"large{number}", labels={"tenant": "x" * 9_000})))
     assert len(kept(file)) == 1
-    with ledger.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+    pages = 100_000
+    ledger._tables.disconnect()
     assert len(ledger.attempts()) == 21
 
 
 def test_a_disk_that_is_slow_holds_no_answer_up(ledger: SqlLedger, file: Path) -> None:
     answer(ledger.open_attempt(intent("early")))
     slow = threading.Event()
-
-    @event.listens_for(ledger.engine, "commit")
-    def stand_still(_: Any) -> None:
-        slow.wait(20)
-
-    with mock.patch("llmgate_plugins.ledger.writer.SLOW", 0.3):
+    with mock.patch("llmgate_plugins.ledger.writer.SLOW", 0.3), commits_that_wait_for(slow):
         began = time.monotonic()
         a_call(ledger, "c1")
         a_call(ledger, "c2", 60)
@@ -154,12 +168,8 @@ def test_a_database_that_stands_still_in_the_midst_of_coming_back_holds_nobody_u
 ) -> None:
     a_call(ledger, "c1")  # waits in the outbox
     still = threading.Event()
-
-    @event.listens_for(ledger.engine, "commit")
-    def stand_still(_: Any) -> None:
-        still.wait(20)
-
-    with mock.patch.multiple("llmgate_plugins.ledger.writer", SLOW=0.2, FLUSH=0.5):
+    slow = mock.patch.multiple("llmgate_plugins.ledger.writer", SLOW=0.2, FLUSH=0.5)
+    with slow, commits_that_wait_for(still):
         lock.close()
         until(lambda: ledger._writer._busy_since is not None and not ledger._writer._queue)
         time.sleep(0.15)

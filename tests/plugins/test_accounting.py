@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.plugins import LedgerAccounting, Policies, Policy
 from llmgate_plugins.plugins.holds import HOLDS, Hold
+from llmgate_plugins.promises import Promise
 from llmgate_plugins.records import Selection
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import ErrorClass, LazyMessages, Message, Outcome, Request, Usage
@@ -146,17 +148,17 @@ class Slow:
     """A ledger whose answers are on their way."""
 
     def __init__(self) -> None:
-        self.opened: Future[None] = Future()
-        self.settled: Future[bool] = Future()
-        self.closed: Future[None] = Future()
+        self.opened: Promise[None] = Promise()
+        self.settled: Promise[bool] = Promise()
+        self.closed: Promise[None] = Promise()
 
-    def open_attempt(self, intent: Any) -> Future[None]:
+    def open_attempt(self, intent: Any) -> Promise[None]:
         return self.opened
 
-    def settle_attempt(self, *settlement: Any) -> Future[bool]:
+    def settle_attempt(self, *settlement: Any) -> Promise[bool]:
         return self.settled
 
-    def close_call(self, record: Any) -> Future[None]:
+    def close_call(self, record: Any) -> Promise[None]:
         return self.closed
 
 
@@ -183,6 +185,20 @@ def test_a_settlement_that_fails_is_told_at_the_end_of_the_call() -> None:
     ledger.closed.set_result(None)
     with pytest.raises(StorageError, match="no room"):
         ended.result(timeout=1)
+
+
+async def test_a_ledger_of_another_kind_may_answer_with_futures() -> None:
+    ledger, call = Slow(), a_call()
+    ledger.settled, ledger.closed = Future(), Future()  # type: ignore[assignment]
+    services: Services = replace(some_services(), ledger=ledger)  # type: ignore[arg-type]
+    plugin = LedgerAccounting()
+    plugin.end_attempt(an_attempt(A), Outcome(status="success"), call, services)
+    ended = asyncio.ensure_future(plugin.end_call(call.record, call, services))
+    ledger.closed.set_result(None)
+    await asyncio.sleep(0.01)
+    assert not ended.done()
+    ledger.settled.set_result(True)
+    assert await ended is None
 
 
 def test_a_call_is_closed_with_its_record() -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from llmgate_plugins.context import NOBODY, Context
+from llmgate_plugins.promises import Promise
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Settlement
 from llmgate_plugins.types import Attempt, Deployment, Endpoint, Failure, Outcome, Price, Usage
@@ -25,7 +26,7 @@ DEPLOYMENT = Deployment(
 
 def answer(pending: Any) -> Any:
     """The answer, waited for if it is on its way."""
-    return pending.result(timeout=30) if isinstance(pending, Future) else pending
+    return pending.result(timeout=30) if isinstance(pending, Promise | Future) else pending
 
 
 def intent(call_id: str = "c1", number: int = 1, **fields: Any) -> AttemptIntent:

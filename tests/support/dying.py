@@ -167,12 +167,16 @@ def _over(gateway: Gateway, telling: Telling, call_id: str) -> None:
 
 
 def _die_between_statements(death: Death) -> None:
-    from sqlalchemy import Engine, event
+    from llmgate_plugins.ledger.pen import Pen
 
-    @event.listens_for(Engine, "after_cursor_execute")
-    def _passes(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith(("INSERT", "UPDATE")):
-            death.passes("in a transaction")
+    run = Pen.run
+
+    def run_and_pass(pen: Pen, *given: Any) -> int:
+        changed = run(pen, *given)
+        death.passes("in a transaction")
+        return changed
+
+    Pen.run = run_and_pass  # type: ignore[method-assign]
 
 
 def open_and_die(url: str, statements: int) -> None:
