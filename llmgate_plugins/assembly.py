@@ -14,15 +14,12 @@ from llmgate_plugins._discovery import Allowed, installed, load_allowed
 from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import (
     GatewayConfig,
-    LatencyGoal,
     LedgerConfig,
-    PolicyConfig,
     StoreContentConfig,
     build_deployments,
     load_config,
 )
 from llmgate_plugins.config.experiment_checks import experiment_of
-from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.ledger import Retention, open_ledger
@@ -37,13 +34,11 @@ from llmgate_plugins.plugins import (
     Limits,
     Patience,
     Policies,
-    Policy,
     Telemetry,
     Weighted,
     default_plugins,
     with_places,
 )
-from llmgate_plugins.plugins.policies import POLICY
 from llmgate_plugins.services import Ledger, SystemClock
 from llmgate_plugins.state import open_state
 from llmgate_plugins.transports import default_transport
@@ -68,7 +63,7 @@ def assemble(
     """Keyword arguments for `Gateway`.
 
     Plugins run in this order: those given here, those the file names, channels for alerts,
-    general fallbacks, policies, LiteLLM's routing strategy, what watches for alerts, the
+    policies or LiteLLM's routing strategy, general fallbacks, what watches for alerts, the
     built-in ones. A built-in one among
     those given keeps its place among the built-in ones.
 
@@ -138,38 +133,30 @@ def _count_tokens(config: GatewayConfig) -> None:
 
 
 class GeneralFallbacks:
-    """Where to go on for an alias that has no fallbacks of its own: `fallback_to`, `default_fallbacks`.
+    """Where to go on for an alias that has no fallbacks of its own: `default_fallbacks`, or "*".
 
     They are one flat list for all aliases, unlike named fallbacks, which lead from alias
-    to alias. What the application asks for wins.
+    to alias. What the application or a policy asks for wins.
 
     Args:
-        by_policy: Policy -> aliases, in order.
-        otherwise: For every other policy.
+        otherwise: Aliases, in order.
         named: Aliases that have fallbacks of their own.
         aliases: Other name -> alias.
     """
 
     def __init__(
-        self,
-        by_policy: Mapping[str, Sequence[str]],
-        otherwise: Sequence[str] = (),
-        named: Iterable[str] = (),
-        aliases: Mapping[str, str] = EMPTY,
+        self, otherwise: Sequence[str], named: Iterable[str] = (), aliases: Mapping[str, str] = EMPTY
     ) -> None:
-        self._by_policy = {name: tuple(targets) for name, targets in by_policy.items()}
         self._otherwise = tuple(otherwise)
         self._named = frozenset(named)
         self._aliases = dict(aliases)
 
     @hookimpl
-    def admit_request(self, request: Request, context: Context, call: Call) -> Request | None:
+    def admit_request(self, request: Request) -> Request | None:
         """Write them into a request that names none."""
         if request.fallbacks is not None or self._aliases.get(request.model, request.model) in self._named:
             return None
-        policy = call.stashed(POLICY) or context.policy or "default"
-        targets = self._by_policy.get(policy, self._otherwise)
-        return request.replace(fallbacks=targets) if targets else None
+        return request.replace(fallbacks=self._otherwise)
 
 
 def _sections(config: GatewayConfig) -> Iterator[object]:
@@ -181,15 +168,19 @@ def _sections(config: GatewayConfig) -> Iterator[object]:
         from llmgate_plugins.insight import LiveStatistics  # wants a package of its own
 
         yield LiveStatistics()
+    preference = config.router_settings.preference
+    if config.policies:
+        yield Policies(
+            config.named_policies(),
+            [one.rule() for one in config.rules],
+            aliases=config.alias_map(),
+            with_fallbacks=config.named_fallbacks().keys() - {"*"},
+        )
+    elif preference is not None:
+        yield _PREFERENCES[preference]()
     fallbacks = _general_fallbacks(config)
     if fallbacks is not None:
         yield fallbacks
-    preference = config.router_settings.preference
-    if config.policies:
-        default = {"default": config.default_policy} if "default" in config.policies or preference else {}
-        yield Policies({name: _policy(one) for name, one in {**config.policies, **default}.items()})
-    elif preference is not None:
-        yield _PREFERENCES[preference]()
 
 
 def _tuned(config: GatewayConfig, defaults: Sequence[object], limits: Limits) -> Iterator[object]:
@@ -221,21 +212,6 @@ def _failover(config: GatewayConfig) -> Failover:
     )
 
 
-def _policy(policy: PolicyConfig) -> Policy:
-    goal = policy.slo or LatencyGoal()
-    return Policy(
-        prefer=policy.prefer,
-        **{name: getattr(policy.require, name) for name in type(policy.require).model_fields},
-        deadline=policy.deadline,
-        max_attempts=policy.max_attempts,
-        p50=goal.p50,
-        p95=goal.p95,
-        p99=goal.p99,
-        on_break=policy.on_break,
-        version=policy.state,
-    )
-
-
 def _ledger(config: LedgerConfig) -> Ledger:
     kept, contents = config.retention, config.content_retention
     return open_ledger(
@@ -260,10 +236,7 @@ def _general_fallbacks(config: GatewayConfig) -> GeneralFallbacks | None:
     otherwise = named.pop("*", ()) or (
         config.router_settings.default_fallbacks or config.litellm_settings.default_fallbacks
     )
-    by_policy = {name: one.fallback_to for name, one in config.policies.items() if one.fallback_to}
-    if not by_policy and not otherwise:
-        return None
-    return GeneralFallbacks(by_policy, otherwise, named, config.alias_map())
+    return GeneralFallbacks(otherwise, named, config.alias_map()) if otherwise else None
 
 
 def _with_defaults(deployment: Deployment, config: GatewayConfig) -> Deployment:

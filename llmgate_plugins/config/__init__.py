@@ -26,8 +26,10 @@ from llmgate_plugins.config.policy_config import (
     PolicyConfig,
     PriceOverride,
     Requirements,
+    TargetConfig,
 )
 from llmgate_plugins.config.references import config_secrets
+from llmgate_plugins.config.rule_config import RuleConfig
 from llmgate_plugins.config.schema import config_schema
 
 __all__ = [
@@ -55,9 +57,11 @@ __all__ = [
     "Requirements",
     "RetentionConfig",
     "RouterSettings",
+    "RuleConfig",
     "SlackConfig",
     "SpendingLimit",
     "StoreContentConfig",
+    "TargetConfig",
     "UnderAlias",
     "UnderPolicy",
     "WebhookConfig",

@@ -47,6 +47,13 @@ _Referable = BeforeValidator(_number_from_environment, json_schema_input_type=An
 Text = Annotated[str, BeforeValidator(_text_of_number, json_schema_input_type=str | float)]
 """Text that people often forget to put in quotes, such as a version."""
 Name = Annotated[str, StringConstraints(min_length=1)]
+Words = Annotated[
+    tuple[Name, ...],
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=Name | list[Name]
+    ),
+]
+"""One word or a list of them."""
 Count = Annotated[int, _Referable]
 Rate = Annotated[UsdPerToken, _Referable]
 
@@ -169,6 +176,12 @@ class DeploymentInfo(_Prices):
     region: str | None = Field(
         None,
         description="Where it runs. Undeclared, it is not eligible for calls that are bound to a region.",
+    )
+    data_classes: Words | None = Field(
+        None, description="Classes of data it is cleared for; it serves no call of another class."
+    )
+    terms: Words = Field(
+        (), description="What its provider has agreed to: no_retention, no_training, hipaa ..."
     )
     tier: int | str | None = Field(None, description="Tier of quality or plan, free to choose.")
     base_model: str | None = Field(

@@ -41,6 +41,18 @@ _ABOUT_IT: Final = frozenset(
 )
 
 
+_FIELDS: Final = (
+    "id",
+    "region",
+    "data_classes",
+    "terms",
+    "capabilities",
+    "max_input_tokens",
+    "max_output_tokens",
+)
+"""What `model_info` says that a deployment has a field for."""
+
+
 class Card(Protocol):
     """What a catalogue tells of a model."""
 
@@ -169,12 +181,15 @@ class _Builder:
         region = self._region(entry, written)
         card = self._card(split, entry, region)
         options, params, info = _sorted_out(written)
+        cleared = entry.model_info.data_classes
         return Deployment(
             id=self._name(entry, split),
             alias=entry.model_name,
             provider=split[0],
             model=split[1],
             region=region,
+            data_classes=None if cleared is None else frozenset(cleared),
+            terms=frozenset(entry.model_info.terms),
             price=_price(entry, card),
             context_window=entry.model_info.max_input_tokens or (card.context_window if card else None),
             max_output=entry.model_info.max_output_tokens or (card.max_output if card else None),
@@ -262,7 +277,7 @@ def _facts(entry: DeploymentConfig) -> dict[str, Any]:
         for name, value in dict(entry.model_info).items()
         if value is not None and not is_price(name)
     }
-    for name in ("id", "region", "capabilities", "max_input_tokens", "max_output_tokens"):
+    for name in _FIELDS:
         facts.pop(name, None)
     for limit in ("rpm", "tpm"):
         if getattr(entry, limit) is not None and getattr(entry.litellm_params, limit) is None:

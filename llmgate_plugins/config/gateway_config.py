@@ -17,10 +17,12 @@ from llmgate_plugins.config.limit_config import BudgetConfig, LimitConfig
 from llmgate_plugins.config.litellm_settings import FallbackList, LiteLLMSettings, RouterSettings
 from llmgate_plugins.config.policy_config import PluginConfig, PolicyConfig, PriceOverride
 from llmgate_plugins.config.problems import Locator
+from llmgate_plugins.config.rule_config import RuleConfig
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free
 from llmgate_plugins.config.telemetry_config import TelemetryConfig, WrittenTelemetry
 from llmgate_plugins.errors import ConfigurationError, Problem
+from llmgate_plugins.policies import Policy, settled
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.state import check_state
 
@@ -81,6 +83,9 @@ class GatewayConfig(Section):
     )
     policies: Mapping[str, PolicyConfig] = Field(
         default_factory=dict, description="Named policies; `default` applies where the context names none."
+    )
+    rules: tuple[RuleConfig, ...] = Field(
+        (), description="Which policy calls are under where the context names none; first match wins."
     )
     experiments: Mapping[str, ExperimentConfig] = Field(
         default_factory=dict, description="Questions put to live traffic: A/B, canaries."
@@ -198,6 +203,17 @@ class GatewayConfig(Section):
         if policy.prefer is None and self.router_settings.preference is not None:
             return policy.model_copy(update={"prefer": self.router_settings.preference})
         return policy
+
+    def named_policies(self) -> dict[str, Policy]:
+        """Every policy as the plugin takes it, versions settled; empty if there is none.
+
+        Raises:
+            ValueError: Targets lead nowhere or in a circle.
+        """
+        policies = dict(self.policies)
+        if "default" in policies or (policies and self.router_settings.preference):
+            policies["default"] = self.default_policy
+        return settled({name: one.policy() for name, one in policies.items()})
 
     @property
     def num_retries(self) -> int | None:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
 from llmgate_plugins.config.deployment_config import Count, Name
-from llmgate_plugins.config.policy_config import Preference
 from llmgate_plugins.config.quantities import Duration
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.errors import Problem
@@ -25,7 +24,7 @@ __all__ = [
 
 Path = tuple[str | int, ...]
 
-_STRATEGIES: Final[Mapping[str, Preference]] = {
+_STRATEGIES: Final[Mapping[str, str]] = {
     "simple-shuffle": "weighted",
     "cost-based-routing": "cheapest",
     "latency-based-routing": "fastest",
@@ -148,7 +147,7 @@ class RouterSettings(Setting):
     )
 
     @property
-    def preference(self) -> Preference | None:
+    def preference(self) -> str | None:
         """The strategy as a policy's `prefer`; None if it is not named or has no counterpart."""
         return _STRATEGIES.get(self.routing_strategy or "")
 

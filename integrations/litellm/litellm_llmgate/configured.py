@@ -24,7 +24,7 @@ Entry = Mapping[str, Any]
 NOBODY = [{"model_name": "none", "litellm_params": {"model": "openai/none"}}]
 """Stands for a host whose deployments are not known yet."""
 
-FACTS = ("id", "region", "capabilities", "base_model", "tier")
+FACTS = ("id", "region", "data_classes", "terms", "capabilities", "base_model", "tier")
 """What `model_info` says of a deployment that policies may refer to."""
 PLACES = ("model", "custom_llm_provider", "region_name", "aws_region_name", "vertex_location")
 """The parameters that say where a deployment is, and nothing secret."""

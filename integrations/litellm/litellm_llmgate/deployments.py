@@ -78,6 +78,8 @@ class DeploymentBook:
             provider=provider,
             model=model,
             region=region,
+            data_classes=_words(info.get("data_classes")),
+            terms=_words(info.get("terms")) or frozenset(),
             price=price or (card.price if card else None),
             context_window=info.get("max_input_tokens") or (card.context_window if card else None),
             max_output=info.get("max_output_tokens") or (card.max_output if card else None),
@@ -91,11 +93,20 @@ class DeploymentBook:
         )
 
 
+def _words(written: Any) -> frozenset[str] | None:
+    """What is declared as one word or a list of them; None if nothing is."""
+    if written is None:
+        return None
+    return frozenset([written] if isinstance(written, str) else map(str, written))
+
+
 def _joined(known: Deployment, entry: Deployment) -> Deployment:
     """The entry's word first; then what the gateway's own configuration knows of it."""
     return replace(
         entry,
         region=entry.region or known.region,
+        data_classes=known.data_classes if entry.data_classes is None else entry.data_classes,
+        terms=entry.terms | known.terms,
         price=known.price if known.price and known.price.source == "config" else entry.price,
         capabilities=entry.capabilities | known.capabilities,
         info={**known.info, **entry.info},

@@ -1,0 +1,13 @@
+"""The names of the preferences that ship in the box."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["KEEP_GOALS", "PREFERENCES"]
+
+PREFERENCES: Final = ("ordered", "weighted", "cheapest", "fastest", "most_reliable", "balanced")
+"""What `prefer` may name without any further plugin."""
+
+KEEP_GOALS: Final = frozenset({"fastest", "balanced"})
+"""Those to which the goals of `slo` make a difference."""
