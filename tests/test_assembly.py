@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.values import a_call
 
 from llmgate_plugins import (
     Attempt,
@@ -156,14 +155,15 @@ def test_plugins_run_in_the_documented_order(monkeypatch: pytest.MonkeyPatch) ->
         "model_list": [entry("a"), entry("b", alias="strong")],
         "plugins": [{"name": "theirs", "dist": "llmgate-theirs", "version": "1.0", "options": {"rpm": 5}}],
         "budgets": [{"scope": "team", "limit": "5 USD/day"}],
-        "policies": {"default": {"prefer": "cheapest", "fallback_to": ["strong"]}},
+        "policies": {"default": {"prefer": "cheapest"}},
+        "fallbacks": {"*": ["strong"]},
     }
     built = Gateway(**assemble(source, plugins=[Mine()]))
     assert [name for name, _ in built.plugins] == [
         "Mine",
         "Theirs",
-        "GeneralFallbacks",
         "Policies",
+        "GeneralFallbacks",
         *(kind.__name__ for kind in BUILTINS),
     ]
     (one,) = allowed
@@ -298,14 +298,10 @@ def test_default_fallbacks_hold_for_every_alias_without_its_own(settings: dict[s
 
 
 def test_general_fallbacks_leave_a_request_alone_that_names_its_own() -> None:
-    plugin = GeneralFallbacks({"default": ["b"]}, named=["x"])
-
-    def admitted(request: Request) -> Request | None:
-        return plugin.admit_request(request, Context(), a_call(request))
-
-    assert admitted(Request(model="x")) is None
-    assert admitted(Request(model="y", fallbacks=())) is None
-    changed = admitted(Request(model="y"))
+    plugin = GeneralFallbacks(["b"], named=["x"])
+    assert plugin.admit_request(Request(model="x")) is None
+    assert plugin.admit_request(Request(model="y", fallbacks=())) is None
+    changed = plugin.admit_request(Request(model="y"))
     assert changed is not None
     assert changed.fallbacks == ("b",)
 
