@@ -94,6 +94,7 @@ def without_our_environment() -> dict[str, str]:
     }
 
 
+@pytest.mark.newest
 @pytest.mark.timeout(1200)
 def test_the_router_tests_pass_on_the_newest_litellm_without_a_deprecation_warning(newest):
     environment = without_our_environment()
