@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from llmgate_plugins.config.quantities import Duration
@@ -61,9 +61,10 @@ class LedgerConfig(Section):
         description="memory, sqlite:///PATH, postgresql://HOST/DATABASE, or a reference such as "
         "env:LEDGER_URL.",
     )
-    durability: Literal["normal", "full"] | None = Field(
+    durability: Literal["queued", "normal", "full"] | None = Field(
         None,
-        description="What a crash of the machine may lose: the last commits (normal) or nothing (full). "
+        description="What a crash of the machine may lose: the last commits (normal) or nothing (full); "
+        "with queued, calls wait for no row, and a crash of the process loses those that wait. "
         "Left out: normal for SQLite, full for PostgreSQL.",
     )
     outbox: str | None = Field(None, description="Directory in which rows wait while the database is away.")
@@ -83,6 +84,16 @@ class LedgerConfig(Section):
     content_retention: RetentionConfig = Field(
         default_factory=RetentionConfig, description="How long prompts and answers are kept."
     )
+
+    @model_validator(mode="after")
+    def _whether_anybody_waits(self) -> Self:
+        if self.required and self.durability == "queued":
+            raise PydanticCustomError(
+                "contradiction",
+                "required says that nothing may be sent that is not booked, and with durability queued "
+                "nobody waits to know; leave one of them out",
+            )
+        return self
 
     @property
     def address(self) -> str:

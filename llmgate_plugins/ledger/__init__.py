@@ -30,8 +30,8 @@ def open_ledger(
     Args:
         url: "memory" (the last 100,000 rows of this process), "sqlite:///llmgate.db"
             (a path relative to the working directory), "sqlite:////var/lib/llmgate.db"
-            (an absolute one) or "postgresql://user@host/database"; "?durability=full" or
-            "?durability=normal" at the end says how safe a commit is, "?outbox=DIRECTORY"
+            (an absolute one) or "postgresql://user@host/database"; "?durability=full",
+            "=normal" or "=queued" at the end says how safe a row is, "?outbox=DIRECTORY"
             where rows wait while the database is away.
         durability, outbox: The same; they win over what the URL says.
         retention, content_retention: How long rows are kept; for ever if left out.

@@ -21,7 +21,8 @@ WRITING: Final = "llmgate_writing"
 PATIENCE: Final = 1.0
 """Seconds to wait for a database that another program locks. Then the outbox takes the rows."""
 
-DURABILITY: Final = ("normal", "full")
+DURABILITY: Final = ("queued", "normal", "full")
+"""From what may lose most: nobody waits; a commit does not wait for the disk; it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Options:
     """What a ledger's URL says besides where the database is.
 
     Attributes:
-        durability: "normal" or "full"; None where it does not say.
+        durability: One of `DURABILITY`; None where it does not say.
         outbox: The directory of the outbox; None where it does not say.
     """
 
@@ -44,7 +45,7 @@ class Database:
     Attributes:
         name: Names it in errors: a path, or server and database without a password.
         engine: Connections, set up as a ledger needs them; one that says `WRITING` may write.
-        durability: "normal" or "full".
+        durability: One of `DURABILITY`.
         outbox: The directory in which rows wait while the database does not take any.
         begin: The statement with which a transaction that writes begins.
         insert_once: Insert a row; nothing happens if its key is there.
@@ -88,7 +89,8 @@ def read_url(url: str) -> tuple[URL, Options, Mapping[str, Any]]:
     durability, outbox = rest.pop("durability", None), rest.pop("outbox", None)
     if durability is not None and durability not in DURABILITY:
         raise ConfigurationError(
-            f"the ledger's durability is 'normal' or 'full', not {durability!r}: write ?durability=full"
+            f"the ledger's durability is 'queued', 'normal' or 'full', not {durability!r}: "
+            "write ?durability=full"
         )
     if isinstance(outbox, tuple):
         raise ConfigurationError("the ledger's address names two outboxes; name one")

@@ -69,7 +69,7 @@ def open_postgres(url: str, *, durability: str | None = None) -> Database:
     settings = {
         "lock_timeout": str(int(PATIENCE * 1000)),
         "statement_timeout": str(int(_LONGEST_STATEMENT * 1000)),
-        **({"synchronous_commit": "off"} if durability == "normal" else {}),
+        **({"synchronous_commit": "off"} if durability != "full" else {}),
     }
     to_write = _for_this_transaction(settings)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table
 
@@ -31,6 +31,10 @@ from llmgate_plugins.services import AttemptIntent, Clock, Feedback, Settlement,
 
 __all__ = ["SqlLedger", "open_database"]
 
+_WRITTEN: Final[Promise[None]] = Promise.of(None)
+_SETTLED: Final[Promise[bool]] = Promise.of(True)
+"""What is answered where nobody waits."""
+
 
 def open_database(url: str, *, durability: str | None = None) -> Database:
     """The database that a URL names. Opens nothing yet.
@@ -39,7 +43,9 @@ def open_database(url: str, *, durability: str | None = None) -> Database:
         ConfigurationError: No such kind of database, or a package that is not installed.
     """
     if durability is not None and durability not in DURABILITY:
-        raise ConfigurationError(f"the ledger's durability is 'normal' or 'full', not {durability!r}")
+        raise ConfigurationError(
+            f"the ledger's durability is 'queued', 'normal' or 'full', not {durability!r}"
+        )
     if url.startswith("postgres"):
         from llmgate_plugins.ledger.postgres import open_postgres
 
@@ -58,7 +64,9 @@ class SqlLedger:
           in the outbox on disk while the database takes no rows.
         - Death of the process, `kill -9` included, loses no acknowledged row. With
           `durability="normal"` a crash of the operating system or a power cut may lose
-          the last commits (never damage the database); with "full" it loses none.
+          the last commits (never damage the database); with "full" it loses none. With
+          "queued" nobody waits: answers are given at once, and whatever kills the process
+          takes along the rows that wait to be written.
         - One row per (call_id, number) and per call_id, among all processes; an attempt
           settles once, by compare-and-set. A repeat changes nothing.
         - A row that cannot be written fails alone: its promise gets a `StorageError`, the
@@ -78,7 +86,7 @@ class SqlLedger:
     Args:
         url: "sqlite:///FILE" (four slashes: an absolute path), "postgresql://...";
             "?durability=full" and "?outbox=DIRECTORY" may follow.
-        durability: "normal" or "full"; None for what the URL says, else "normal" for SQLite
+        durability: "queued", "normal" or "full"; None for what the URL says, else "normal" for SQLite
             and "full" for PostgreSQL.
         outbox: Directory in which rows wait while the database is away; None for what the URL
             says, else next to the file, or in the user's state directory for PostgreSQL.
@@ -112,6 +120,7 @@ class SqlLedger:
         self._database = open_database(url, durability=durability)
         self._retention = retention or Retention()
         self._content_retention = content_retention or Retention()
+        self._waits = self._database.durability != "queued"
         self._tables = Tables(self._database)
         try:
             prepare(self._database)
@@ -146,33 +155,38 @@ class SqlLedger:
 
     def open_attempt(self, intent: AttemptIntent) -> Promise[None]:
         """Write the intent. Once per (call_id, number); a repeat changes nothing."""
-        return self._writer.put(Entry("open", intent))
+        return self._put(Entry("open", intent), _WRITTEN)
 
     def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> Promise[bool]:
         """From intent to settled, or from what recovery booked to what it really was. False,
-        and no change, on a repeat. From the outbox it is always True.
+        and no change, on a repeat. From the outbox, and where nobody waits, it is always True.
 
         Raises:
             ValueError: The status is not an end.
         """
         if settlement.status not in ENDS:
             raise ValueError(not_an_end(settlement))
-        return self._writer.put(Entry("settle", (call_id, number, settlement)))
+        return self._put(Entry("settle", (call_id, number, settlement)), _SETTLED)
 
     def close_call(self, record: DecisionRecord) -> Promise[None]:
         """Write the call's terminal row. Once per call_id; a repeat changes nothing."""
         if record.experiments:  # in the same transaction or one before
             for row in assignment_rows(record):
                 self._writer.put(Entry("assign", row))
-        return self._writer.put(Entry("close", record))
+        return self._put(Entry("close", record), _WRITTEN)
 
     def add_feedback(self, feedback: Feedback) -> Promise[None]:
         """Keep it. Once per id; a repeat changes nothing."""
-        return self._writer.put(Entry("feedback", feedback))
+        return self._put(Entry("feedback", feedback), _WRITTEN)
 
     def keep_content(self, content: Mapping[str, Any]) -> Promise[None]:
         """Write what was asked and answered (a row of `contents`). Once per call_id."""
-        return self._writer.put(Entry("content", dict(content)))
+        return self._put(Entry("content", dict(content)), _WRITTEN)
+
+    def _put(self, entry: Entry, otherwise: Promise[Any]) -> Promise[Any]:
+        """Hand it over; the promise of its answer, or this one where nobody waits for that."""
+        promise = self._writer.put(entry)
+        return promise if self._waits else otherwise
 
     # ------------------------------------------------------------ housekeeping
 

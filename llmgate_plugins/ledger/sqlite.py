@@ -72,7 +72,7 @@ def _address(url: str) -> tuple[Path, str | None, Path | None]:
         )
     if rest:
         raise ConfigurationError(
-            f"the ledger {url!r} may say ?durability=normal, ?durability=full or ?outbox=DIRECTORY, no more"
+            f"the ledger {url!r} may say ?durability=queued, normal or full, and ?outbox=DIRECTORY, no more"
         )
     path = Path(str(parsed.database)).expanduser().absolute()
     if not path.parent.is_dir():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from opentelemetry import trace
 
@@ -36,6 +36,7 @@ _SETTLING: Final[StashKey[list[Promise[bool] | Future[bool]]]] = StashKey("settl
 _OPENING: Final[StashKey[frozenset[int]]] = StashKey("opening")
 """Numbers of the attempts whose intents were handed over and waited for."""
 
+T = TypeVar("T")
 Begun = Skip | Awaitable[None] | Future[None] | Awaitable[Skip | None] | None
 
 
@@ -67,7 +68,7 @@ class LedgerAccounting:
     ) -> Begun:
         """Write the intent, and wait until it is as safe as the ledger promises."""
         try:
-            opened = self._open(attempt, request, context, call, services)
+            opened = _there(self._open(attempt, request, context, call, services))
         except StorageError:
             if not self._required:
                 raise
@@ -111,7 +112,7 @@ class LedgerAccounting:
     def end_attempt(self, attempt: Attempt, outcome: Outcome, call: Call, services: Services) -> Any:
         """Settle it, once. Nobody waits for that before the call ends."""
         failure = outcome.failure
-        settled = services.ledger.settle_attempt(
+        ending = services.ledger.settle_attempt(
             attempt.call_id,
             attempt.number,
             Settlement(
@@ -130,6 +131,7 @@ class LedgerAccounting:
                 finish_reason=outcome.finish_reason,
             ),
         )
+        settled = _there(ending)
         if isinstance(settled, Promise | Future):
             call.stash[_SETTLING] = [*(call.stashed(_SETTLING) or ()), settled]
             return None
@@ -141,13 +143,15 @@ class LedgerAccounting:
         ledger, opening = services.ledger, call.stashed(_OPENING) or ()
         # The caller left while these waited for their intents: nobody is told of their ends.
         unsent = [
-            ledger.settle_attempt(
-                attempt.call_id, attempt.number, Settlement(status="skipped", at=services.clock.time())
+            _there(
+                ledger.settle_attempt(
+                    attempt.call_id, attempt.number, Settlement(status="skipped", at=services.clock.time())
+                )
             )
             for attempt, outcome in record.attempts
             if outcome.skipped in _LEFT and attempt.number in opening
         ]
-        closed = ledger.close_call(record)
+        closed = _there(ledger.close_call(record))
         settling = [*(call.stashed(_SETTLING) or ()), *filter(is_pending, unsent)]
         if not settling:
             return closed
@@ -163,6 +167,11 @@ class LedgerAccounting:
         if not tags:
             return labels
         return {**labels, **{f"tag:{name}": value for name, value in tags.items()}}
+
+
+def _there(answer: MaybePending[T]) -> MaybePending[T]:
+    """The answer itself, if it has come already. Raises what was given in its place."""
+    return answer.result() if isinstance(answer, Promise) and answer.done() else answer
 
 
 def _or_skip(opened: Promise[None] | Future[None]) -> Promise[Skip | None]:

@@ -10,7 +10,7 @@ import pytest
 from support.faces import ask, every_face, every_stream
 from support.gateways import deployment
 
-from llmgate_plugins import Context, Gateway
+from llmgate_plugins import ConfigurationError, Context, Gateway
 from llmgate_plugins.ledger import MemoryLedger, Retention, SqlLedger
 from llmgate_plugins.plugins import Contents, LedgerAccounting, Policies
 from llmgate_plugins.secrets import Secret
@@ -103,6 +103,12 @@ def test_the_configuration_says_how_long_and_how_safely(tmp_path: Path) -> None:
         assert (books._database.durability, books._writer.outbox.directory) == ("full", tmp_path / "spool")
         (accounting,) = [one for _, one in built.plugins if isinstance(one, LedgerAccounting)]
         assert accounting._required
+
+
+def test_nobody_can_insist_on_rows_that_nobody_waits_for(tmp_path: Path) -> None:
+    section = {"url": f"sqlite:///{tmp_path}/books.db", "durability": "queued", "required": True}
+    with pytest.raises(ConfigurationError, match="nobody waits to know"):
+        Gateway.from_config({"model_list": [], "ledger": section})
 
 
 def test_the_configuration_says_who(tmp_path: Path) -> None:

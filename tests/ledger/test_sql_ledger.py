@@ -149,7 +149,9 @@ def test_the_ledgers_are_imported_without_sqlalchemy() -> None:
     assert told.stdout == "False\n"
 
 
-@pytest.mark.parametrize(("given", "pragma_value"), [("", 1), ("?durability=full", 2)])
+@pytest.mark.parametrize(
+    ("given", "pragma_value"), [("", 1), ("?durability=full", 2), ("?durability=queued", 1)]
+)
 def test_durability_is_a_choice(file: Path, given: str, pragma_value: int) -> None:
     ledger = SqlLedger(f"sqlite:///{file}{given}")
     assert pragma(ledger, "synchronous") == pragma_value
@@ -171,6 +173,20 @@ def test_an_acknowledged_row_is_in_the_file(ledger: SqlLedger, file: Path) -> No
     other = sqlite3.connect(file)
     assert other.execute("SELECT call_id, status FROM attempts").fetchall() == [("c1", "intent")]
     other.close()
+
+
+def test_where_rows_are_queued_nobody_waits_and_all_are_written_in_their_order(file: Path) -> None:
+    ledger = SqlLedger(f"sqlite:///{file}", durability="queued")
+    with ledger._writer.gate:  # nothing is written meanwhile
+        for number in range(20):
+            assert ledger.open_attempt(intent(f"c{number:02}")).result(timeout=0) is None
+            assert ledger.settle_attempt(f"c{number:02}", 1, settlement()).result(timeout=0) is True
+            assert ledger.close_call(record(f"c{number:02}")).result(timeout=0) is None
+    assert [row["status"] for row in ledger.attempts()] == ["success"] * 20
+    assert len(ledger.calls()) == 20
+    ledger.close()
+    with pytest.raises(StorageError, match="closed"):
+        ledger.open_attempt(intent("late"))
 
 
 def test_a_row_that_cannot_be_written_fails_alone(ledger: SqlLedger) -> None:

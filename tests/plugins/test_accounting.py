@@ -82,6 +82,7 @@ def test_the_policy_of_a_row_is_the_one_that_was_applied() -> None:
     plugin.admit_request(a_request(), named, call)
     row = book(None, context=named, call=call)
     assert (row["policy"], row["policy_version"], row["key_id"]) == ("eu", "v3", "key-7")
+    call = a_call()
     plugin.admit_request(a_request(), Context(), call)
     row = book(None, call=call)
     assert row["policy"] == "default"
