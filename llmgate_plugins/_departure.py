@@ -10,12 +10,13 @@ from llmgate_plugins._engine.flight import Core, Flight, Steps
 from llmgate_plugins._engine.pipeline import carry_out, whole_call
 from llmgate_plugins.context import Call, Context, current_context
 from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.follow_ups import FollowUp
 from llmgate_plugins.messages import to_messages
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Random
 from llmgate_plugins.splicing import CHUNKS
-from llmgate_plugins.transport import Transport
+from llmgate_plugins.transport import Separable, Transport
 from llmgate_plugins.types import EMPTY, Attempt, Message, Request
 
 __all__ = ["Departures", "Messages"]
@@ -110,8 +111,34 @@ class Departures:
             hasattr(transport, "pick"),  # a `HostSelection`; isinstance of a Protocol is slow
             _neutral_meter if transport is None else transport.meter,
             getattr(transport, "splicer", CHUNKS),
-            transport is None,
+            transport,
         )
+
+    def start_following(
+        self, wanted: FollowUp, of: Call, transport: Transport | None
+    ) -> tuple[Steps, Transport, Call] | None:
+        """A call that follows another: its steps, and what to carry them out with; None without a transport.
+
+        Made while the other's caller has not gone on yet: what that one may change is copied.
+        """
+        transport, request = transport or self.transport, wanted.request or of.request
+        if transport is None:
+            return None
+        request = request.replace(
+            model=wanted.model or request.model, fallbacks=(), timeout=None, on_break="raise"
+        )
+        if isinstance(transport, Separable):
+            apart = transport.apart(request, same=wanted.request is None)
+            if apart is None:
+                return None
+            transport, request = apart
+        else:
+            request = request.replace(messages=tuple(request.messages), params=dict(request.params))
+        call = self.call(request, wanted.context or of.context, wanted.deadline, None)
+        call.record.shadow_of = of.id
+        if wanted.prepare is not None:
+            wanted.prepare(call)
+        return whole_call(self.flight(call, transport)), transport, call
 
 
 def _neutral_meter(_attempt: Attempt, _request: Request) -> ChunkMeter:

@@ -13,6 +13,7 @@ from llmgate_plugins.draws import draw
 from llmgate_plugins.types import EMPTY, Deployment, Request, Response
 
 if TYPE_CHECKING:
+    from llmgate_plugins.follow_ups import FollowUp
     from llmgate_plugins.policies import Policy
     from llmgate_plugins.records import DecisionRecord
 
@@ -128,6 +129,7 @@ class Call:
         started: When it began, monotonic seconds.
         deadline: When it must be over, monotonic seconds; None for never.
         request: The request as admitted.
+        asked: The request as the caller made it.
         answer: A plugin's answer in place of an attempt, if one gave it.
         stash: What plugins keep on this call.
         record: Everything decided so far. Read it; the engine writes it.
@@ -138,11 +140,12 @@ class Call:
         untried: Deployments of the alias at hand that may still be tried, best first.
         policies: All policies whose constraints hold for this call, the applied one last; empty
             where no policy speaks.
+        follow_ups: What was asked for with `follow_up`.
     """
 
     __slots__ = (
-        "_stash", "answer", "context", "deadline", "fallbacks", "id", "named", "origin", "policies", "record",
-        "request", "started", "untried",
+        "_stash", "answer", "asked", "context", "deadline", "fallbacks", "follow_ups", "id", "named",
+        "origin", "policies", "record", "request", "started", "untried",
     )  # fmt: skip
 
     def __init__(
@@ -162,7 +165,8 @@ class Call:
         self.fallbacks: Sequence[str] = ()
         self.untried: Iterable[Deployment] = ()
         self.policies: tuple[Policy, ...] = ()
-        self.request = request
+        self.follow_ups: tuple[FollowUp, ...] = ()
+        self.asked = self.request = request
         self.answer: Response | None = None
         self.context = context
         self.started = started
@@ -201,6 +205,20 @@ class Call:
         so a recorded call can be replayed. Name the plugin and the thing in `purpose`.
         """
         return draw(purpose, self.id)
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether nobody waits for its answer: it follows another call, and counts for nothing there."""
+        return self.record.shadow_of is not None
+
+    def follow_up(self, wanted: FollowUp) -> None:
+        """Have the gateway make a further call once this one is over and its caller has the answer.
+
+        It runs beside all calls and can neither delay this one nor fail it. One that is itself
+        a shadow is followed by none.
+        """
+        if not self.is_shadow:
+            self.follow_ups = (*self.follow_ups, wanted)
 
     @property
     def stash(self) -> Stash:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
@@ -16,7 +18,7 @@ from llmgate_plugins._alerting import Alerting
 from llmgate_plugins._departure import Departures, Messages
 from llmgate_plugins._drivers import adrive, drive
 from llmgate_plugins._engine.effects import Open, Send
-from llmgate_plugins._engine.flight import Core
+from llmgate_plugins._engine.flight import Core, Steps
 from llmgate_plugins._engine.narrowing import Narrowing
 from llmgate_plugins._engine.pipeline import admit, dismiss
 from llmgate_plugins._registry import Registry
@@ -24,6 +26,7 @@ from llmgate_plugins._scoring import Scoring
 from llmgate_plugins.classification import classify, quota_of
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.follow_ups import FollowUps
 from llmgate_plugins.foreign import fit_request
 from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.plugins import Limits, LimitStanding, default_plugins, with_places
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway", "Open", "Send"]
 
+log = logging.getLogger("llmgate")
+
 KEPT_DECISIONS: Final = 1_000
 
 
@@ -76,6 +81,7 @@ class Gateway:
             their kind in `plugins`, set up differently, takes that one's place among them.
         catalog: Prices and capabilities by model; default: the installed sources.
         alerts: How alerts are told; give one to set it up differently.
+        follow_ups: How further calls are made that plugins ask for; give one to set it up differently.
         clock, random, sleeper, state, ledger: What touches the world. Defaults: the
             machine's clock, an own generator, real sleep, memory, memory.
 
@@ -84,6 +90,7 @@ class Gateway:
         routes: Aliases, their deployments and their fallbacks.
         registry: The plugins and their hooks.
         alerts: What was told lately, what goes on now, who is told.
+        follow_ups: Calls that nobody waits for: how many are under way, how many were dropped.
 
     Raises:
         PluginRefused: A plugin does not fit the contract.
@@ -103,6 +110,7 @@ class Gateway:
         defaults: bool = True,
         catalog: Catalog | None = None,
         alerts: Alerting | None = None,
+        follow_ups: FollowUps | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
         sleeper: Sleeper | None = None,
@@ -111,6 +119,7 @@ class Gateway:
     ) -> None:
         clock = clock or SystemClock()
         self.alerts: Final = alerts if alerts is not None else Alerting()
+        self.follow_ups: Final = follow_ups if follow_ups is not None else FollowUps()
         own, built_in = with_places(plugins, default_plugins() if defaults else ())
         self.registry: Final = Registry((*own, *built_in))
         scoring = Scoring(self.registry.hooks.score_deployments)
@@ -140,6 +149,7 @@ class Gateway:
             price_of=self.catalog.price_of,
             estimate=estimate_usage,
             remember=self._remember,
+            follow=self._follow,
             narrowing=Narrowing(),
             fit=fit_request,
             quota_of=quota_of,
@@ -475,7 +485,9 @@ class Gateway:
     def close(self) -> None:
         """Flush the ledger, and let go of it and of the transport's connections. Idempotent.
 
-        Alerts that are on their way get five seconds to arrive."""
+        Calls that nobody waits for get two seconds to end, and alerts that are on their way five
+        to arrive."""
+        self.follow_ups.close()
         self.services.ledger.close()
         self.alerts.close()
         close = getattr(self.transport, "close", None)
@@ -504,6 +516,20 @@ class Gateway:
         price = self.catalog.price_of(deployment)
         return deployment if price is None else replace(deployment, price=price)
 
+    def _follow(self, call: Call, transport: Transport | None) -> None:
+        """Have a call that is over followed by those that its plugins asked for."""
+        wanted_ones, call.follow_ups = call.follow_ups, ()
+        for wanted in wanted_ones:
+            try:
+                started = self._departures.start_following(wanted, call, transport)
+                if started is None:
+                    self.follow_ups.miss(wanted, "no_transport")
+                else:
+                    self.follow_ups.add(wanted, partial(_run, *started, self.services))
+            except Exception as error:  # the call itself is over, and went well
+                redact_error(error)
+                log.exception("nothing follows call %s", call.id)
+
     def _remember(self, record: DecisionRecord) -> None:
         """Keep a finished record, without the errors: they hold on to frames, and so to prompts."""
         if any(outcome.error is not None for _, outcome in record.attempts):
@@ -518,6 +544,11 @@ def _judge(error: BaseException) -> Failure:
     failure = classify(error)
     redact_error(error)
     return failure
+
+
+def _run(steps: Steps, transport: Transport, call: Call, services: Services) -> None:
+    """A call that nobody waits for."""
+    deque(drive(steps, transport, call, services), maxlen=0)
 
 
 _open_streams: Final[WeakSet[Generator[Any, Any, None]]] = WeakSet()

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from llmgate_plugins.context import Call
 from llmgate_plugins.types import Attempt, Deployment, Message, Request, Response, Usage
 
-__all__ = ["HostSelection", "Meter", "Transport"]
+__all__ = ["HostSelection", "Meter", "Separable", "Transport"]
 
 
 class Meter(Protocol):
@@ -89,3 +89,23 @@ class HostSelection(Protocol):
 
     async def apick(self, deployments: Sequence[Deployment], request: Request, call: Call) -> Deployment:
         """The same for an event loop."""
+
+
+@runtime_checkable
+class Separable(Protocol):
+    """A transport that sends on behalf of a host's own call, and can send apart from it as well.
+
+    A call that follows another (`Call.follow_up`) is sent when the host's call is over. A
+    transport that is not bound to one call of a host need not be separable.
+    """
+
+    def apart(self, request: Request, *, same: bool) -> tuple[Transport, Request] | None:
+        """What sends this request later, from any thread, and the request for it; None if nothing can.
+
+        Nothing of the host's call is told, held or waited for; what its caller may change is
+        copied. It runs before the caller has the answer, so it should be quick.
+
+        Args:
+            request: What to send.
+            same: Whether it asks what the host's call asked; else it says all by itself.
+        """

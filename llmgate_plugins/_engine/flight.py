@@ -17,7 +17,7 @@ from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import Services
 from llmgate_plugins.splicing import Splicer
-from llmgate_plugins.transport import Meter
+from llmgate_plugins.transport import Meter, Transport
 from llmgate_plugins.types import (
     EMPTY,
     Attempt,
@@ -58,6 +58,7 @@ class Core:
         fit: The request as this deployment's provider takes it, and what was changed for that.
         quota_of: What an error's headers say of the provider's rate limits.
         remember: Keeps a finished decision record.
+        follow: Has a call followed by those that plugins asked for, with what carried it out.
         on_break: For calls that do not say what happens when a stream breaks.
     """
 
@@ -71,6 +72,7 @@ class Core:
     fit: Callable[[Request, Deployment], tuple[Request, Sequence[str]]]
     quota_of: Callable[[BaseException], Quota | None]
     remember: Callable[[DecisionRecord], None]
+    follow: Callable[[Call, Transport | None], None]
     on_break: OnBreak
 
 
@@ -82,7 +84,7 @@ class Flight:
         host_selects: The host brings candidates and picks where no plugin ranks.
         meter: Makes a meter for a stream.
         splicer: Reads and cuts the transport's chunks, for streams that go on after a break.
-        steps_out: The host sends by itself, one attempt after another.
+        transport: What carries it out; None where the host sends by itself, one attempt after another.
         delivered: What a stream that broke has given out, if another attempt may go on.
         broke: The error that broke it.
         plain: Ids of deployments that would not go on from a given beginning.
@@ -97,7 +99,7 @@ class Flight:
     host_selects: bool
     meter: Callable[[Attempt, Request], Meter]
     splicer: Splicer
-    steps_out: bool
+    transport: Transport | None
     delivered: str | None = None
     broke: Exception | None = None
     plain: frozenset[str] = frozenset()
@@ -107,6 +109,11 @@ class Flight:
     empty: tuple[Response, Sequence[Any]] | None = None
     primary: BaseException | None = None
     """The first attempt's error: what the caller gets to see when all fails."""
+
+    @property
+    def steps_out(self) -> bool:
+        """Whether the host sends by itself."""
+        return self.transport is None
 
     @property
     def on_break(self) -> OnBreak:

@@ -37,6 +37,7 @@ def admit(flight: Flight) -> Steps:
             call.request = answer
     except Left as leaving:
         yield from _end(flight, leaving.status)
+        _follow(flight)
         raise
     except (RequestDenied, HookFailed) as error:
         yield from _end_badly(flight, error)
@@ -61,21 +62,25 @@ def carry_out(flight: Flight) -> Steps:
             response = yield from _review(flight, response)
     except Left as leaving:
         yield from _end(flight, leaving.status)
+        _follow(flight)
         raise
     except Exception as error:
         yield from _end_badly(flight, error)
         raise
     yield from _end(flight, "success" if call.answer is None else "answered")
-    if call.request.stream:
-        if not streamed:
+    try:
+        if not call.request.stream:
+            yield Emit(response)
+        elif not streamed:
             yield Emit(_as_chunk(response))
-    else:
-        yield Emit(response)
+    finally:
+        _follow(flight)
 
 
 def dismiss(flight: Flight, status: CallStatus) -> Steps:
     """An admitted call that the host will not carry out: its one terminal event."""
     yield from _end(flight, status)
+    _follow(flight)
 
 
 def _review(flight: Flight, response: Response) -> Steps:
@@ -96,6 +101,7 @@ def _end_badly(flight: Flight, error: Exception) -> Steps:
         record.denied_by = error.plugin
     record.error = f"{type(error).__name__}: {error}"
     yield from _end(flight, "denied" if isinstance(error, RequestDenied) else "error")
+    _follow(flight)
 
 
 def _end(flight: Flight, status: CallStatus) -> Steps:
@@ -106,6 +112,12 @@ def _end(flight: Flight, status: CallStatus) -> Steps:
     record.shape = shape_of(call.request)
     yield from tell(flight, core.hooks.end_call, (record, call.request, call.context, call, core.services))
     core.remember(record)
+
+
+def _follow(flight: Flight) -> None:
+    """The caller has what there is: now others may follow."""
+    if flight.call.follow_ups:
+        flight.core.follow(flight.call, flight.transport)
 
 
 def _as_chunk(response: Response) -> Chunk:

@@ -136,6 +136,15 @@ class ChatTransport:
         """Reads LangChain chunks."""
         return ChunkMeter(self._fleet.leaf(attempt.deployment))
 
+    def apart(self, request: Request, *, same: bool) -> tuple[ChatTransport, Request]:
+        """By the same models, but as no part of this run."""
+        turn = None
+        if same and self._turn is not None:
+            given = self._turn
+            turn = Turn(messages=list(given.messages), stop=given.stop, words=dict(given.words))
+        request = request.replace(messages=tuple(request.messages), params=dict(request.params))
+        return ChatTransport(self._fleet, self._clock, turn), request
+
     def _prepared(
         self, method: str, attempt: Attempt, request: Request, *, keeps_time: bool = False
     ) -> tuple[Leaf, Turn, dict[str, Any]]:

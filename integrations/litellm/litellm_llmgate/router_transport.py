@@ -10,6 +10,7 @@ from litellm.router_utils.fallback_event_handlers import record_disable_fallback
 
 from litellm_llmgate import _compat
 from litellm_llmgate.answers import read_response
+from litellm_llmgate.apart import ApartTransport
 from litellm_llmgate.asking import begun_answer, written_back
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.failures import name_cause
@@ -204,6 +205,13 @@ class RouterTransport:
     def meter(self, attempt: Attempt, request: Request) -> StreamMeter:  # noqa: ARG002
         """Reads LiteLLM's chunks."""
         return StreamMeter()
+
+    def apart(self, request: Request, *, same: bool) -> tuple[ApartTransport, Request] | None:  # noqa: ARG002
+        """By LiteLLM's own functions, past the router: the call belongs to nobody whom it bills."""
+        if request.operation not in ("chat", "embedding"):
+            return None
+        request = request.replace(messages=tuple(request.messages), params=dict(request.params), native=None)
+        return ApartTransport(self._router, self._book), request
 
     def _prepare(
         self, attempt: Attempt, request: Request, *, in_thread: bool

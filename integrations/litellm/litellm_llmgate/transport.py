@@ -58,7 +58,7 @@ class LiteLLMTransport:
             ProviderError: What came is no answer.
             ConfigurationError: The call names an address or a key.
         """
-        words = _asked(attempt, request, in_thread=True)
+        words = self._asked(attempt, request, in_thread=True)
         send = litellm.embedding if request.operation == "embedding" else litellm.completion
         try:
             answer = send(**words)
@@ -69,7 +69,7 @@ class LiteLLMTransport:
 
     async def asend(self, attempt: Attempt, request: Request) -> Response:
         """The same for an event loop."""
-        words = _asked(attempt, request, in_thread=False)
+        words = self._asked(attempt, request, in_thread=False)
         send = litellm.aembedding if request.operation == "embedding" else litellm.acompletion
         try:
             answer = await send(**words)
@@ -82,7 +82,7 @@ class LiteLLMTransport:
         """Send and yield the chunks; the connection is closed with the iterator."""
         stream: Any = None
         try:
-            stream = litellm.completion(**_asked(attempt, request, in_thread=True), stream=True)
+            stream = litellm.completion(**self._asked(attempt, request, in_thread=True), stream=True)
             for piece in stream:
                 check_whole(piece, stream, attempt.deployment)
                 yield _chunk(piece)
@@ -99,7 +99,7 @@ class LiteLLMTransport:
         """The same for an event loop."""
         stream: Any = None
         try:
-            stream = await litellm.acompletion(**_asked(attempt, request, in_thread=False), stream=True)
+            stream = await litellm.acompletion(**self._asked(attempt, request, in_thread=False), stream=True)
             async for piece in stream:
                 check_whole(piece, stream, attempt.deployment)
                 yield _chunk(piece)
@@ -114,37 +114,40 @@ class LiteLLMTransport:
         """A meter for one stream."""
         return NeutralMeter()
 
-
-def _asked(attempt: Attempt, request: Request, *, in_thread: bool) -> dict[str, Any]:
-    refused = sorted(_BOUND & request.params.keys())
-    if refused:
-        raise ConfigurationError(
-            f"{', '.join(refused)} cannot be given with a call: address and key belong to the deployment"
-        )
-    deployment = attempt.deployment
-    request = supported(attempt, request)
-    words = {
-        **deployment.params,
-        **request.params,
-        **_reached(deployment),
-        "model": deployment.model,
-        "custom_llm_provider": deployment.provider,
-        "num_retries": 0,
-        "max_retries": 0,
-    }
-    timeout = _timeout(attempt, request, in_thread=in_thread)
-    if timeout is not None:
-        words["timeout"] = timeout
-    words.pop("stream", None)
-    if request.operation == "embedding":
-        words.setdefault("input", [])
+    def _asked(self, attempt: Attempt, request: Request, *, in_thread: bool) -> dict[str, Any]:
+        refused = sorted(_BOUND & request.params.keys())
+        if refused:
+            raise ConfigurationError(
+                f"{', '.join(refused)} cannot be given with a call: address and key belong to the deployment"
+            )
+        deployment = attempt.deployment
+        request = supported(attempt, request)
+        words = {
+            **deployment.params,
+            **request.params,
+            **self._reached(deployment),
+            "model": deployment.model,
+            "custom_llm_provider": deployment.provider,
+            "num_retries": 0,
+            "max_retries": 0,
+        }
+        timeout = _timeout(attempt, request, in_thread=in_thread)
+        if timeout is not None:
+            words["timeout"] = timeout
+        words.pop("stream", None)
+        if request.operation == "embedding":
+            words.setdefault("input", [])
+            return words
+        words["messages"] = [from_message(message) for message in request.messages]
+        if attempt.prefill is not None:
+            words["messages"].append(begun_answer(attempt))
+        if request.stream and _takes_stream_options(deployment):
+            words["stream_options"] = {**(words.get("stream_options") or {}), "include_usage": True}
         return words
-    words["messages"] = [from_message(message) for message in request.messages]
-    if attempt.prefill is not None:
-        words["messages"].append(begun_answer(attempt))
-    if request.stream and _takes_stream_options(deployment):
-        words["stream_options"] = {**(words.get("stream_options") or {}), "include_usage": True}
-    return words
+
+    def _reached(self, deployment: Deployment) -> dict[str, Any]:
+        """Address, key and client settings."""
+        return _reached(deployment)
 
 
 def _reached(deployment: Deployment) -> dict[str, Any]:
