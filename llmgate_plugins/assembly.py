@@ -39,6 +39,7 @@ from llmgate_plugins.plugins import (
     default_plugins,
     with_places,
 )
+from llmgate_plugins.plugins.shadow import Shadow, ShadowPolicies, ShadowPolicy, ShadowTraffic
 from llmgate_plugins.services import Ledger, SystemClock
 from llmgate_plugins.state import open_state
 from llmgate_plugins.transports import default_transport
@@ -163,6 +164,7 @@ def _sections(config: GatewayConfig) -> Iterator[object]:
     """The plugins that the sections of the file stand for."""
     if config.experiments:
         yield Experiments(experiment_of(name, one) for name, one in config.experiments.items())
+    yield from _shadows(config)
     yield from _contents(config.ledger)
     if config.live_statistics:
         from llmgate_plugins.insight import LiveStatistics  # wants a package of its own
@@ -181,6 +183,28 @@ def _sections(config: GatewayConfig) -> Iterator[object]:
     fallbacks = _general_fallbacks(config)
     if fallbacks is not None:
         yield fallbacks
+
+
+def _shadows(config: GatewayConfig) -> Iterator[object]:
+    if config.shadow:
+        yield ShadowTraffic(
+            Shadow(
+                name=one.title,
+                to=one.to,
+                policy=one.policy,
+                sample=one.sample,
+                when=one.when or {},
+                deadline=one.deadline,
+                attempts=one.attempts,
+                similarity=one.similarity,
+            )
+            for one in config.shadow
+        )
+    if config.shadow_policy:
+        yield ShadowPolicies(
+            ShadowPolicy(policy=one.policy, sample=one.sample, when=one.when or {})
+            for one in config.shadow_policy
+        )
 
 
 def _tuned(config: GatewayConfig, defaults: Sequence[object], limits: Limits) -> Iterator[object]:

@@ -141,11 +141,13 @@ class Call:
         policies: All policies whose constraints hold for this call, the applied one last; empty
             where no policy speaks.
         follow_ups: What was asked for with `follow_up`.
+        hypothetical: Nothing will be sent: it is selected for to see what would come of it. Whoever
+            ranks marks and counts nothing for it.
     """
 
     __slots__ = (
-        "_stash", "answer", "asked", "context", "deadline", "fallbacks", "follow_ups", "id", "named",
-        "origin", "policies", "record", "request", "started", "untried",
+        "_stash", "answer", "asked", "context", "deadline", "fallbacks", "follow_ups", "hypothetical",
+        "id", "named", "origin", "policies", "record", "request", "started", "untried",
     )  # fmt: skip
 
     def __init__(
@@ -165,6 +167,7 @@ class Call:
         self.fallbacks: Sequence[str] = ()
         self.untried: Iterable[Deployment] = ()
         self.policies: tuple[Policy, ...] = ()
+        self.hypothetical = False
         self.follow_ups: tuple[FollowUp, ...] = ()
         self.asked = self.request = request
         self.answer: Response | None = None

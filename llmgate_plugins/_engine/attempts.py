@@ -11,11 +11,13 @@ from llmgate_plugins._engine.effects import Emit, Pick, Sleep
 from llmgate_plugins._engine.failing import annotated, failure_of
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.hedging import send_hedged
+from llmgate_plugins._engine.second import select_twice
 from llmgate_plugins._engine.selection import select
 from llmgate_plugins._engine.sending import send
 from llmgate_plugins._engine.way import Way
 from llmgate_plugins.decisions import GiveUp, NextAlias, NextDeployment, Recovery, Reselect, Retry
 from llmgate_plugins.errors import StreamInterrupted, UnknownModel
+from llmgate_plugins.second_opinions import SECOND_OPINION
 from llmgate_plugins.types import Attempt, AttemptReason, Deployment, ErrorClass, Outcome
 
 __all__ = ["serve"]
@@ -70,7 +72,8 @@ def serve(flight: Flight) -> Steps:
 
 def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: AttemptReason) -> Steps:
     """Returns (response or None, the decision that ended it)."""
-    left, ranked = yield from select(flight, alias)
+    selecting = select if flight.call.stashed(SECOND_OPINION) is None else select_twice
+    left, ranked = yield from selecting(flight, alias)
     way = Way(left, in_order=ranked or not flight.host_selects)
     failed: tuple[Attempt, Outcome] | None = None
     flight.call.untried = way

@@ -13,6 +13,7 @@ from llmgate_plugins.config.limit_checks import check_limits
 from llmgate_plugins.config.price_checks import price_problems
 from llmgate_plugins.config.problems import Path, closest
 from llmgate_plugins.config.providers import PROVIDERS, may_have_usual_key, split_model, usual_keys
+from llmgate_plugins.config.shadow_checks import check_shadows
 from llmgate_plugins.config.shielding import is_placeholder, secrets_in
 from llmgate_plugins.errors import Problem
 
@@ -64,6 +65,7 @@ class _CrossCheck:
             self._goals,
             lambda: check_limits(self.config, self.serves),
             lambda: check_experiments(self.config, self.serves),
+            lambda: check_shadows(self.config, self.serves),
         )
         for check in checks:
             yield from check()

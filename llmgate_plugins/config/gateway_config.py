@@ -19,6 +19,7 @@ from llmgate_plugins.config.policy_config import PluginConfig, PolicyConfig, Pri
 from llmgate_plugins.config.problems import Locator
 from llmgate_plugins.config.rule_config import RuleConfig
 from llmgate_plugins.config.section import Section
+from llmgate_plugins.config.shadow_config import ShadowConfig, ShadowPolicyConfig
 from llmgate_plugins.config.shielding import Free
 from llmgate_plugins.config.telemetry_config import TelemetryConfig, WrittenTelemetry
 from llmgate_plugins.errors import ConfigurationError, Problem
@@ -60,6 +61,11 @@ def _texts(value: Any) -> Any:
     }
 
 
+def _several(value: Any) -> Any:
+    """One section may stand without a list around it."""
+    return [value] if isinstance(value, Mapping) else value
+
+
 Secrets = Annotated[
     Mapping[str, Secret],
     BeforeValidator(_texts, json_schema_input_type=Mapping[str, str | float | bool | None]),
@@ -89,6 +95,12 @@ class GatewayConfig(Section):
     )
     experiments: Mapping[str, ExperimentConfig] = Field(
         default_factory=dict, description="Questions put to live traffic: A/B, canaries."
+    )
+    shadow: Annotated[tuple[ShadowConfig, ...], BeforeValidator(_several)] = Field(
+        (), description="Copies of calls that nobody waits for; one, or a list."
+    )
+    shadow_policy: Annotated[tuple[ShadowPolicyConfig, ...], BeforeValidator(_several)] = Field(
+        (), description="Policies that are asked what they would have done; one, or a list."
     )
     budgets: tuple[BudgetConfig, ...] = Field((), description="How much may be spent.")
     limits: tuple[LimitConfig, ...] = Field(

@@ -43,7 +43,8 @@ class Health:
 
     One breaker for each kind of failure at each deployment, credential and provider, by the
     failure's scope. What is the request's, the caller's or our own fault never counts, nor
-    does a call that was cancelled.
+    does a call that was cancelled, nor one that nobody waits for (`Call.is_shadow`): it is kept
+    away from what is ill as any call, but neither probes nor ejects.
 
     Reason codes: "ejected_overload", "ejected_transport", "ejected_slow", "ejected_quality",
     "throttled" (soft); "no_money", "bad_key", "bad_certificate", "model_gone", "region_refused",
@@ -190,7 +191,10 @@ class Health:
             breakers.wake(now)
             around = breakers.around(attempt.deployment)
             leave = call.stash.get(LEAVE)
-            bar = next((one for one in around if not may_pass(one, attempt, leave)), None)
+            if call.is_shadow:
+                bar = next(iter(around), None)
+            else:
+                bar = next((one for one in around if not may_pass(one, attempt, leave)), None)
             if bar is None:
                 if leave is not None and any(map(takes_leave, around)):
                     leave.used_by = attempt
@@ -205,6 +209,8 @@ class Health:
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, call: Call, services: Services) -> None:
         """Learns from the outcome, and gives back the slot of a probe whatever it was."""
+        if call.is_shadow:
+            return
         breakers, deployment = self._breakers, attempt.deployment
         if outcome.status == "success":
             if not breakers.known:

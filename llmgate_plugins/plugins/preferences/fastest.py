@@ -79,7 +79,7 @@ class Fastest(Learning):
         request: Request,
         deployments: Sequence[Deployment],
         context: Context,  # noqa: ARG002 - one signature for all
-        call: Call,  # noqa: ARG002
+        call: Call,
         services: Services,
     ) -> Ranking:
         """By expected time, unknown ones first while nobody is finding out about them."""
@@ -97,7 +97,7 @@ class Fastest(Learning):
                     explore = (place, speed)
                 late = score is not None and self._misses(speed)
                 keyed.append((late, math.inf if score is None else score, place))
-            if explore is not None:
+            if explore is not None and not call.hypothetical:
                 explore[1].explored = now
         keyed.sort()
         order = [deployments[place] for _, _, place in keyed]
