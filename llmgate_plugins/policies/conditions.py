@@ -64,7 +64,7 @@ def condition_of(written: Any) -> Condition:
             raise ValueError("must be a value, a list of values, or {not: ...}")
         inner = condition_of(written["not"])
         if inner.negated:
-            raise ValueError("not ... not: write the value itself")
+            raise ValueError("must be the value itself, not {not: {not: ...}}")
         return Condition(inner.values, inner.patterns, negated=True)
     words = [written] if isinstance(written, str | int | float) else written
     if not isinstance(words, list | tuple) or not words:

@@ -71,7 +71,7 @@ def test_the_schema_accepts_what_the_reader_accepts(monkeypatch: pytest.MonkeyPa
         {"model_list": []},
         {"model_list": [{"model_name": "a"}]},
         {"model_list": [{"model_nam": "a", "model_name": "a", "litellm_params": {"model": "openai/x"}}]},
-        {"policies": {"x": {"prefer": {"cheapest": 2}}}},
+        {"policies": {"x": {"prefer": 3}}},
         {"policies": {"x": {"deadline": "soon"}}},
         {"budgets": [{"scope": "team", "limit": "50 EUR/day"}]},
         {"budgets": [{"scope": "team", "limit": "5 USD/day", "on_exhausted": "stop"}]},
