@@ -5,48 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.money import cost_per_1k
-from llmgate_plugins.types import BUCKETS, EMPTY, NANO, Attempt, Outcome, Usage
+from llmgate_plugins.selections import Selection
+from llmgate_plugins.types import (
+    BUCKETS,
+    EMPTY,
+    NANO,
+    Attempt,
+    Deployment,
+    ErrorClass,
+    Failure,
+    Outcome,
+    Price,
+    Scope,
+    Usage,
+)
 
 __all__ = ["CallStatus", "DecisionRecord", "Selection"]
 
 CallStatus = Literal["open", "success", "answered", "denied", "error", "cancelled", "abandoned"]
 """`answered`: by a plugin or the host's cache, without an attempt."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Selection:
-    """One choice among the deployments of one alias.
-
-    Attributes:
-        alias: Whose deployments.
-        considered: Ids of all candidates, in configured order.
-        dropped: Id -> (reason code, plugin).
-        until: Id -> Unix time at which a dropped one may serve again, where that is known.
-        order: Ids in the order in which they would be tried.
-        ranked_by: The plugin whose ranking won; None for configured order or the host's pick.
-        scores: Id -> score, as that plugin gave them.
-        reason: Why, as that plugin gave it.
-        parts: Preference -> id -> score, where several made the scores.
-        state: Id -> what the scores came from, by name.
-        policy, policy_version: The policy that applied to this choice; None where none did.
-    """
-
-    alias: str
-    considered: tuple[str, ...]
-    dropped: Mapping[str, tuple[str, str]] = EMPTY
-    until: Mapping[str, float] = EMPTY
-    order: tuple[str, ...] = ()
-    ranked_by: str | None = None
-    scores: Mapping[str, float] = EMPTY
-    reason: str = ""
-    parts: Mapping[str, Mapping[str, float]] = EMPTY
-    state: Mapping[str, Mapping[str, float]] = EMPTY
-    policy: str | None = None
-    policy_version: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -161,16 +142,49 @@ class DecisionRecord:
             "policy_version": self.policy_version,
             "rule": self.rule,
             "experiments": dict(self.experiments),
+            "units": dict(self.units),
             "shadow_of": self.shadow_of,
+            "shape": dict(self.shape),
             "trace_id": self.trace_id,
             "notes": dict(self.notes),
-            "selections": [_selection(selection) for selection in self.selections],
+            "selections": [selection.to_dict() for selection in self.selections],
             "attempts": [_attempt(attempt, outcome) for attempt, outcome in self.attempts],
             "problems": [
                 {"plugin": plugin, "hook": hook, "error": error} for plugin, hook, error in self.problems
             ],
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The record that `to_dict` told, also without what was empty.
+
+        What is worked out from the rest (cost, usage, who served) is worked out anew. Errors
+        are not kept, and of a deployment and its price no more than a record tells.
+        """
+        call_id = values["call_id"]
+        return cls(
+            context=Context(**values.get("context") or {}),
+            selections=[Selection.from_dict(one) for one in values.get("selections") or ()],
+            attempts=[_attempt_of(one, call_id) for one in values.get("attempts") or ()],
+            problems=[(one["plugin"], one["hook"], one["error"]) for one in values.get("problems") or ()],
+            latency=values.get("latency_s") or 0.0,
+            first_token=values.get("first_token_s"),
+            **{name: values[name] for name in _AS_THEY_ARE if values.get(name)},
+        )
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The record of a call's row in the ledger; of one that recovery closed, what the row says."""
+        return cls.from_dict({**{name: row.get(name) for name in _IN_A_ROW}, **row["decision"]})
+
+
+_IN_A_ROW: Final = ("call_id", "model", "at", "status", "shape")
+"""Columns of a call's row that are told when its decision is not, or does not say."""
+_AS_THEY_ARE: Final = (
+    *("call_id", "model", "at", "tags", "operation", "stream", "status", "denied_by", "reason", "error"),
+    *("policy", "policy_version", "rule", "experiments", "units", "shadow_of", "shape", "trace_id", "notes"),
+)
+"""Attributes that are told under their own names."""
 
 _USAGE: Final = tuple(Usage.__dataclass_fields__)
 _usage_values: Final = attrgetter(*_USAGE)
@@ -180,24 +194,6 @@ def _usage(usage: Usage) -> dict[str, Any]:
     told = dict(zip(_USAGE, _usage_values(usage), strict=True))
     told["total"] = usage.total
     return told
-
-
-def _selection(selection: Selection) -> dict[str, Any]:
-    return {
-        "alias": selection.alias,
-        "considered": list(selection.considered),
-        "dropped": {
-            name: {"reason": reason, "plugin": plugin} for name, (reason, plugin) in selection.dropped.items()
-        },
-        "order": list(selection.order),
-        "ranked_by": selection.ranked_by,
-        "scores": dict(selection.scores),
-        "reason": selection.reason,
-        "parts": {name: dict(scores) for name, scores in selection.parts.items()},
-        "state": {name: dict(facts) for name, facts in selection.state.items()},
-        "policy": selection.policy,
-        "policy_version": selection.policy_version,
-    }
 
 
 def _attempt(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
@@ -226,4 +222,50 @@ def _attempt(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
         "finish_reason": outcome.finish_reason,
         "adapted": list(attempt.adapted),
         "skipped": outcome.skipped,
+        "skipped_by": outcome.skipped_by,
     }
+
+
+def _attempt_of(values: Mapping[str, Any], call_id: str) -> tuple[Attempt, Outcome]:
+    """What `_attempt` told, also without what was empty."""
+    deployment = Deployment(
+        id=values["deployment"],
+        alias=values["alias"],
+        provider=values["provider"],
+        model=values["model"],
+        region=values.get("region"),
+    )
+    attempt = Attempt(
+        call_id=call_id,
+        number=values["number"],
+        deployment=deployment,
+        alias=values["alias"],
+        reason=values["reason"],
+        started=0.0,
+        deadline=None,
+        adapted=list(values.get("adapted") or ()),
+    )
+    failure = None
+    if values.get("error_class"):
+        failure = Failure(
+            error_class=ErrorClass(values["error_class"]),
+            scope=Scope(values["scope"]),
+            status=values.get("http_status"),
+            code=values.get("code"),
+            retry_after=values.get("retry_after_s"),
+        )
+    source = values.get("price_source")
+    usage = {name: value for name, value in (values.get("usage") or {}).items() if name in _USAGE}
+    outcome = Outcome(
+        status=values["status"],
+        failure=failure,
+        usage=Usage(**usage),
+        cost=values.get("cost_nano_usd") or 0,
+        price=Price(source=source, as_of=values.get("price_as_of") or "") if source else None,
+        latency=values.get("latency_s") or 0.0,
+        first_token=values.get("first_token_s"),
+        finish_reason=values.get("finish_reason"),
+        skipped=values.get("skipped"),
+        skipped_by=values.get("skipped_by"),
+    )
+    return attempt, outcome

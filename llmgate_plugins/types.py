@@ -462,6 +462,7 @@ class Outcome:
         response_id: The provider's id of the answer, if it gave one.
         quota: What the provider said of its rate limits, if it did.
         skipped: Why it was never sent, for status "skipped".
+        skipped_by: The plugin that said so; None where the caller had left.
     """
 
     status: OutcomeStatus
@@ -477,6 +478,7 @@ class Outcome:
     response_id: str | None = None
     quota: Quota | None = None
     skipped: str | None = None
+    skipped_by: str | None = None
 
     @property
     def ok(self) -> bool:

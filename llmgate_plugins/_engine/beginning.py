@@ -84,7 +84,7 @@ def begin(flight: Flight, attempt: Attempt) -> Steps:
             raise
         except RequestDenied as denial:
             denial.plugin = denial.plugin or one.plugin
-            outcome = outcomes.skipped(denial.code)
+            outcome = outcomes.skipped(denial.code, denial.plugin)
             yield from _end_begun(flight, attempt, outcome, begun)
             call.record.attempts.append((attempt, outcome))
             if attempt.reason == "hedge" or flight.primary is not None:
@@ -95,7 +95,7 @@ def begin(flight: Flight, attempt: Attempt) -> Steps:
             flight.report(one.plugin, one.hook, cause or error)
             answer = None
         if answer is not None:
-            outcome = outcomes.skipped(answer.reason)
+            outcome = outcomes.skipped(answer.reason, one.plugin)
             if isinstance(answer, Reselect):
                 flight.reselect = answer
             elif answer.until is not None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from llmgate_plugins.decisions import Drop
+from llmgate_plugins.selections import Dropped
 from llmgate_plugins.types import Deployment
 
 __all__ = ["Deployments", "Narrowing"]
 
 Deployments = Sequence[Deployment]
-Dropped = Mapping[str, tuple[str, str]]
 
 
 class Narrowing:
@@ -25,6 +25,7 @@ class Narrowing:
 
     def __init__(self) -> None:
         self._left: dict[tuple[int, int], tuple[Deployments, Drop, str, Deployments, Dropped]] = {}
+        self._joined: dict[tuple[int, int], tuple[Dropped, Dropped, Dropped]] = {}
         self._ids: dict[int, tuple[Deployments, tuple[str, ...]]] = {}
 
     def ids(self, deployments: Deployments) -> tuple[str, ...]:
@@ -46,8 +47,20 @@ class Narrowing:
             return known[3], known[4]
         reasons = drop.reasons
         left = tuple([one for one in deployments if one.id not in reasons])
-        dropped = {one.id: (reasons[one.id], plugin) for one in deployments if one.id in reasons}
+        dropped = Dropped({one.id: (reasons[one.id], plugin) for one in deployments if one.id in reasons})
         if len(self._left) >= self.MOST:
             self._left.clear()
         self._left[key] = (deployments, drop, plugin, left, dropped)
         return left, dropped
+
+    def joined(self, before: Dropped, dropped: Dropped) -> Dropped:
+        """What one plugin dropped, and then another."""
+        key = (id(before), id(dropped))
+        known = self._joined.get(key)
+        if known is not None and known[0] is before and known[1] is dropped:
+            return known[2]
+        both = Dropped({**before, **dropped})
+        if len(self._joined) >= self.MOST:
+            self._joined.clear()
+        self._joined[key] = (before, dropped, both)
+        return both

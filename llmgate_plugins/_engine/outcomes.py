@@ -120,9 +120,9 @@ def left(
     )
 
 
-def skipped(reason: str) -> Outcome:
+def skipped(reason: str, by: str | None = None) -> Outcome:
     """Never sent."""
-    return Outcome(status="skipped", skipped=reason)
+    return Outcome(status="skipped", skipped=reason, skipped_by=by)
 
 
 def _streamed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from llmgate_plugins._engine.dispatch import blame, settle
 from llmgate_plugins._engine.effects import Candidates
@@ -10,7 +11,7 @@ from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.narrowing import Deployments
 from llmgate_plugins.decisions import Drop, Ranking
 from llmgate_plugins.errors import HookFailed
-from llmgate_plugins.records import Selection
+from llmgate_plugins.selections import MOST_NAMED, Dropped, Selection
 from llmgate_plugins.types import Deployment
 
 __all__ = ["select"]
@@ -43,10 +44,12 @@ def select(flight: Flight, alias: str) -> Steps:
         ranked = yield from _rank(flight, left, selection)
     if ranked is not None:
         left = ranked
-        selection.order = tuple([deployment.id for deployment in left])
+        selection.order = tuple([deployment.id for deployment in islice(left, MOST_NAMED)])
     elif selection.dropped:
         selection.order = core.narrowing.ids(left)
     selection.policy, selection.policy_version = call.record.policy, call.record.policy_version
+    if call.policies:
+        selection.policies = tuple([policy.name or "" for policy in call.policies])
     return left, ranked is not None
 
 
@@ -72,7 +75,10 @@ def _narrowed(
     flight: Flight, left: Deployments, drop: Drop, plugin: str, selection: Selection
 ) -> Deployments:
     left, dropped = flight.core.narrowing.without(left, drop, plugin)
-    selection.dropped = {**selection.dropped, **dropped} if selection.dropped else dropped
+    before = selection.dropped
+    selection.dropped = (
+        flight.core.narrowing.joined(before, dropped) if isinstance(before, Dropped) and before else dropped
+    )
     if drop.until:
         selection.until = {**selection.until, **drop.until} if selection.until else drop.until
     return left

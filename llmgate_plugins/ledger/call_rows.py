@@ -148,6 +148,7 @@ def _context_columns(context: Context) -> dict[str, Any]:
 def _told(decision: Mapping[str, Any]) -> dict[str, Any]:
     """The record without what is empty (null, zero, false, ""), which is most of it."""
     whole = _said(decision)
+    whole.pop("shape", None)  # it has a column of its own
     whole["usage"] = _said(decision["usage"])
     whole["selections"] = [_said(one) for one in decision["selections"]]
     whole["attempts"] = [_said({**one, "usage": _said(one["usage"])}) for one in decision["attempts"]]
@@ -155,4 +156,10 @@ def _told(decision: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _said(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value}
+    return {
+        name: value for name, value in values.items() if value or (value == 0.0 and name in _TOLD_AS_ZERO)
+    }
+
+
+_TOLD_AS_ZERO = ("first_token_s", "retry_after_s")
+"""Of these, 0 is not the same as nothing."""
