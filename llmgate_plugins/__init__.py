@@ -14,6 +14,7 @@ A call's life:
       recover_attempt    failover    retry, next deployment, next alias, give up
     review_response      policy      guard the answer
     end_call             accounting  exactly one terminal event
+    receive_feedback     accounting  somebody judged an answer, afterwards
     deliver_alert        alerting    tell somebody, off the path of any call
 
 `Gateway` takes deployments and plugins in and calls through; a plugin is an object with
@@ -54,13 +55,14 @@ from llmgate_plugins.errors import (
     SecretNotFound,
     StorageError,
     StreamInterrupted,
+    UnknownCall,
     UnknownModel,
 )
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.limits import Limits, Quota
 from llmgate_plugins.records import DecisionRecord, Selection
 from llmgate_plugins.secrets import Secret
-from llmgate_plugins.services import Services
+from llmgate_plugins.services import Feedback, Services
 from llmgate_plugins.types import (
     Attempt,
     Chunk,
@@ -100,6 +102,7 @@ __all__ = [
     "Endpoint",
     "ErrorClass",
     "Failure",
+    "Feedback",
     "Gateway",
     "GiveUp",
     "HookFailed",
@@ -134,6 +137,7 @@ __all__ = [
     "StorageError",
     "StreamInterrupted",
     "ToolCall",
+    "UnknownCall",
     "UnknownModel",
     "Usage",
     "Wait",

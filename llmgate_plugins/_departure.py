@@ -19,7 +19,7 @@ from llmgate_plugins.splicing import CHUNKS
 from llmgate_plugins.transport import Separable, Transport
 from llmgate_plugins.types import EMPTY, Attempt, Message, Request
 
-__all__ = ["Departures", "Messages"]
+__all__ = ["Departures", "Messages", "uuid7"]
 
 Messages = str | Sequence[Message | Mapping[str, Any]]
 
@@ -90,7 +90,7 @@ class Departures:
             context = current_context()
         named = call_id is not None
         if call_id is None:
-            call_id = _uuid7(at, services.random)
+            call_id = uuid7(at, services.random)
         record = DecisionRecord(
             call_id=call_id,
             model=request.model,
@@ -145,7 +145,7 @@ def _neutral_meter(_attempt: Attempt, _request: Request) -> ChunkMeter:
     return ChunkMeter()
 
 
-def _uuid7(at: float, random: Random) -> str:
+def uuid7(at: float, random: Random) -> str:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Sorts by time."""
     bits, millis = random.getrandbits(74), int(at * 1000)
     low = bits & 0x3FFF_FFFF_FFFF_FFFF

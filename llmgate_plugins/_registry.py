@@ -60,6 +60,7 @@ class Hooks:
     begin_attempt: tuple[Implementation, ...] = ()
     end_attempt: tuple[Implementation, ...] = ()
     end_call: tuple[Implementation, ...] = ()
+    receive_feedback: tuple[Implementation, ...] = ()
     limit_attempt: tuple[Implementation, ...] = ()
     classify_error: tuple[Implementation, ...] = ()
     recover_attempt: tuple[Implementation, ...] = ()

@@ -8,6 +8,7 @@ LLMGateError
 │   └── ResponseRejected        a policy said no to the answer
 ├── HookFailed                  a plugin raised where a failure must stop the call
 ├── UnknownModel                no alias and no deployment of that name
+├── UnknownCall                 nothing is known here of a call of that id
 ├── AllDeploymentsUnavailable   nothing could be tried
 ├── DeadlineExceeded            the call's time is over
 ├── StreamInterrupted           a stream broke after its first content; has the partial text
@@ -38,6 +39,7 @@ __all__ = [
     "SecretNotFound",
     "StorageError",
     "StreamInterrupted",
+    "UnknownCall",
     "UnknownModel",
 ]
 
@@ -131,6 +133,24 @@ class HookFailed(LLMGateError):
         super().__init__(f"plugin {plugin!r} failed in {hook}: {type(error).__name__}: {error}")
         self.plugin = plugin
         self.hook = hook
+
+
+class UnknownCall(LLMGateError, LookupError):
+    """Nothing is known here of a call of that id, and nothing will be.
+
+    Attributes:
+        call_id: The id.
+    """
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(
+            f"nothing is known of a call {call_id!r}: it was not made here, or too many came after it, and "
+            "the ledger is in this process alone (write ledger: sqlite:///llmgate.db for one that is not)"
+        )
+        self.call_id = call_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.call_id,)
 
 
 class UnknownModel(LLMGateError):

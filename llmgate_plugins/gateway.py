@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 from collections import deque
@@ -19,8 +20,10 @@ from llmgate_plugins._departure import Departures, Messages
 from llmgate_plugins._drivers import adrive, drive
 from llmgate_plugins._engine.effects import Open, Send
 from llmgate_plugins._engine.flight import Core, Steps
+from llmgate_plugins._engine.hearing import hear
 from llmgate_plugins._engine.narrowing import Narrowing
 from llmgate_plugins._engine.pipeline import admit, dismiss
+from llmgate_plugins._feedback import about, feedback_of
 from llmgate_plugins._registry import Registry
 from llmgate_plugins._scoring import Scoring
 from llmgate_plugins.classification import classify, quota_of
@@ -35,6 +38,7 @@ from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.routes import AliasTable
 from llmgate_plugins.services import (
     Clock,
+    Feedback,
     Ledger,
     Random,
     Services,
@@ -363,6 +367,69 @@ class Gateway:
                 async for _ in rest:
                     pass
 
+    # ------------------------------------------------------------ afterwards
+
+    def feedback(
+        self,
+        call_id: str,
+        score: float,
+        name: str = "quality",
+        comment: str | None = None,
+        *,
+        source: str | None = None,
+        id: str | None = None,
+    ) -> Feedback:
+        """Say how good an answer was: for `experiments`, for preferences that learn from it.
+
+        Args:
+            call_id: Of the call: `response_metadata["llmgate"]["decision_id"]` in LangChain,
+                `_hidden_params["llmgate"]["call_id"]` in LiteLLM. It may have been made by another
+                process that writes the same ledger, and need not be in the books yet.
+            score: From 0, useless, to 1, perfect; a thumb up is True.
+            name: What was judged. Of several scores of one name for one call the last one counts.
+            comment: In words. They go into the ledger, and nowhere else.
+            source: Who says so ("user", "judge").
+            id: Names this feedback, so that it can be given again and is kept once.
+
+        Raises:
+            ValueError: The score is not between 0 and 1.
+            UnknownCall: The ledger is this process' own, and knows no such call.
+            StorageError: It could not be written.
+        """
+        given = feedback_of(
+            call_id, score, name=name, comment=comment, source=source, id=id, services=self.services
+        )
+        record = self.decision(call_id)
+        told = about(given, record, self.services.ledger)
+        steps, call = self._heard(told, record)
+        for _ in drive(steps, None, call, self.services):
+            pass
+        return told
+
+    async def afeedback(
+        self,
+        call_id: str,
+        score: float,
+        name: str = "quality",
+        comment: str | None = None,
+        *,
+        source: str | None = None,
+        id: str | None = None,
+    ) -> Feedback:
+        """`feedback` for an event loop."""
+        given = feedback_of(
+            call_id, score, name=name, comment=comment, source=source, id=id, services=self.services
+        )
+        record = self.decision(call_id)
+        if record is not None:
+            told = about(given, record, self.services.ledger)
+        else:  # the books are read, which blocks
+            told = await asyncio.to_thread(about, given, None, self.services.ledger)
+        steps, call = self._heard(told, record)
+        async for _ in adrive(steps, None, call, self.services):
+            pass
+        return told
+
     # ------------------------------------------------------------ looking in
 
     @property
@@ -509,6 +576,11 @@ class Gateway:
     def _has_admission(self, request: Request) -> bool:
         """Whether admission would do anything at all."""
         return bool(self.registry.hooks.admit_request) or request.timeout is not None
+
+    def _heard(self, feedback: Feedback, record: DecisionRecord | None) -> tuple[Steps, Call]:
+        """Steps that make feedback known, and a call for the drivers to carry them out for."""
+        call = self._departures.call(Request(model=""), None, None, feedback.call_id)
+        return hear(self._departures.flight(call, None), feedback, record), call
 
     def _priced(self, deployment: Deployment) -> Deployment:
         if deployment.price is not None:

@@ -22,7 +22,7 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Scores, Skip, Wait
 from llmgate_plugins.limits import Limits
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import Services
+from llmgate_plugins.services import Feedback, Services
 from llmgate_plugins.types import Attempt, Deployment, Failure, Outcome, Request, Response
 
 __all__ = [
@@ -287,6 +287,22 @@ class AccountingSpec:
         raise NotImplementedError
 
 
+    @_hook(
+        "accounting",
+        when="once for each feedback, when it is in the books, which may be days after the call",
+        combine=Combine.TELL,
+        on_error=OnError.ISOLATE,
+        since="0.2",
+    )
+    def receive_feedback(self, feedback: Feedback, record: DecisionRecord | None, services: Services) -> None:
+        """Learn what somebody thought of an answer.
+
+        `record`: of the call it is about; None if that is not among the last 1,000 of this
+        process. `feedback.deployment` is told wherever it can be found out.
+        """
+        raise NotImplementedError
+
+
 class FailoverSpec:
     """How long to wait, what a failure means, what to do about it. A plugin that fails here is skipped."""
 
@@ -398,6 +414,7 @@ LIFE: Final = (
     "recover_attempt",
     "review_response",
     "end_call",
+    "receive_feedback",
     "deliver_alert",
 )
 """Hook names in the order of a call's life; what is off its path comes last."""

@@ -418,6 +418,7 @@ class Feedback:
         score: How good it was; what a score means is the application's own.
         comment: In words.
         source: Who says so ("user", "judge").
+        deployment: Id of the deployment whose answer it is about; None if nobody knows.
     """
 
     id: str
@@ -427,6 +428,7 @@ class Feedback:
     score: float | None = None
     comment: str | None = None
     source: str | None = None
+    deployment: str | None = None
 
 
 class Ledger(Protocol):

@@ -13,7 +13,7 @@ from llmgate_plugins.alerts import Alert
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Drop, Ranking, Recovery, Reselect, Scores, Skip, Wait
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import MaybePending, Services
+from llmgate_plugins.services import Feedback, MaybePending, Services
 from llmgate_plugins.types import Attempt, Deployment, Outcome, Request, Response
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "EndsCall",
     "NarrowsDeployments",
     "RanksDeployments",
+    "ReceivesFeedback",
     "RecoversAttempt",
     "ReviewsResponse",
     "ScoresDeployments",
@@ -129,6 +130,14 @@ class EndsCall(Protocol):
 
     def end_call(
         self, record: DecisionRecord, request: Request, context: Context, call: Call, services: Services
+    ) -> MaybePending[None] | None: ...
+
+
+class ReceivesFeedback(Protocol):
+    """Implements `receive_feedback`."""
+
+    def receive_feedback(
+        self, feedback: Feedback, record: DecisionRecord | None, services: Services
     ) -> MaybePending[None] | None: ...
 
 
