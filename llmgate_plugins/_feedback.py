@@ -30,11 +30,12 @@ def feedback_of(
     Raises:
         ValueError: The score is not between 0 and 1, or a name is missing.
     """
-    if isinstance(score, str) or not isinstance(score, int | float) or not 0 <= score <= 1:
+    given: tuple[object, object, object] = (score, call_id, name)  # from people, and from the wire
+    if not isinstance(given[0], int | float) or not 0 <= score <= 1:
         raise ValueError(f"a score is a number from 0 (useless) to 1 (perfect), not {score!r}")
-    if not isinstance(call_id, str) or not call_id:
+    if not isinstance(given[1], str) or not call_id:
         raise ValueError(f"feedback is about a call, by its id; {call_id!r} is none")
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+    if not isinstance(given[2], str) or not 0 < len(name) <= LONGEST_NAME:
         raise ValueError(f"the name of what is judged has 1 to {LONGEST_NAME} characters, not {name!r}")
     at = services.clock.time()
     return Feedback(

@@ -57,7 +57,7 @@ from llmgate_plugins.usage import estimate_usage
 if TYPE_CHECKING:
     from llmgate_plugins.catalog import Catalog
     from llmgate_plugins.config import GatewayConfig
-    from llmgate_plugins.insight import Forecast, Level, LiveBy, LiveRow, Report
+    from llmgate_plugins.insight import ExperimentResult, Forecast, Level, LiveBy, LiveRow, Report
     from llmgate_plugins.insight.conditions import Where
     from llmgate_plugins.insight.spans import Moment
 
@@ -534,6 +534,38 @@ class Gateway:
             shadow_calls=shadow_calls,
             now=now,
         )
+
+    def experiments(
+        self,
+        name: str | None = None,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        zone: str = "UTC",
+        confidence: float = 0.95,
+        once: bool = False,
+        detect: float = 0.05,
+        score: str = "quality",
+    ) -> tuple[ExperimentResult, ...]:
+        """How the arms of experiments fare by the ledger; see `insight.read_experiments`."""
+        from llmgate_plugins.insight import read_experiments
+        from llmgate_plugins.insight.canaries import controls_of, with_canaries
+
+        plugins = [plugin for _, plugin in self.plugins]
+        results = read_experiments(
+            self.services.ledger,
+            name,
+            since=since,
+            until=until,
+            zone=zone,
+            confidence=confidence,
+            once=once,
+            detect=detect,
+            score=score,
+            controls=controls_of(plugins),
+            now=self.services.clock.time(),
+        )
+        return with_canaries(results, plugins)
 
     def live(self, seconds: float = 300.0, *, by: LiveBy = "deployment") -> tuple[LiveRow, ...]:
         """How the last seconds of this process were, if it has the plugin `LiveStatistics`.

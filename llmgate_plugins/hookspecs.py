@@ -286,7 +286,6 @@ class AccountingSpec:
         """The terminal event, with the complete decision record."""
         raise NotImplementedError
 
-
     @_hook(
         "accounting",
         when="once for each feedback, when it is in the books, which may be days after the call",

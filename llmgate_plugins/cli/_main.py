@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "config": Lazy("llmgate_plugins.cli.config", "config", "Check a configuration; print its JSON Schema."),
     "report": Lazy("llmgate_plugins.cli.report", "report", "Report calls, times, failures and costs."),
     "export": Lazy("llmgate_plugins.cli.export", "export", "Write attempts or calls for other programs."),
+    "experiments": Lazy("llmgate_plugins.cli.experiments", "experiments", "Compare the arms of experiments."),
     "forecast": Lazy("llmgate_plugins.cli.forecast", "forecast", "Forecast the month's spending."),
     "simulate": Lazy("llmgate_plugins.cli.simulate", "simulate", "Run simulated providers on this machine."),
 }

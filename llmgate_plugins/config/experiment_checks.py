@@ -40,7 +40,7 @@ def _arm(arm: ArmConfig) -> Arm:
         model=arm.model,
         policy=arm.policy,
         prompt=None if arm.prompt is None else Prompt(**dict(arm.prompt)),
-        params={**arm.params},
+        params={str(name): value for name, value in arm.params.items()},
     )
 
 

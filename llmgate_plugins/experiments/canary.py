@@ -208,6 +208,16 @@ class Times:
         return sorted(self.seen)[rank - 1] * (1 + tolerance)
 
 
-def as_facts(course: Course, counts: Mapping[str, Counts]) -> dict[str, Any]:
-    """It as plain values."""
-    return {**asdict(course), "counts": {arm: asdict(one) for arm, one in counts.items()}}
+def as_facts(experiment: Experiment, course: Course, counts: Mapping[str, Counts]) -> dict[str, Any]:
+    """How it stands, as plain values; stages counted from 1."""
+    return {
+        "status": course.status,
+        "stage": course.stage + 1,
+        "stages": len(experiment.stages),
+        "share": course.share(experiment),
+        "candidate": experiment.candidate.name,
+        "since": course.since,
+        "why": course.why,
+        "slow_s": course.slow,
+        "counts": {arm: asdict(one) for arm, one in counts.items()},
+    }

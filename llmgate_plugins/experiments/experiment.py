@@ -63,7 +63,7 @@ class Arm:
 
 
 def _check_calls(calls: int) -> None:
-    if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
+    if type(calls) is not int or calls < 1:
         raise ValueError(f"calls must be a whole number of at least 1, not {calls!r}")
 
 

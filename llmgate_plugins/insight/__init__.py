@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from llmgate_plugins.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from llmgate_plugins.insight.comparing import Difference, Estimate
+    from llmgate_plugins.insight.experiments import ArmResult, ExperimentResult, read_experiments
     from llmgate_plugins.insight.export import export_rows, read_rows
     from llmgate_plugins.insight.forecast import Forecast, ForecastRow, read_forecast
     from llmgate_plugins.insight.live import LiveBy, LiveRow, LiveStatistics
@@ -16,7 +18,11 @@ if TYPE_CHECKING:
     from llmgate_plugins.insight.report import Level, Quantiles, Report, ReportRow
 
 __all__ = [
+    "ArmResult",
     "BudgetOutlook",
+    "Difference",
+    "Estimate",
+    "ExperimentResult",
     "Forecast",
     "ForecastRow",
     "Level",
@@ -27,12 +33,15 @@ __all__ = [
     "Report",
     "ReportRow",
     "export_rows",
+    "read_experiments",
     "read_forecast",
     "read_report",
     "read_rows",
 ]
 
 _HOMES: Final = {
+    "comparing": ("Difference", "Estimate"),
+    "experiments": ("ArmResult", "ExperimentResult", "read_experiments"),
     "export": ("export_rows", "read_rows"),
     "forecast": ("Forecast", "ForecastRow", "read_forecast"),
     "outlook": ("BudgetOutlook",),

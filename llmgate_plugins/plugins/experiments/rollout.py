@@ -21,7 +21,7 @@ from llmgate_plugins.experiments.canary import (
 from llmgate_plugins.experiments.experiment import Experiment
 from llmgate_plugins.plugins.pending import carried
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import Clock, MaybePending, Services
+from llmgate_plugins.services import Clock, MaybePending, Services, State
 
 __all__ = ["Rollout"]
 
@@ -81,6 +81,16 @@ class Rollout:
         """Share what was counted here, learn what was counted elsewhere, and decide."""
         return carried(self._refresh(services))
 
+    def look(self, state: State) -> MaybePending[None]:
+        """Learn how far it has come elsewhere, and nothing more."""
+        return carried(self._look(state))
+
+    def _look(self, state: State) -> Steps:
+        kept, back = yield [state.get(self.key), state.add(f"{self.key}:back", 0)]
+        self._take_over(self.course, kept, back)
+        sums = yield [state.add(key, 0) for _, _, key in self._counters(self.course)]
+        self.totals = self._totals(self.course, sums)
+
     def _refresh(self, services: Services) -> Steps:
         with self._lock:
             now = services.clock.monotonic()
@@ -96,9 +106,7 @@ class Rollout:
                 state.add(f"{self.key}:back", 0),
                 *(state.add(key, getattr(fresh[arm], name), ttl=keep) for arm, name, key in where),
             ]
-            totals = _nothing(self.experiment)
-            for (arm, name, _), number in zip(where, sums, strict=True):
-                setattr(totals[arm], name, number)
+            totals = self._totals(course, sums)
             found = self._learn(course, kept, back, totals, services)
             if found is not None:
                 answers: list[MaybePending[Any]] = [state.put(self.key, found.to_bytes())]
@@ -128,17 +136,29 @@ class Rollout:
         self, course: Course, kept: bytes | None, back: int, totals: dict[str, Counts], services: Services
     ) -> Course | None:
         """Take over what others have decided; else decide. What the others have to be told, if anything."""
-        known = Course.from_bytes(kept, self.experiment) if kept is not None else None
-        if back and (known is None or known.status != "rolled_back"):
-            known = replace(known or course, status="rolled_back")
-        if known is not None and known != course:
-            self._go_on(known, _nothing(self.experiment))
+        if self._take_over(course, kept, back):
             return None
         found = judged(self.experiment, course, totals, services.clock.time())
         if found.slow is None and found.status == "running" and self.experiment.rollback.p95 is not None:
             found = replace(found, slow=self._times.slow_from(self.experiment.rollback.p95))
         self._go_on(found, totals)
         return found if found != course or kept is None else None
+
+    def _take_over(self, course: Course, kept: bytes | None, back: int) -> bool:
+        """Whether others have come to another course, which is then ours."""
+        known = Course.from_bytes(kept, self.experiment) if kept is not None else None
+        if back and (known is None or known.status != "rolled_back"):
+            known = replace(known or course, status="rolled_back")
+        if known is None or known == course:
+            return False
+        self._go_on(known, _nothing(self.experiment))
+        return True
+
+    def _totals(self, course: Course, sums: Sequence[int]) -> dict[str, Counts]:
+        totals = _nothing(self.experiment)
+        for (arm, name, _), number in zip(self._counters(course), sums, strict=True):
+            setattr(totals[arm], name, number)
+        return totals
 
     def _go_on(self, course: Course, totals: dict[str, Counts]) -> None:
         with self._lock:
