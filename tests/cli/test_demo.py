@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from llmgate_plugins import Message, Request
+from llmgate_plugins import Message, Request, gateway
 from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.cli.demo import hosts, running, stage
 from llmgate_plugins.cli.demo.findings import NOWHERE, findings
@@ -20,6 +20,7 @@ from llmgate_plugins.cli.demo.hosts import Host, Job, NotInstalled
 from llmgate_plugins.cli.demo.mask_emails import MaskEmails
 from llmgate_plugins.cli.demo.running import perform
 from llmgate_plugins.cli.demo.stage import Stage, set_up
+from llmgate_plugins.testing import VirtualClock, VirtualSleeper
 
 PLAIN = hosts.HOSTS[-1]
 
@@ -82,6 +83,9 @@ def test_the_same_seed_gives_the_same_decisions(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(hosts, "AT_ONCE", 1)  # calls that race for the last healthy request may swap places
 
     def told(seed: int) -> list[object]:
+        clock = VirtualClock()  # how soon a dead provider is tried again is a matter of time, not of the seed
+        monkeypatch.setattr(gateway, "SystemClock", lambda: clock)
+        monkeypatch.setattr(gateway, "SystemSleeper", lambda: VirtualSleeper(clock))
         done = CliRunner().invoke(llmgate, ["demo", "--calls", "12", "--fast", "--json", "--seed", str(seed)])
         found = json.loads(done.stdout)
         return [(one["name"], one["count"], one["success"]) for one in found["deployments"]]

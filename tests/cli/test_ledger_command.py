@@ -17,6 +17,7 @@ from support.version1 import write_version_1
 from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.context import Context
 from llmgate_plugins.ledger import SqlLedger, labels_of
+from llmgate_plugins.ledger.schema import SCHEMA_VERSION
 from llmgate_plugins.ledger.sql import open_database
 
 MODEL = {"model_name": "fast", "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": "k"}}
@@ -115,10 +116,11 @@ def test_every_difference_is_reported_and_repaired_on_demand_once(url: str) -> N
 def test_status_says_what_stands_in_the_books_and_what_waits_to_be_done(url: str) -> None:
     broken(url)
     found = told("status", url)
-    assert (found["version"], found["current"], found["attempts"], found["calls"]) == (2, 2, 5, 3)
+    assert found["version"] == found["current"] == SCHEMA_VERSION
+    assert (found["attempts"], found["calls"]) == (5, 3)
     assert (found["open"], found["expired"], found["cost_nano_usd"], found["waiting"]) == (2, 1, 150, 0)
     output = said("status", url)
-    assert "version 2, current" in output
+    assert f"version {SCHEMA_VERSION}, current" in output
     assert "1 (llmgate ledger recover)" in output
 
 
@@ -137,7 +139,7 @@ def test_an_old_ledger_is_upgraded_by_the_command_that_its_refusal_names(url: st
     assert "llmgate ledger upgrade" in said("status", url)
     assert "llmgate ledger upgrade" in said("reconcile", url, code=1)
     done = told("upgrade", url)
-    assert (done["before"], done["after"]) == (1, 2)
+    assert (done["before"], done["after"]) == (1, SCHEMA_VERSION)
     assert (done["copy"] is not None) == url.startswith("sqlite")
     assert "nothing to do" in said("upgrade", url)
     database.engine.dispose()
