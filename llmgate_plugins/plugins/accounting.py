@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from opentelemetry import trace
 
 from llmgate_plugins.context import Call, Context, StashKey
-from llmgate_plugins.decisions import Skip
+from llmgate_plugins.decisions import Skip, Wait
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.ledger import labels_of
 from llmgate_plugins.plugins.estimates import probable_cost
-from llmgate_plugins.plugins.holds import HOLDS, Hold
-from llmgate_plugins.plugins.pending import arrived
+from llmgate_plugins.plugins.holds import BOOKED_WITHIN, HOLDS, Hold
+from llmgate_plugins.plugins.pending import arrived, then
 from llmgate_plugins.promises import All, Promise
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, MaybePending, Services, Settlement, is_pending
@@ -30,14 +30,14 @@ UNBOOKED: Final = "ledger"
 
 _NOTHING: Final = Hold()
 _NONE: Final[frozenset[int]] = frozenset()
-_LEFT: Final = ("cancelled", "abandoned")
 _SETTLING: Final[StashKey[list[Promise[bool] | Future[bool]]]] = StashKey("settling")
 """Settlements on their way."""
 _OPENING: Final[StashKey[frozenset[int]]] = StashKey("opening")
-"""Numbers of the attempts whose intents were handed over and waited for."""
+"""Numbers of the attempts whose intents were handed over and waited for, but for those that were
+told to have been skipped."""
 
 T = TypeVar("T")
-Begun = Skip | Awaitable[None] | Future[None] | Awaitable[Skip | None] | None
+Begun = Skip | Wait | Awaitable[Skip | Wait | None] | Future[None] | None
 
 
 class LedgerAccounting:
@@ -66,27 +66,50 @@ class LedgerAccounting:
     def begin_attempt(
         self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
     ) -> Begun:
-        """Write the intent, and wait until it is as safe as the ledger promises."""
+        """Write the intent, and wait until it is as safe as the ledger promises.
+
+        If that took long, what limits hold is confirmed before anything is sent.
+        """
+        number, opening = attempt.number, call.stashed(_OPENING) or _NONE
+        holds = call.stashed(HOLDS)
+        held = _NOTHING if holds is None else holds.get(number, _NOTHING)
+        confirm = held.confirm
+        if confirm is not None and number in opening:
+            return cast("Begun", confirm())
         try:
-            opened = _there(self._open(attempt, request, context, call, services))
+            opened = _there(self._open(attempt, request, context, call, services, held))
         except StorageError:
             if not self._required:
                 raise
             return Skip(UNBOOKED)
-        if opened is None:
+        if opened is None and confirm is None:
             return None
-        call.stash[_OPENING] = (call.stashed(_OPENING) or _NONE) | {attempt.number}
-        return _or_skip(opened) if self._required and isinstance(opened, Promise | Future) else opened
+        call.stash[_OPENING] = opening | {number}
+        from_thread = isinstance(opened, Promise | Future)
+        if confirm is None and not (from_thread and self._required):
+            return opened
+
+        def told(_: object = None) -> Wait | None:
+            late = confirm is not None and services.clock.monotonic() - held.at > BOOKED_WITHIN
+            return Wait(0.0) if late else None  # and then it is confirmed
+
+        if isinstance(opened, Promise | Future):
+            return _answered(opened, told, required=self._required)
+        return cast("Begun", then(opened, told))
 
     def _open(
-        self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
+        self,
+        attempt: Attempt,
+        request: Request,
+        context: Context,
+        call: Call,
+        services: Services,
+        held: Hold,
     ) -> MaybePending[None]:
         deployment = attempt.deployment
         record = call.record
         if record.trace_id is None:
             record.trace_id = _trace_id()
-        holds = call.stashed(HOLDS)
-        held = _NOTHING if holds is None else holds.get(attempt.number, _NOTHING)
         at, expires = services.clock.time(), held.expires
         if expires is None and attempt.deadline is not None:
             expires = at + attempt.deadline - services.clock.monotonic() + GRACE
@@ -112,6 +135,8 @@ class LedgerAccounting:
     def end_attempt(self, attempt: Attempt, outcome: Outcome, call: Call, services: Services) -> Any:
         """Settle it, once. Nobody waits for that before the call ends."""
         failure = outcome.failure
+        if outcome.status == "skipped":
+            call.stash[_OPENING] = (call.stashed(_OPENING) or _NONE) - {attempt.number}
         ending = services.ledger.settle_attempt(
             attempt.call_id,
             attempt.number,
@@ -141,7 +166,8 @@ class LedgerAccounting:
     def end_call(self, record: DecisionRecord, call: Call, services: Services) -> Any:
         """Write the call's terminal row."""
         ledger, opening = services.ledger, call.stashed(_OPENING) or ()
-        # The caller left while these waited for their intents: nobody is told of their ends.
+        # Not sent, though their intents were handed over: the caller left while these waited for
+        # them, or what limits held for them was lost meanwhile. Nobody is told of their ends.
         unsent = [
             _there(
                 ledger.settle_attempt(
@@ -149,7 +175,7 @@ class LedgerAccounting:
                 )
             )
             for attempt, outcome in record.attempts
-            if outcome.skipped in _LEFT and attempt.number in opening
+            if outcome.status == "skipped" and attempt.number in opening
         ]
         closed = _there(ledger.close_call(record))
         settling = [*(call.stashed(_SETTLING) or ()), *filter(is_pending, unsent)]
@@ -174,19 +200,24 @@ def _there(answer: MaybePending[T]) -> MaybePending[T]:
     return answer.result() if isinstance(answer, Promise) and answer.done() else answer
 
 
-def _or_skip(opened: Promise[None] | Future[None]) -> Promise[Skip | None]:
-    """The same answer, but a failure means that the attempt is not sent."""
-    answer: Promise[Skip | None] = Promise()
+def _answered(
+    opened: Promise[None] | Future[None], told: Callable[[], Wait | None], *, required: bool
+) -> Promise[Skip | Wait | None]:
+    """`told()` once the intent is written; a failure means "skip it" where books are required."""
+    answer: Promise[Skip | Wait | None] = Promise()
 
-    def told(_: object) -> None:
+    def come(_: object) -> None:
         try:
             opened.result()
-        except (Exception, CancelledError):  # noqa: BLE001 - whatever kept it out
-            answer.set_result(Skip(UNBOOKED))
+        except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever kept it out
+            if required:
+                answer.set_result(Skip(UNBOOKED))
+            else:
+                answer.set_exception(error)
         else:
-            answer.set_result(None)
+            answer.set_result(told())
 
-    opened.add_done_callback(told)
+    opened.add_done_callback(come)
     return answer
 
 

@@ -30,7 +30,7 @@ from support.spending import (
 from support.writers import processes
 
 from llmgate_plugins.ledger import open_ledger
-from llmgate_plugins.plugins.limits.seeding import SETTLED
+from llmgate_plugins.plugins.holds import SETTLED
 from llmgate_plugins.services import Ledger
 from llmgate_plugins.state import open_state
 from llmgate_plugins.state.redis import RedisState

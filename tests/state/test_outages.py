@@ -153,6 +153,22 @@ def test_a_limit_in_use_has_a_slice_that_an_outage_is_lived_on_and_no_more(
     wait_until(lambda: settled(state.spent("budget", window=DAY)) == (before + 30, 0))
 
 
+def test_what_was_granted_from_a_slice_and_is_asked_for_again_after_the_outage_is_held_once(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    limit = 5_000
+    before = use_for_a_while(state, "budget", limit)
+    slice_ = settled(state.spent("budget", window=DAY))[1]
+    silence(own_server, state)
+    lease_of(hold(state, "budget", 5, limit, id="call:1"))
+    own_server.resume()
+    wait_until_back(state)
+    lease = lease_of(hold(state, "budget", 5, limit, id="call:1"))
+    assert settled(state.spent("budget", window=DAY)) == (before, slice_ + 5)
+    assert settled(state.settle(lease, {"budget": 3}))
+    wait_until(lambda: settled(state.spent("budget", window=DAY)) in ((before + 3, slice_), (before + 3, 0)))
+
+
 def test_a_slice_given_back_leaves_what_was_freed_for_others(
     own_server: RedisServer, state: RedisState
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -78,6 +79,7 @@ class Limits:
         self._watch = Watch()
         self._seeding = Seeding()
         self._services: Services | None = None
+        self._may_be_lost = False  # what the state holds, if it is emptied: the books know better
 
     @property
     def alerts(self) -> tuple[tuple[str, str], ...]:
@@ -148,6 +150,11 @@ class Limits:
             before = self._known_already(asked)
             if before is not None:
                 return before
+        return self._ask(asked)
+
+    def _ask(self, asked: Asked) -> Begun | Awaitable[Begun]:
+        """Ask the state for all of it. What is held under this id already is not held twice."""
+        services = asked.services
         try:
             answer = services.state.reserve(asked.wanted, ttl=self._ttl(asked), id=asked.id)
         except Exception as error:  # noqa: BLE001 - a hard limit that cannot be checked lets nothing through
@@ -158,13 +165,14 @@ class Limits:
             return None
         if isinstance(answer, Refusal):
             return self._refused(asked, answer)
-        asked.taken.ask(attempt.number, Lease(asked.id, tuple(asked.wanted)))
+        asked.taken.ask(asked.attempt.number, Lease(asked.id, tuple(asked.wanted)))
         return self._later(asked, answer)
 
     def _begin_with(self, services: Services) -> None:
         """The first call of a gateway: what its books and its state are like."""
         durable = getattr(services.ledger, "durable", False)
         in_memory = isinstance(services.state, MemoryState)
+        self._may_be_lost = bool(durable) and not in_memory
         for rule in self._rules:
             rule.forget()
             # Slots of a process that died come back as it does; only a shared state had others'.
@@ -173,7 +181,8 @@ class Limits:
         self._services = services
 
     def _ttl(self, asked: Asked) -> float:
-        remaining = asked.call.remaining(asked.services.clock.monotonic())
+        asked.at = asked.services.clock.monotonic()
+        remaining = asked.call.remaining(asked.at)
         return (remaining if 0 < remaining < math.inf else LONGEST_ATTEMPT) + GRACE
 
     def _known_already(self, asked: Asked) -> Begun:
@@ -230,8 +239,15 @@ class Limits:
     def _granted(self, asked: Asked, grant: Grant) -> None:
         services, number, watch = asked.services, asked.attempt.number, self._watch
         asked.taken.grant(number, grant.lease, asked.counts)
-        if asked.nano_usd or asked.tokens:
-            hold = Hold(nano_usd=asked.nano_usd, tokens=asked.tokens, expires=grant.expires)
+        confirm = partial(self._ask, asked) if self._may_be_lost and asked.is_hard else None
+        if asked.nano_usd or asked.tokens or confirm is not None:
+            hold = Hold(
+                nano_usd=asked.nano_usd,
+                tokens=asked.tokens,
+                expires=grant.expires,
+                at=asked.at,
+                confirm=confirm,
+            )
             holds = asked.call.stashed(HOLDS)
             if holds is None:
                 asked.call.stash[HOLDS] = {number: hold}
@@ -305,7 +321,7 @@ class Limits:
     def _unavailable(self, asked: Asked, error: Exception) -> None:
         """The state cannot be asked. A hard limit then sends nothing; others do not mind."""
         self._watch.unavailable(error, asked.services)
-        if not any(wanted.enforced for wanted in asked.wanted):
+        if not asked.is_hard:
             return
         raise RequestDenied(
             "limits cannot be checked: the state they are kept in does not answer "

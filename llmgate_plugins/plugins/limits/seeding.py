@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Final
 
+from llmgate_plugins.plugins.holds import SETTLED
 from llmgate_plugins.plugins.limits.counts import Count
 from llmgate_plugins.plugins.pending import arrived
 from llmgate_plugins.services import OpenIntent, Seed, Services, Standing, Unseeded
@@ -15,9 +16,6 @@ from llmgate_plugins.windows import Rolling
 
 __all__ = ["Seeding"]
 
-SETTLED: Final = 2.0
-"""Seconds after a state began to know what happens from which the books can be believed: a call
-that was admitted just before has its row by then."""
 UNSETTLED: Final = 3_660.0
 """Seconds that an attempt under way is thought to last if its row does not say: the longest there is."""
 

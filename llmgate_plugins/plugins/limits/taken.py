@@ -19,12 +19,13 @@ class Asked:
 
     Attributes:
         id: Of the lease.
+        at: Monotonic time at which the state was asked last.
         counts, wanted: The counts that have something to say of it, and what it needs of each.
         nano_usd, tokens: The worst case, as far as limits are about it.
     """
 
     __slots__ = (
-        "_worst", "attempt", "call", "context", "counts", "id", "nano_usd", "request", "services",
+        "_worst", "at", "attempt", "call", "context", "counts", "id", "nano_usd", "request", "services",
         "taken", "tokens", "wanted",
     )  # fmt: skip
 
@@ -38,10 +39,16 @@ class Asked:
         self.services = services
         self.taken = taken_of(call)
         self.id = f"{attempt.call_id}:{attempt.number}"
+        self.at = 0.0
         self.counts: list[Count] = []
         self.wanted: list[Reservation] = []
         self.nano_usd = self.tokens = 0
         self._worst: tuple[int, tuple[int, int]] | None = None
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether any of the limits is enforced."""
+        return any(one.enforced for one in self.wanted)
 
     def gather(self, rules: Sequence[Rule]) -> None:
         """What is needed of each rule that has anything to say of the attempt."""

@@ -189,6 +189,13 @@ class Aside:
         """The lease that this process granted by itself under this id, while it is open."""
         return self._granted.get(lease_id)
 
+    def held_there(self, lease_id: str) -> None:
+        """The server holds this now; if this process granted it by itself before, no longer here."""
+        lease = self._granted.get(lease_id)
+        if lease is not None:
+            lease.ended = True
+            self.finish(lease, {}, found=True)
+
     def settlement(self, lease: SharedLease, used: Sequence[Used], actual: Mapping[str, int]) -> Settle:
         """What to ask when a lease ends that this process granted by itself."""
         drawn = {(one.key, one.window) for one, _ in lease.aside.draws}

@@ -160,6 +160,7 @@ class Reserve(_Scripted[Grant | Refusal | Unseeded]):
                 shared.aside.keep(piece, fields[1], now, level.resets_at)
             elif piece is not None and piece.epoch:
                 shared.aside.forget(piece)
+        shared.aside.held_there(self.id)
         return Grant(lease, float(fields[3]), tuple(levels), tuple(exceeded))
 
     def lost(self, error: StorageError) -> Grant | Refusal | Unseeded:
