@@ -1,0 +1,114 @@
+"""What was seen of one deployment, the old fading."""
+
+from __future__ import annotations
+
+from math import exp, inf
+from typing import Final
+
+from llmgate_plugins.plugins.observations.durations import Durations
+from llmgate_plugins.plugins.observations.lengths import Lengths
+
+__all__ = ["HALFWAY", "RELIABILITY", "SPEED", "STALE", "Experience"]
+
+SPEED: Final = 120.0
+"""Seconds in which a duration fades to a third (to 1/e, 37 %)."""
+RELIABILITY: Final = 1_800.0
+"""The same for a success or a failure: rare things need a longer memory."""
+STALE: Final = 300.0
+"""Seconds after which a deployment that nobody has used is not known any more."""
+KEPT: Final = 50.0
+"""However many there are, each new duration counts for a fiftieth, so that a burst also teaches."""
+HALFWAY: Final = 1_000.0
+"""A variance of output lengths, in tokens squared, at which half of a slope is believed."""
+
+
+class Experience:
+    """What was seen of one deployment. Changed under its store's lock; read without.
+
+    Attributes:
+        in_flight: Attempts under way, as far as this process knows.
+        usual: How many were under way, on average, when an answer came.
+        seen: When an answer came last, monotonic seconds.
+        count: Answers, those that have faded as parts of one, at most 50.
+        latency, first_token: Seconds, means; 0 where none was seen.
+        streams: Streams, as `count`.
+        output: Output tokens, mean of the same answers as `latency`.
+        judged: When a success or a failure came last, monotonic seconds.
+        successes, failures: Attempts, those that have faded as parts of one. A failure counts where
+            the deployment or its provider is to blame.
+        throttles: Refusals for a rate limit, in all.
+        durations: Of whole answers, as a distribution.
+        lengths: Of its model's answers, shared by all deployments of that model.
+    """
+
+    __slots__ = (
+        "count", "durations", "failures", "first_token", "in_flight", "judged", "latency", "lengths",
+        "output", "seen", "streams", "successes", "throttles", "usual", "_covariance", "_variance",
+    )  # fmt: skip
+
+    def __init__(self, lengths: Lengths) -> None:
+        self.lengths = lengths
+        self.in_flight = 0
+        self.usual = 0.0
+        self.seen = -inf
+        self.judged = -inf
+        self.count = self.streams = 0.0
+        self.latency = self.first_token = self.output = 0.0
+        self.successes = self.failures = 0.0
+        self.throttles = 0
+        self.durations = Durations()
+        self._variance = self._covariance = 0.0
+
+    def answered(self, now: float, latency: float, first_token: float | None, output: int) -> None:
+        """An answer came."""
+        fade = exp((self.seen - now) / SPEED) if self.count else 0.0
+        self.seen = now
+        faded = self.count * fade
+        self.count = count = (faded if faded < KEPT else KEPT) + 1.0
+        share = 1.0 / count
+        longer, slower = output - self.output, latency - self.latency
+        self.output += share * longer
+        self.latency += share * slower
+        self._variance = (1.0 - share) * (self._variance + share * longer * longer)
+        self._covariance = (1.0 - share) * (self._covariance + share * longer * slower)
+        self.usual += share * (self.in_flight - self.usual)
+        self.durations.add(latency, fade)
+        if first_token is not None:
+            faded = self.streams * fade
+            self.streams = count = (faded if faded < KEPT else KEPT) + 1.0
+            self.first_token += (first_token - self.first_token) / count
+        fade = exp((self.judged - now) / RELIABILITY)
+        self.judged = now
+        self.successes = self.successes * fade + 1.0
+        self.failures *= fade
+
+    def failed(self, now: float) -> None:
+        """It failed, and is to blame."""
+        fade = exp((self.judged - now) / RELIABILITY)
+        self.judged = now
+        self.successes *= fade
+        self.failures = self.failures * fade + 1.0
+
+    def waited(self, now: float, seconds: float) -> None:
+        """No answer came within this time, and nobody knows when one would have."""
+        fade = exp((self.seen - now) / SPEED) if self.count else 0.0
+        self.durations.add(seconds, fade)
+        self.seen = now
+        faded = self.count * fade
+        self.count = count = (faded if faded < KEPT else KEPT) + 1.0
+        if seconds > self.latency:
+            self.latency += (seconds - self.latency) / count
+
+    @property
+    def per_token(self) -> float:
+        """Seconds that one more token of output takes.
+
+        The slope of latency over output, by least squares in which the old fades; drawn to 0
+        while lengths have hardly differed, so that chance makes no slope of it.
+        """
+        slope = self._covariance / (self._variance + HALFWAY)
+        return slope if slope > 0.0 else 0.0
+
+    def is_known(self, now: float) -> bool:
+        """Whether anything was seen of it lately."""
+        return self.count > 0.0 and now - self.seen <= STALE

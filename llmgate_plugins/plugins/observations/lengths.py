@@ -1,0 +1,75 @@
+"""How long answers are: of a model, and of those who ask it for the same kind of thing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llmgate_plugins.plugins.estimates import USUAL_OUTPUT
+
+__all__ = ["USUAL_OUTPUT", "Lengths", "Mean"]
+
+KEPT: Final = 200.0
+"""So many answers make a mean; then each new one counts for a 200th, and the old ones fade."""
+LEAST: Final = 2.0
+"""What the more general mean counts for, in answers, where there is a more special one."""
+MOST_FEATURES: Final = 64
+
+
+class Mean:
+    """A mean of the last some hundred."""
+
+    __slots__ = ("count", "mean")
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+        self.count = 0.0
+
+    def add(self, value: float) -> None:
+        """One more."""
+        count = self.count
+        if count < KEPT:
+            self.count = count = count + 1.0
+        self.mean += (value - self.mean) / count
+
+    def towards(self, general: float) -> float:
+        """The mean, drawn to a more general one while there is little to go by."""
+        count = self.count
+        return (self.mean * count + general * LEAST) / (count + LEAST) if count else general
+
+
+class Lengths:
+    """Output tokens per answer: of one model or alias, in all and for each feature that asks.
+
+    Also which share of the input was read from the provider's prompt cache, and written to it.
+    """
+
+    __slots__ = ("cached", "features", "whole", "written")
+
+    def __init__(self) -> None:
+        self.whole = Mean()
+        self.features: dict[str, Mean] = {}
+        self.cached = Mean()
+        self.written = Mean()
+
+    def read(self, tokens: int, cached: int, written: int) -> None:
+        """What was read for one more answer."""
+        if cached or written or self.cached.count:  # most never cache anything
+            self.cached.add(cached / tokens)
+            self.written.add(written / tokens)
+
+    def add(self, output: int, feature: str | None) -> None:
+        """The length of one more answer."""
+        self.whole.add(output)
+        if feature is not None:
+            mean = self.features.get(feature)
+            if mean is None:
+                if len(self.features) >= MOST_FEATURES:
+                    del self.features[next(iter(self.features))]
+                mean = self.features[feature] = Mean()
+            mean.add(output)
+
+    def expected(self, feature: str | None, general: float = USUAL_OUTPUT) -> float:
+        """Output tokens of the next answer; `general` where nothing is known."""
+        whole = self.whole.towards(general)
+        mean = self.features.get(feature) if feature is not None else None
+        return whole if mean is None else mean.towards(whole)

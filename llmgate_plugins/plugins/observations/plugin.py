@@ -1,0 +1,175 @@
+"""Watches every attempt and remembers of each deployment what a choice may depend on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterator
+from typing import Final, TypeVar
+
+from llmgate_plugins.context import Context
+from llmgate_plugins.hookspecs import hookimpl
+from llmgate_plugins.plugins.observations.experience import Experience
+from llmgate_plugins.plugins.observations.intervals import wilson
+from llmgate_plugins.plugins.observations.lengths import Lengths
+from llmgate_plugins.plugins.observations.observed import Observed
+from llmgate_plugins.services import Services
+from llmgate_plugins.types import Attempt, ErrorClass, Outcome, Scope
+
+__all__ = ["Observations", "observations_of"]
+
+MOST_DEPLOYMENTS: Final = 16_384
+MOST_MODELS: Final = 4_096
+_BLAMED: Final = (Scope.DEPLOYMENT, Scope.PROVIDER)
+_THROTTLED: Final = (ErrorClass.RATE_LIMIT, ErrorClass.OVERLOADED)
+
+
+class Observations:
+    """Remembers how deployments did: how fast, how sure, how long their answers, what is under way.
+
+    Preferences rank by it, `explain` shows it. Durations fade to a third in two minutes,
+    successes and failures in half an hour; only what a deployment or its provider is to blame
+    for is a failure. Lengths of answers are kept by model, and by feature of the context. Each
+    process has its own; nothing is stored. Of more than 16,384 deployments the first are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of: dict[str, Experience] = {}
+        self._models: dict[tuple[str, str], Lengths] = {}
+        self._aliases: dict[str, Lengths] = {}
+
+    @hookimpl
+    def begin_attempt(self, attempt: Attempt) -> None:
+        """One more under way."""
+        with self._lock:
+            known = self._of.get(attempt.deployment.id)
+            if known is None:
+                known = self._new(attempt)
+            known.in_flight += 1
+
+    @hookimpl
+    def end_attempt(self, attempt: Attempt, outcome: Outcome, context: Context, services: Services) -> None:
+        """Learn from how it ended."""
+        status = outcome.status
+        with self._lock:
+            known = self._of.get(attempt.deployment.id)
+            if known is None:
+                known = self._new(attempt)
+            if status == "success":
+                usage = outcome.usage
+                output = usage.total_output
+                known.answered(services.clock.monotonic(), outcome.latency, outcome.first_token, output)
+                if output:
+                    feature = context.feature
+                    known.lengths.add(output, feature)
+                    self._alias(attempt.alias).add(output, feature)
+                if read := usage.total_input:
+                    written = usage.cache_write + usage.cache_write_1h
+                    known.lengths.read(read, usage.cached_input, written)
+            elif status == "error":
+                _failed(known, outcome, services.clock.monotonic())
+            elif status == "cancelled" and attempt.limits.hedge_after is not None:
+                # It lost against its hedge: leaving it out would make the slow look fast.
+                known.waited(services.clock.monotonic(), outcome.latency)
+            if known.in_flight:
+                known.in_flight -= 1
+
+    def of(self, deployment_id: str, now: float | None = None) -> Observed:
+        """What is known of a deployment.
+
+        Args:
+            now: Monotonic seconds, for its age; None leaves that out.
+        """
+        with self._lock:
+            known = self._of.get(deployment_id)
+            return Observed() if known is None else _shown(known, now)
+
+    def __iter__(self) -> Iterator[str]:
+        """Ids of the deployments that were seen."""
+        with self._lock:
+            return iter(tuple(self._of))
+
+    def experience(self, deployment_id: str) -> Experience | None:
+        """The store's own entry, which changes under the reader's eyes: for preferences, which are in a hurry."""
+        return self._of.get(deployment_id)
+
+    def lengths(self, provider: str, model: str) -> Lengths | None:
+        """How long a model's answers are."""
+        return self._models.get((provider, model))
+
+    def lengths_of_alias(self, alias: str) -> Lengths | None:
+        """How long the answers of all its deployments are."""
+        return self._aliases.get(alias)
+
+    def _new(self, attempt: Attempt) -> Experience:
+        deployment = attempt.deployment
+        if len(self._of) >= MOST_DEPLOYMENTS:
+            del self._of[next(iter(self._of))]
+        lengths = _kept(self._models, (deployment.provider, deployment.model))
+        made = self._of[deployment.id] = Experience(lengths)
+        return made
+
+    def _alias(self, alias: str) -> Lengths:
+        lengths = self._aliases.get(alias)
+        return _kept(self._aliases, alias) if lengths is None else lengths
+
+
+def observations_of(services: Services) -> Observations:
+    """The gateway's own.
+
+    Raises:
+        LookupError: It has none.
+    """
+    for _, plugin in services.plugins:
+        if isinstance(plugin, Observations):
+            return plugin
+    raise LookupError("this preference needs the plugin Observations, which is built in unless defaults=False")
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+def _kept(among: dict[K, Lengths], key: K) -> Lengths:
+    found = among.get(key)
+    if found is None:
+        if len(among) >= MOST_MODELS:
+            del among[next(iter(among))]
+        found = among[key] = Lengths()
+    return found
+
+
+def _failed(known: Experience, outcome: Outcome, now: float) -> None:
+    failure = outcome.failure
+    if failure is None:
+        return
+    if failure.error_class in _THROTTLED:
+        known.throttles += 1
+    if failure.scope in _BLAMED:
+        known.failed(now)
+        if failure.error_class is ErrorClass.TIMEOUT and outcome.first_token is None:
+            known.waited(now, outcome.latency)
+
+
+def _shown(known: Experience, now: float | None) -> Observed:
+    trials = known.successes + known.failures
+    low, high = wilson(known.successes, trials)
+    seen, lengths, durations = known.count > 0, known.lengths, known.durations
+    return Observed(
+        samples=known.count,
+        latency=known.latency if seen else None,
+        first_token=known.first_token if known.streams else None,
+        per_token=known.per_token,
+        p50=durations.quantile(0.5),
+        p95=durations.quantile(0.95),
+        p99=durations.quantile(0.99),
+        successes=known.successes,
+        failures=known.failures,
+        success=known.successes / trials if trials else None,
+        success_low=low,
+        success_high=high,
+        throttles=known.throttles,
+        in_flight=known.in_flight,
+        output=lengths.whole.mean if lengths.whole.count else None,
+        cached=lengths.cached.mean if lengths.whole.count else None,
+        age=None if now is None or not seen else now - known.seen,
+    )
