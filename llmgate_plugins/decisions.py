@@ -45,13 +45,16 @@ class Ranking:
 
     Attributes:
         order: Candidates, best first. Those it leaves out follow in the order
-            given; one that was not a candidate is an error.
+            given; one that was not a candidate is an error. Of thousands, name a few: whoever
+            names all of them at every call costs every call so much.
         scores: Deployment id -> score, for the decision record. What a score means
             is the plugin's own.
         reason: Why, for the decision record.
         parts: Where several preferences made the scores: preference -> deployment id -> its score.
         state: Deployment id -> what the scores came from, by name, as plain values ("samples",
             "latency_s"), as it was then. Only of as many as a record should hold.
+        rest: The order in which those follow that `order` leaves out, in place of the one given.
+            For as long as it is the same, give the same tuple: it is gone through once.
     """
 
     order: Sequence[Deployment]
@@ -59,6 +62,7 @@ class Ranking:
     reason: str = ""
     parts: Mapping[str, Mapping[str, float]] = field(default=EMPTY)
     state: Mapping[str, Mapping[str, float]] = field(default=EMPTY)
+    rest: Sequence[Deployment] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,8 @@ class Selection:
             of those that it names.
         dropped: Id -> (reason code, plugin).
         until: Id -> Unix time at which a dropped one may serve again, where that is known.
-        order: Ids in the order in which they would be tried: the first `MOST_NAMED`.
+        order: Ids in the order in which they would be tried: the first `MOST_NAMED`, or fewer of
+            more, if only so many were put in order.
         ranked_by: The plugin whose ranking won; None for configured order or the host's pick.
         scores: Id -> score, as that plugin gave them.
         reason: Why, as that plugin gave it.

@@ -116,7 +116,7 @@ def _chosen(flight: Flight, way: Way) -> Steps:
     """Returns the deployment to try now: by order, or as the host picks."""
     if way.is_settled:
         return way.next()
-    picked = yield Pick(way.untried, flight.call.request)
+    picked = yield Pick(tuple(way), flight.call.request)
     way.take(picked)
     return picked
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 
 from llmgate_plugins._engine.dispatch import blame, settle
 from llmgate_plugins._engine.effects import Candidates
 from llmgate_plugins._engine.flight import Flight, Steps
-from llmgate_plugins._engine.narrowing import Deployments
+from llmgate_plugins._engine.narrowing import Deployments, Ranked, check
 from llmgate_plugins.decisions import Drop, Ranking
 from llmgate_plugins.errors import HookFailed
 from llmgate_plugins.selections import MOST_NAMED, Dropped, Selection
-from llmgate_plugins.types import Deployment
 
 __all__ = ["select"]
 
@@ -44,7 +42,8 @@ def select(flight: Flight, alias: str) -> Steps:
         ranked = yield from _rank(flight, left, selection)
     if ranked is not None:
         left = ranked
-        selection.order = tuple([deployment.id for deployment in islice(left, MOST_NAMED)])
+        first = left.first if type(left) is Ranked else left
+        selection.order = tuple([deployment.id for deployment in islice(first, MOST_NAMED)])
     elif selection.dropped:
         selection.order = core.narrowing.ids(left)
     selection.policy, selection.policy_version = call.record.policy, call.record.policy_version
@@ -62,7 +61,7 @@ def _rank(flight: Flight, left: Deployments, selection: Selection) -> Steps:
             if answer is not None:
                 answer = yield from settle(one, answer)
             if answer is not None:
-                ordered = _ordered(left, answer, selection)
+                ordered = _ordered(flight, left, answer, selection)
                 selection.ranked_by = one.plugin
                 return ordered
         except Exception as error:  # noqa: BLE001 - it could only reorder: the next opinion counts
@@ -85,9 +84,7 @@ def _narrowed(
 
 
 def _ordered(
-    left: Deployments,
-    answer: Ranking | Sequence[Deployment],
-    selection: Selection,
+    flight: Flight, left: Deployments, answer: Ranking | Deployments, selection: Selection
 ) -> Deployments:
     """The ranking's order; what it leaves out follows as it stood. It can only reorder.
 
@@ -95,16 +92,21 @@ def _ordered(
         ValueError: It names one that is not among the candidates.
     """
     ranking = answer if isinstance(answer, Ranking) else Ranking(answer)
-    places = dict.fromkeys(ranking.order)
-    given = set(left)
-    for deployment in places:
-        if deployment not in given:
-            name = getattr(deployment, "id", deployment)
-            raise ValueError(f"ranked {name!r}, which is not among the candidates")
+    narrowing = flight.core.narrowing
+    group = left if ranking.rest is None else narrowing.completed(left, ranking.rest)
+    if len(ranking.order) > MOST_NAMED or ranking.order is left:
+        ordered = narrowing.completed(group, ranking.order)
+    else:
+        first = dict.fromkeys(ranking.order)
+        if len(left) <= MOST_NAMED or flight.host_selects:
+            check(first, frozenset(left))
+        else:
+            whole = flight.core.routes.deployments(selection.alias)
+            check(first, narrowing.members(whole), selection.dropped)
+        places = tuple(first)
+        ordered = places if len(places) == len(left) else Ranked(places, group)
     selection.scores = ranking.scores
     selection.reason = ranking.reason
     selection.parts = ranking.parts
     selection.state = ranking.state
-    if len(places) < len(left):
-        places.update(dict.fromkeys(left))
-    return tuple(places)
+    return ordered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import overload
 
 from llmgate_plugins.types import AttemptReason, Deployment
 
@@ -43,9 +44,9 @@ class Way:
         return len(self._left) - self._place
 
     @property
-    def untried(self) -> tuple[Deployment, ...]:
-        """Those that have not been tried."""
-        return tuple(self._left[self._place :])
+    def untried(self) -> Sequence[Deployment]:
+        """Those that have not been tried, as they are now, not copied either."""
+        return _Rest(self._left, self._place)
 
     @property
     def is_settled(self) -> bool:
@@ -68,7 +69,7 @@ class Way:
 
     def take(self, deployment: Deployment) -> None:
         """Take this one."""
-        self._left = [one for one in self.untried if one is not deployment]
+        self._left = [one for one in self if one is not deployment]
         self._place = 0
         self._tried[deployment.id] = deployment
 
@@ -79,5 +80,30 @@ class Way:
 
     def keep(self, among: frozenset[str]) -> None:
         """Leave all other untried ones out."""
-        self._left = [one for one in self.untried if one.id in among]
+        self._left = [one for one in self if one.id in among]
         self._place = 0
+
+
+class _Rest(Sequence[Deployment]):
+    """What is left of a sequence from some place on."""
+
+    __slots__ = ("_left", "_place")
+
+    def __init__(self, left: Sequence[Deployment], place: int) -> None:
+        self._left = left
+        self._place = place
+
+    def __len__(self) -> int:
+        return len(self._left) - self._place
+
+    def __iter__(self) -> Iterator[Deployment]:
+        return islice(self._left, self._place, None)
+
+    @overload
+    def __getitem__(self, index: int) -> Deployment: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Deployment]: ...
+    def __getitem__(self, index: int | slice) -> Deployment | Sequence[Deployment]:
+        if isinstance(index, slice) or index < 0:
+            return tuple(self)[index]
+        return self._left[self._place + index]

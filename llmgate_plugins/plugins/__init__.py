@@ -26,6 +26,7 @@ from llmgate_plugins.plugins.limits import (
     TokenLimit,
 )
 from llmgate_plugins.plugins.narrowing import Capabilities, ContextConstraints
+from llmgate_plugins.plugins.observations import Observations
 from llmgate_plugins.plugins.patience import Patience
 from llmgate_plugins.plugins.policies import Policies, Policy
 from llmgate_plugins.plugins.preferences import Cheapest, Fastest, InOrder, Weighted
@@ -61,6 +62,7 @@ __all__ = [
     "LimitStanding",
     "Limits",
     "LogChannel",
+    "Observations",
     "Patience",
     "Policies",
     "Policy",
@@ -88,6 +90,7 @@ BUILTINS: tuple[type, ...] = (
     Health,
     Patience,
     Failover,
+    Observations,
     Limits,
     LedgerAccounting,
     FailureAlarms,

@@ -51,9 +51,10 @@ class Durations:
         """How often this many seconds were not kept; from now on it is counted."""
         found = self.goals.get(goal)
         if found is None:
-            found = self.goals[goal] = Missed()
+            found = Missed()
             found.count = float(len(self.last))
             found.slow = float(sum(seconds > goal for seconds in self.last))
+            self.goals = {**self.goals, goal: found}  # a new one: somebody may be counting
         return found
 
     def quantile(self, share: float) -> float | None:

@@ -42,8 +42,8 @@ class Experience:
     """
 
     __slots__ = (
-        "count", "durations", "failures", "first_token", "in_flight", "judged", "latency", "lengths",
-        "output", "seen", "streams", "successes", "throttles", "usual", "_covariance", "_variance",
+        "_covariance", "_variance", "count", "durations", "failures", "first_token", "in_flight",
+        "judged", "latency", "lengths", "output", "seen", "streams", "successes", "throttles", "usual",
     )  # fmt: skip
 
     def __init__(self, lengths: Lengths) -> None:

@@ -90,7 +90,7 @@ class Observations:
             return iter(tuple(self._of))
 
     def experience(self, deployment_id: str) -> Experience | None:
-        """The store's own entry, which changes under the reader's eyes: for preferences, which are in a hurry."""
+        """The store's own entry, which changes while it is read: for those who choose, in a hurry."""
         return self._of.get(deployment_id)
 
     def lengths(self, provider: str, model: str) -> Lengths | None:
@@ -123,7 +123,9 @@ def observations_of(services: Services) -> Observations:
     for _, plugin in services.plugins:
         if isinstance(plugin, Observations):
             return plugin
-    raise LookupError("this preference needs the plugin Observations, which is built in unless defaults=False")
+    raise LookupError(
+        "this preference needs the plugin Observations, which is built in unless defaults=False"
+    )
 
 
 K = TypeVar("K", bound=Hashable)
