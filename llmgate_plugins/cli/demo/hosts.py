@@ -176,9 +176,12 @@ def plain_jobs(stage: Stage) -> Iterator[Job]:
         _litellm()
     getattr(gateway.transport, "prepare", lambda _: None)(gateway.deployments.values())
 
+    numbers = itertools.count(1)
+
     def words(topic: str, feature: str) -> dict[str, Any]:
         told = {"host": "plain", "feature": feature}
-        return {"model": "fast", "messages": f"What about {topic}?", "tags": told}
+        call_id = f"demo-{stage.seed}-{next(numbers)}"
+        return {"model": "fast", "messages": f"What about {topic}?", "tags": told, "call_id": call_id}
 
     def whole(topic: str, feature: str) -> list[str]:
         return [gateway.complete(**words(topic, feature)).text]

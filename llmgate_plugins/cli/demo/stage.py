@@ -52,6 +52,7 @@ class Stage:
         text: What stands in it.
         roles: Provider -> what it will do.
         runner: The one event loop of all asynchronous calls, as an application has it.
+        seed: Of every random choice. `prefer: weighted` draws by the ids of calls.
     """
 
     simulator: ProviderSimulator
@@ -60,6 +61,7 @@ class Stage:
     text: str
     roles: dict[str, str]
     runner: asyncio.Runner
+    seed: int
 
     @property
     def requests(self) -> dict[str, list[Any]]:
@@ -103,13 +105,19 @@ def set_up(calls: int, seed: int, *, fast: bool) -> Iterator[Stage]:
         )
         file = Path(folder) / "llmgate.yaml"
         file.write_text(text, encoding="utf-8")
-        generator = random.Random(seed)  # noqa: S311 - the draws of `prefer: weighted`
+        generator = random.Random(seed)  # noqa: S311 - how long to wait before a retry
         with (
             Gateway.from_config(file, plugins=[MaskEmails()], random=generator) as gateway,
             asyncio.Runner() as runner,
         ):
             yield Stage(
-                simulator=simulator, gateway=gateway, file=file, text=text, roles=roles, runner=runner
+                simulator=simulator,
+                gateway=gateway,
+                file=file,
+                text=text,
+                roles=roles,
+                runner=runner,
+                seed=seed,
             )
 
 

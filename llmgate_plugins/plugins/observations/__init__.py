@@ -1,7 +1,6 @@
 """What is known of deployments by having used them: one store per gateway, read by whoever chooses."""
 
 from llmgate_plugins.plugins.observations.experience import Experience
-from llmgate_plugins.plugins.observations.intervals import wilson
 from llmgate_plugins.plugins.observations.lengths import USUAL_OUTPUT, Lengths
 from llmgate_plugins.plugins.observations.observed import Observed
 from llmgate_plugins.plugins.observations.plugin import Observations, observations_of
@@ -13,5 +12,4 @@ __all__ = [
     "Observations",
     "Observed",
     "observations_of",
-    "wilson",
 ]

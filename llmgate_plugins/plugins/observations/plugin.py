@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.hookspecs import hookimpl
-from llmgate_plugins.plugins.observations.experience import Experience
-from llmgate_plugins.plugins.observations.intervals import wilson
+from llmgate_plugins.intervals import wilson
+from llmgate_plugins.plugins.observations.experience import Experience, Z
 from llmgate_plugins.plugins.observations.lengths import Lengths
 from llmgate_plugins.plugins.observations.observed import Observed
 from llmgate_plugins.services import Services
@@ -154,7 +154,7 @@ def _failed(known: Experience, outcome: Outcome, now: float) -> None:
 
 def _shown(known: Experience, now: float | None) -> Observed:
     trials = known.successes + known.failures
-    low, high = wilson(known.successes, trials)
+    low, high = wilson(known.successes, trials, Z)
     seen, lengths, durations = known.count > 0, known.lengths, known.durations
     return Observed(
         samples=known.count,
