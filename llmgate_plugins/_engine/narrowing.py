@@ -99,7 +99,9 @@ class Narrowing:
         self._known[key] = value
 
 
-def check(order: Iterable[Deployment], members: Collection[Deployment], dropped: Collection[str] = ()) -> None:
+def check(
+    order: Iterable[Deployment], members: Collection[Deployment], dropped: Collection[str] = ()
+) -> None:
     """Raises `ValueError` if one of them is no member, or was dropped."""
     for one in order:
         if one not in members or one.id in dropped:

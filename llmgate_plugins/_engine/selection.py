@@ -97,14 +97,16 @@ def _ordered(
     if len(ranking.order) > MOST_NAMED or ranking.order is left:
         ordered = narrowing.completed(group, ranking.order)
     else:
-        first = dict.fromkeys(ranking.order)
+        places = dict.fromkeys(ranking.order)
         if len(left) <= MOST_NAMED or flight.host_selects:
-            check(first, frozenset(left))
+            check(places, frozenset(left))
         else:
             whole = flight.core.routes.deployments(selection.alias)
-            check(first, narrowing.members(whole), selection.dropped)
-        places = tuple(first)
-        ordered = places if len(places) == len(left) else Ranked(places, group)
+            check(places, narrowing.members(whole), selection.dropped)
+        if len(places) < len(left) <= MOST_NAMED:
+            places.update(dict.fromkeys(group))
+        first = tuple(places)
+        ordered = first if len(first) == len(left) else Ranked(first, group)
     selection.scores = ranking.scores
     selection.reason = ranking.reason
     selection.parts = ranking.parts
