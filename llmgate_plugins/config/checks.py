@@ -10,6 +10,7 @@ from llmgate_plugins.config.deployment_config import DeploymentConfig
 from llmgate_plugins.config.experiment_checks import check_experiments
 from llmgate_plugins.config.gateway_config import GatewayConfig
 from llmgate_plugins.config.limit_checks import check_limits
+from llmgate_plugins.config.policy_checks import Known, check_policies
 from llmgate_plugins.config.price_checks import price_problems
 from llmgate_plugins.config.problems import Path, closest
 from llmgate_plugins.config.providers import PROVIDERS, may_have_usual_key, split_model, usual_keys
@@ -243,27 +244,20 @@ class _CrossCheck:
                     )
 
     def _policies(self) -> Iterator[Problem]:
-        deployments = self.config.model_list
-        regions = {region for d in deployments if (region := region_of(d))}
-        dynamic = any(region.startswith("os.environ/") for region in regions)
-        providers = self._provider_names()
         for name, policy in self.config.policies.items():
-            path: Path = ("policies", name)
-            yield from self._targets((*path, "fallback_to"), policy.fallback_to)
-            for region in () if dynamic else policy.require.region:
-                if region not in regions:
-                    remedy = closest(region, regions) or "declare it under a deployment's model_info"
-                    yield self.at(
-                        (*path, "require", "region"), f"no deployment declares region {region!r}", remedy
-                    )
-            for key, known in (("provider", providers), ("only", providers | self._selectors())):
-                for wanted in getattr(policy.require, key):
-                    if wanted not in known:
-                        yield self.at(
-                            (*path, "require", key),
-                            f"no deployment matches {wanted!r}",
-                            closest(wanted, known),
-                        )
+            yield from self._targets(("policies", name, "fallback_to"), policy.fallback_to)
+        entries = self.config.model_list
+        regions = frozenset(region for d in entries if (region := region_of(d)))
+        providers = frozenset(self._provider_names())
+        known = Known(
+            serves=self.serves,
+            aliases=self.aliases,
+            providers=providers,
+            selectors=providers | self._selectors(),
+            regions=None if any(region.startswith("os.environ/") for region in regions) else regions,
+            terms=frozenset(term for d in entries for term in d.model_info.terms),
+        )
+        yield from check_policies(self.config, known)
 
     def _channel_names(self) -> Iterator[Problem]:
         seen = set[str]()

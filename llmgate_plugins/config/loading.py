@@ -72,21 +72,32 @@ def check_config(source: str | Path | Mapping[str, Any], *, secrets: bool = True
     """
     try:
         report = _examine(_read(source), secrets=secrets)
-        return report if report.config is None else replace(report, warnings=_all_warnings(report.config))
+        return report if report.config is None else _beside_deployments(report, report.config)
     except ConfigurationError as error:
         return Report(config=None, errors=error.problems)
 
 
-def _all_warnings(config: GatewayConfig) -> tuple[Problem, ...]:
-    """The warnings, and by how much hard limits may be passed."""
-    if not any(one.hard and not one.shadow for one in (*config.budgets, *config.limits)):
-        return config.warnings
+def _beside_deployments(report: Report, config: GatewayConfig) -> Report:
+    """What shows only beside prices and capabilities: who is left under which policy, by how much hard
+    limits may be passed."""
+    hard = any(one.hard and not one.shadow for one in (*config.budgets, *config.limits))
+    if not hard and not config.policies:
+        return report
     from llmgate_plugins.catalog import Catalog  # tables of prices; only wanted here
+    from llmgate_plugins.config.candidates import candidate_problems
     from llmgate_plugins.config.deployments import build_deployments
     from llmgate_plugins.config.overshoot import overshoots
 
     deployments = build_deployments(config, Catalog(overrides=config.price_overrides()), secrets=False)
-    return _in_order(*config.warnings, *overshoots(config, deployments))
+    found = [*(overshoots(config, deployments) if hard else ()), *candidate_problems(config, deployments)]
+    errors = [problem for problem in found if problem.severity == "error"]
+    warnings = [problem for problem in found if problem.severity != "error"]
+    return replace(
+        report,
+        config=None if errors else config,
+        errors=_in_order(*report.errors, *errors),
+        warnings=_in_order(*config.warnings, *warnings),
+    )
 
 
 def _read(source: str | Path | Mapping[str, Any]) -> Document:

@@ -53,7 +53,7 @@ def _whole(weights: Mapping[str, float]) -> Mapping[str, float]:
     if abs(total - 1) > NEAR_ONE:
         raise PydanticCustomError(
             "weights",
-            "weights must sum to 1, these sum to {total}; change one of them",
+            "weights must sum to 1, not to {total}; change one of them",
             {"total": f"{total:g}"},
         )
     return weights
