@@ -163,7 +163,8 @@ class GeneralFallbacks:
 def _sections(config: GatewayConfig) -> Iterator[object]:
     """The plugins that the sections of the file stand for."""
     if config.experiments:
-        yield Experiments(experiment_of(name, one) for name, one in config.experiments.items())
+        made = [experiment_of(name, one) for name, one in config.experiments.items()]
+        yield Experiments(made, aliases=config.alias_map())
     yield from _shadows(config)
     yield from _contents(config.ledger)
     if config.live_statistics:

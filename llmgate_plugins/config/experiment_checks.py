@@ -78,7 +78,7 @@ def _names(
             remedy = closest(arm.policy, config.policies) or "add it to policies"
             yield at((*here, "policy"), f"no policy {arm.policy!r}", remedy)
     asks = any(arm.model is not None for arm in section.arms)
-    if asks and section.when is None and len(config.model_names) > 1:
+    if asks and not section.when and len(config.model_names) > 1:
         yield at(
             path,
             "its arms ask another model, whatever a call has asked for",

@@ -12,11 +12,11 @@ from pydantic_core import PydanticCustomError
 
 from llmgate_plugins.config.deployment_config import Name
 from llmgate_plugins.config.quantities import Duration, Share, Threshold
+from llmgate_plugins.config.rule_config import When
 from llmgate_plugins.config.section import Section
 
 __all__ = ["ArmConfig", "ExperimentConfig", "PromptConfig", "RollbackConfig", "StageConfig"]
 
-When = Mapping[Name, Any] | str
 Param = Literal[
     "temperature", "top_p", "max_tokens", "max_completion_tokens", "reasoning_effort", "verbosity", "seed",
     "presence_penalty", "frequency_penalty",

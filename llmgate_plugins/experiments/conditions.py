@@ -1,43 +1,56 @@
-"""For which calls an experiment is."""
+"""For which calls an experiment is: what the rules of policies ask, or a function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmgate_plugins.context import Call, Context
-from llmgate_plugins.types import Request
+from llmgate_plugins.context import Context
+from llmgate_plugins.policies import Rule, Rules
+from llmgate_plugins.policies.conditions import Condition as Asked
+from llmgate_plugins.policies.rules import Read
+from llmgate_plugins.types import EMPTY, Request
 
-__all__ = ["Condition", "condition_of"]
+__all__ = ["Condition", "condition_of", "may_both_match"]
 
-Condition = Callable[[Request, Context, Call], bool]
+Condition = Callable[[Request, Context], bool]
 
 
-def condition_of(when: Any) -> Condition:
-    """Facts of the context and the alias -> a value or a list of values it may have."""
+def condition_of(when: Any, aliases: Mapping[str, str] = EMPTY) -> Condition:
+    """Facts and what they must be, a CEL expression, or a function of a request and its context.
+
+    One that cannot be evaluated for a call does not match.
+
+    Args:
+        aliases: Another name of a model -> the alias it leads to.
+
+    Raises:
+        ValueError: It makes no sense.
+        ImportError: It is an expression, and the extra `cel` is not installed.
+    """
     if callable(when):
         return when  # type: ignore[no-any-return]
-    if not isinstance(when, Mapping):
-        raise ValueError(f"when must be a mapping, not {when!r}")  # noqa: TRY004 - as all refusals
-    wanted = {name: frozenset([value] if isinstance(value, str) else value) for name, value in when.items()}
-
-    def matches(request: Request, context: Context, call: Call) -> bool:  # noqa: ARG001
-        return all(
-            (request.model if name == "alias" else getattr(context, name)) in values
-            for name, values in wanted.items()
-        )
-
-    return matches
+    rules = Rules([_rule(when)], aliases)
+    return lambda request, context: rules.match(request, context).rule is not None
 
 
 def may_both_match(one: Any, other: Any) -> bool:
-    """Whether a call may match both, as far as that can be told: only plain facts can be told apart."""
-    if callable(one) or callable(other) or isinstance(one, str) or isinstance(other, str):
+    """Whether a call may match both. Of functions and expressions nobody can tell: no."""
+    if any(callable(when) or isinstance(when, str) for when in (one, other)):
         return False
-    if one is None or other is None:
+    if not one or not other:
         return True
-    return not any(name in other and _values(one[name]).isdisjoint(_values(other[name])) for name in one)
+    here, there = (Read(_rule(when), 0).conditions for when in (one, other))
+    return not any(name in there and _apart(asked, there[name]) for name, asked in here.items())
 
 
-def _values(value: Any) -> frozenset[Any]:
-    return frozenset([value] if isinstance(value, str) else value)
+def _rule(when: Any) -> Rule:
+    return Rule(use="", when=when, name="when")
+
+
+def _apart(one: Asked, other: Asked) -> bool:
+    """Whether no value is surely allowed by both."""
+    return any(
+        not (here.negated or here.patterns) and not any(map(there.allows, here.values))
+        for here, there in ((one, other), (other, one))
+    )

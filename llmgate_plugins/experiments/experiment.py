@@ -135,7 +135,8 @@ class Experiment:
     Attributes:
         name: Unique within a gateway.
         arms: Two or more; their weights sum to 1.
-        when: For which calls, as in the rules of policies; None for all.
+        when: For which calls: as in the rules of policies, or a function of request and context; None
+            for all.
         by: What is assigned: "user", "session", "tenant", ..., "extra:NAME", or "call" for each call by
             itself. A call whose context does not have it is not assigned, and goes its usual way.
         control: The arm that others are compared with; None for the arm of that name, else for
@@ -216,9 +217,13 @@ class Experiment:
         shown = repr((self.name, self.arms, when, self.by, self.control, self.stages, self.rollback))
         return hashlib.sha256(shown.encode()).hexdigest()[:8]
 
-    def condition(self) -> Condition | None:
-        """What a call must be like; None for any."""
-        return None if self.when is None else condition_of(self.when)
+    def condition(self, aliases: Mapping[str, str] = EMPTY) -> Condition | None:
+        """What a call must be like; None for any.
+
+        Args:
+            aliases: Another name of a model -> the alias it leads to.
+        """
+        return None if not self.when else condition_of(self.when, aliases)
 
     def unit(self, context: Context, call: Call) -> str | None:
         """What would be assigned with this call; None if its context does not say."""

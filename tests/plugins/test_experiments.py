@@ -15,6 +15,7 @@ from support.gateways import Scene, deployment, scene
 
 from llmgate_plugins import Context, Message, Request, RequestDenied, hookimpl
 from llmgate_plugins.experiments import Arm, Experiment, Prompt
+from llmgate_plugins.experiments.conditions import may_both_match
 from llmgate_plugins.plugins import Experiments, Policies
 
 ADA = Context(user="ada", region=None)
@@ -254,6 +255,41 @@ def test_experiments_for_different_calls_may_touch_the_same_thing() -> None:
     told = ask("sync", made.gateway, context=Context(user="ada", team="ads"))
     assert told.record.experiments == {"other": "candidate"}
     assert ask("sync", made.gateway, context=Context(user="ada")).record.experiments == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "may"),
+    [
+        ({"team": "ads"}, {"team": ["search", "ads"]}, True),
+        ({"team": "ads"}, {"team": "search"}, False),
+        ({"team": "ads"}, {"feature": "chat"}, True),
+        ({"team": "eu-*"}, {"team": "us-*"}, True),  # nobody looks that closely
+        ({"team": "eu-*"}, {"team": "us-1"}, False),
+        ({"team": {"not": "ads"}}, {"team": "ads"}, False),
+        ({"team": {"not": "ads"}}, {"team": "search"}, True),
+        (None, {"team": "search"}, True),
+    ],
+)
+def test_conditions_are_told_apart_where_that_is_sure(one: Any, other: Any, may: bool) -> None:
+    assert may_both_match(one, other) is may
+    assert may_both_match(other, one) is may
+
+
+def test_of_conditions_that_nobody_can_tell_apart_the_first_has_the_call() -> None:
+    def of(name: str) -> Experiment:
+        return Experiment(name=name, arms=split(model="strong", share=1.0).arms, when=lambda *_: True)
+
+    made = two_aliases(Experiments([of("one"), of("other")]))
+    assert ask("sync", made.gateway, context=ADA).record.experiments == {"one": "candidate"}
+
+
+def test_a_condition_may_be_an_expression() -> None:
+    pytest.importorskip("cel")
+    when = "context.team == 'ads' && request.alias == 'fast'"
+    experiment = Experiment(name="e", arms=split(model="strong", share=1.0).arms, when=when)
+    made = two_aliases(Experiments([experiment]))
+    assert ask("sync", made.gateway, context=Context(user="ada", team="ads")).text == "from b"
+    assert ask("sync", made.gateway, context=Context(user="ada", team="search")).text == "from a"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import combinations
@@ -19,7 +19,7 @@ from llmgate_plugins.plugins.pending import carried
 from llmgate_plugins.plugins.policies import POLICY
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import MaybePending, Services
-from llmgate_plugins.types import Request
+from llmgate_plugins.types import EMPTY, Request
 
 __all__ = ["Experiments", "conflicts"]
 
@@ -50,12 +50,13 @@ class Experiments:
 
     Args:
         experiments: In this order.
+        aliases: Another name of a model -> the alias it leads to, for conditions about aliases.
 
     Raises:
         ValueError: Two have the same name, or two would touch the same thing of the same call.
     """
 
-    def __init__(self, experiments: Iterable[Experiment]) -> None:
+    def __init__(self, experiments: Iterable[Experiment], *, aliases: Mapping[str, str] = EMPTY) -> None:
         self.experiments: Final = tuple(experiments)
         names = [one.name for one in self.experiments]
         if len(set(names)) < len(names):
@@ -63,7 +64,8 @@ class Experiments:
         for one, other, what in conflicts(self.experiments):
             raise ValueError(f"experiments {one.name!r} and {other.name!r} may both change {what} of a call")
         self._running = tuple(
-            _Running(one, one.condition(), Rollout(one) if one.stages else None) for one in self.experiments
+            _Running(one, one.condition(aliases), Rollout(one) if one.stages else None)
+            for one in self.experiments
         )
         self.rollouts: Final = tuple(one.rollout for one in self._running if one.rollout is not None)
 
@@ -120,7 +122,7 @@ class Experiments:
             experiment = one.experiment
             if not experiment.asks_of(request):
                 continue
-            if one.condition is not None and not one.condition(request, context, call):
+            if one.condition is not None and not one.condition(request, context):
                 continue
             unit = experiment.unit(context, call)
             # Conditions of which nobody can tell whether both hold are told apart here: the first has it.
