@@ -8,16 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from litellm_llmgate.feedback import call_id_of
     from litellm_llmgate.registration import Registration, register
     from litellm_llmgate.router import Router
     from litellm_llmgate.transport import LiteLLMTransport
 
-__all__ = ["LiteLLMTransport", "Registration", "Router", "register"]
+__all__ = ["LiteLLMTransport", "Registration", "Router", "call_id_of", "register"]
 
 _HOMES = {
     "LiteLLMTransport": "litellm_llmgate.transport",
     "Registration": "litellm_llmgate.registration",
     "Router": "litellm_llmgate.router",
+    "call_id_of": "litellm_llmgate.feedback",
     "register": "litellm_llmgate.registration",
 }
 

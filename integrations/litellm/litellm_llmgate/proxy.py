@@ -12,6 +12,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from litellm_llmgate.carrying import proxy_context
 from litellm_llmgate.configured import gateway_of
+from litellm_llmgate.feedback import HEADER
 from litellm_llmgate.per_call import proxy_key
 from litellm_llmgate.registration import MARK, Registration, register
 from llmgate_plugins import Gateway
@@ -102,7 +103,7 @@ class ProxyGateway(CustomLogger):  # type: ignore[misc]
         if not isinstance(told, Mapping):
             return None
         return {
-            "x-llmgate-call-id": str(told["call_id"]),
+            HEADER: str(told["call_id"]),
             "x-llmgate-deployment": str(told["deployment"]),
             "x-llmgate-attempts": str(told["attempts"]),
         }
