@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from llmgate_plugins.context import Call, Context
@@ -12,9 +12,22 @@ from llmgate_plugins.draws import draw
 from llmgate_plugins.plugins.policies.in_force import Constraints
 from llmgate_plugins.plugins.preferences import Learning, Preferring, preference_of
 from llmgate_plugins.policies import Policy, Target
-from llmgate_plugins.types import Deployment, Request
+from llmgate_plugins.types import Deployment, OnBreak, Request
 
 __all__ = ["Chain", "Chains"]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What policies that hold together settle when a call is let in, as `Policy` has it.
+
+    The shortest time and the fewest attempts hold; of the rest the last one speaks.
+    """
+
+    deadline: float | None
+    max_attempts: int | None
+    fallback_to: tuple[str, ...]
+    on_break: OnBreak | None
 
 
 class Chain:
@@ -25,10 +38,11 @@ class Chain:
         constraints: What they rule out.
         ranks: The preference of the last one that has one.
         ways: Where the last one hands calls on to: (target, the chain with it).
+        terms: What they settle when a call is let in; None for nothing.
         moves: Whether one of them hands calls on, which depends on the call and on who is there.
     """
 
-    __slots__ = ("_chains", "_next", "constraints", "moves", "policies", "ranks", "ways")
+    __slots__ = ("_chains", "_next", "constraints", "moves", "policies", "ranks", "terms", "ways")
 
     def __init__(self, chains: Chains, policies: tuple[Policy, ...]) -> None:
         self._chains = chains
@@ -36,6 +50,7 @@ class Chain:
         self.policies = policies
         self.moves = any(one.targets for one in policies)
         self.constraints = Constraints(policies)
+        self.terms = _terms(policies)
         self.ranks = next(filter(None, map(chains.preference, reversed(policies))), None)
         targets = chains.targets(policies[-1]) if policies else ()
         self.ways: tuple[tuple[Target, Chain], ...] = tuple(
@@ -124,6 +139,12 @@ class Chains:
         self._made += 1
         return self._made <= self.MOST
 
+    def plain(self) -> dict[str | None, Chain]:
+        """Name of a policy that hands nothing on -> its chain; None -> the default one, or none at all."""
+        chains: dict[str | None, Chain] = {name: self.start.then(one) for name, one in self.policies.items()}
+        chains[None] = chains.get("default", self.start)
+        return {name: chain for name, chain in chains.items() if not chain.moves}
+
     def preference(self, policy: Policy) -> Preferring | None:
         """What ranks for this policy; None for no opinion of its own."""
         return self._preferences.get(id(policy))
@@ -142,6 +163,18 @@ class Chains:
                 ]
             )
         return known
+
+
+def _terms(policies: Sequence[Policy]) -> Terms | None:
+    terms = Terms(
+        deadline=min((one.deadline for one in policies if one.deadline is not None), default=None),
+        max_attempts=min(
+            (one.max_attempts for one in policies if one.max_attempts is not None), default=None
+        ),
+        fallback_to=next((tuple(one.fallback_to) for one in reversed(policies) if one.fallback_to), ()),
+        on_break=next((one.on_break for one in reversed(policies) if one.on_break is not None), None),
+    )
+    return None if terms == Terms(None, None, (), None) else terms
 
 
 def _part(policy: Policy, target: Target) -> Policy:

@@ -85,29 +85,23 @@ class Policies:
             if rule.use not in settled_ones:
                 raise ValueError(f"{rule.name}: there is no policy called {rule.use!r}")
         self.policies: Final[Mapping[str, Policy]] = settled_ones
+        self._plain = {} if self._rules else self._chains.plain()
 
     @hookimpl
     def admit_request(self, request: Request, context: Context, call: Call) -> Request | None:
         """Choose the policy; deny what it does not cover; set its deadline, bounds and fallbacks."""
-        chain = self._chain(request, context, call, None)
-        policies = chain.policies
-        if not policies:
+        terms = self._chain(request, context, call, None).terms
+        if terms is None:
             return None
-        attempts = [one.max_attempts for one in policies if one.max_attempts is not None]
-        if attempts:
-            call.stash[MOST_ATTEMPTS] = min(attempts)
-        alias = self._rules.alias_of(request.model)
-        open_end = request.fallbacks is None and alias not in self._with_fallbacks
+        if terms.max_attempts is not None:
+            call.stash[MOST_ATTEMPTS] = terms.max_attempts
         changes: dict[str, Any] = {}
-        for one in policies:  # of several the last one speaks, and the shortest time holds
-            if one.fallback_to and open_end:
-                changes["fallbacks"] = one.fallback_to
-            if one.deadline is not None:
-                limit = changes.get("timeout", request.timeout)
-                if limit is None or one.deadline < limit:
-                    changes["timeout"] = one.deadline
-            if one.on_break is not None and request.on_break is None:
-                changes["on_break"] = one.on_break
+        if terms.fallback_to and request.fallbacks is None and not self._has_fallbacks(request.model):
+            changes["fallbacks"] = terms.fallback_to
+        if terms.deadline is not None and (request.timeout is None or terms.deadline < request.timeout):
+            changes["timeout"] = terms.deadline
+        if terms.on_break is not None and request.on_break is None:
+            changes["on_break"] = terms.on_break
         return request.replace(**changes) if changes else None
 
     @hookimpl
@@ -149,10 +143,15 @@ class Policies:
         Raises:
             RequestDenied: It does not allow such data, or there is no such policy.
         """
-        course = call.stashed(COURSE)
+        course, instead = call.stashed(COURSE), call.stashed(POLICY)
         if course is None:
+            plain = self._plain.get(context.policy) if instead is None else None
+            if plain is not None:
+                if call.policies is not plain.policies:
+                    self._apply(plain, None, context, call)
+                return plain
             course = call.stash[COURSE] = self._course(request, context, call)
-        instead, held = call.stashed(POLICY), course.chain
+        held = course.chain
         if held is not None and instead == course.instead and not held.moves:
             return held
         chain = self._chains.start
@@ -161,7 +160,7 @@ class Policies:
             chain = chain.then(root).led(deployments, request, context, call)
         course.instead = instead
         if chain is not held:
-            self._apply(chain, course, context, call)
+            self._apply(chain, course.rule, context, call)
             course.chain = chain
         return chain
 
@@ -181,7 +180,7 @@ class Policies:
             call.record.problems.append(("policies", "admit_request", problem))
         return _Course(roots, match.rule)
 
-    def _apply(self, chain: Chain, course: _Course, context: Context, call: Call) -> None:
+    def _apply(self, chain: Chain, rule: str | None, context: Context, call: Call) -> None:
         """Note what holds from now on.
 
         Raises:
@@ -191,13 +190,16 @@ class Policies:
         if not policies:
             return
         applied = policies[-1]
-        call.apply_policy(applied.name or "", applied.version, course.rule, policies)
+        call.apply_policy(applied.name or "", applied.version, rule, policies)
         if len(policies) > 1:
             call.record.notes = {**call.record.notes, "policies": [one.name for one in policies]}
         if chain.bars(context):
             raise RequestDenied(
                 f"data of class {context.data_class or 'undeclared'} is not allowed here", code="data_class"
             )
+
+    def _has_fallbacks(self, model: str) -> bool:
+        return self._rules.alias_of(model) in self._with_fallbacks
 
     def _named(self, name: str) -> Policy:
         policy = self._chains.policies.get(name)
