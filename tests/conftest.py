@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     os.environ["SSL_CERT_FILE"] = str(AUTHORITY)
+    if find_spec("hypothesis") is not None:  # it is not there in every environment
+        from hypothesis import HealthCheck, settings
+
+        # Every run tries the same examples, however busy the machine is; campaigns search for others.
+        same = "not campaign" in config.option.markexpr
+        patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+        settings.register_profile("llmgate", derandomize=same, **patient)
+        settings.load_profile("llmgate")
 
 
 def pytest_collection_finish() -> None:

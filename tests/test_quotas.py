@@ -160,12 +160,12 @@ VALUES = st.text(max_size=80) | st.from_regex(r"[0-9a-zT:.\-+ ]{0,30}") | st.int
 
 @given(st.dictionaries(NAMES, VALUES | st.none() | st.integers() | st.floats() | st.builds(Hostile)))
 def test_no_headers_make_it_raise(headers: dict[str, Any]) -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for quota in (quota_from(headers), quota_of(provider(429, headers=headers))):
         if quota is not None:
             assert all(0 <= count < 10**15 for count in (*quota.limits.values(), *quota.remaining.values()))
             assert all(0 < wait <= 365 * 86_400 for wait in quota.resets.values())
-    assert time.perf_counter() - begun < 0.2
+    assert time.thread_time() - begun < 0.2
 
 
 def test_what_is_no_headers_at_all_is_no_quota() -> None:
@@ -175,6 +175,6 @@ def test_what_is_no_headers_at_all_is_no_quota() -> None:
 
 def test_headers_of_many_megabytes_are_read_in_no_time() -> None:
     headers = dict.fromkeys(OPENAI, "9" * 1000000)
-    begun = time.perf_counter()
+    begun = time.thread_time()
     assert quota_from(headers) is None
-    assert time.perf_counter() - begun < 0.05
+    assert time.thread_time() - begun < 0.05

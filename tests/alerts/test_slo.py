@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from typing import Any
 
 import pytest
 from support.channels import Listener, gateway_with
 from support.faces import FACES
 from support.gateways import Scene, deployment
+from support.yardstick import in_empty_calls
 
 from llmgate_plugins import Alert, Attempt, Context, DecisionRecord, Gateway, Outcome
 from llmgate_plugins.plugins import Goal, Health, SloAlerts
@@ -297,17 +297,11 @@ def test_what_is_watched_has_a_limit() -> None:
     assert len(watching.plugin._watched) == 50
 
 
-def test_a_call_costs_less_than_two_microseconds_more() -> None:
+def test_a_call_costs_hardly_more() -> None:
     watching = Watching(Goal(success=0.99))
     record = DecisionRecord(call_id="x", model="fast", at=0.0, status="success", latency=0.1)
-
-    def once() -> float:
-        began = time.thread_time()
-        for _ in range(5_000):
-            watching.plugin.end_call(record, watching.services)
-        return (time.thread_time() - began) / 5_000
-
-    assert min(once() for _ in range(7)) < 2e-6
+    cost = in_empty_calls(lambda: watching.plugin.end_call(record, watching.services))
+    assert cost < 50, "about 2 microseconds"
 
 
 @pytest.mark.parametrize(

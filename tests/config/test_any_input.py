@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,30 +88,44 @@ class NoCards:
         return None
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.text(max_size=200) | st.text(alphabet="{}[]&*!-:?|>#\"'%@<, \n\tab01", max_size=60))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def read_text(text: str) -> None:
     outcome(parse_config, text)
 
 
-@settings(max_examples=400, deadline=None)
-@given(files | st.dictionaries(keys, values, max_size=6))
-def test_any_mapping_is_read_or_refused(document: dict[str, Any]) -> None:
+def read_mapping(document: dict[str, Any]) -> None:
     outcome(load_config, document)
 
 
-@settings(max_examples=150, deadline=None)
-@given(files)
-def test_any_document_gives_the_same_from_yaml_text_and_from_objects(document: dict[str, Any]) -> None:
-    text = yaml.safe_dump(document, allow_unicode=True)
-    outcome(parse_config, text)
+def read_yaml(document: dict[str, Any]) -> None:
+    outcome(parse_config, yaml.safe_dump(document, allow_unicode=True))
 
 
-@settings(max_examples=200, deadline=None)
-@given(files)
-def test_checking_never_raises(document: dict[str, Any]) -> None:
+def check_mapping(document: dict[str, Any]) -> None:
     report = check_config(document)
     assert report.ok == (report.config is not None)
+
+
+SEARCHES: dict[str, tuple[Callable[[Any], None], st.SearchStrategy[Any], int]] = {
+    "text": (read_text, st.text(max_size=200) | st.text("{}[]&*!-:?|>#\"'%@<, \n\tab01", max_size=60), 150),
+    "a mapping": (read_mapping, files | st.dictionaries(keys, values, max_size=6), 100),
+    "a mapping as YAML": (read_yaml, files, 50),
+    "a mapping to check": (check_mapping, files, 60),
+}
+"""What is done with which inputs, and how many of them in every run."""
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_any_input_is_read_or_refused(name: str) -> None:
+    check, inputs, examples = SEARCHES[name]
+    settings(max_examples=examples)(given(inputs)(check))()
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_hundred_times_as_many_inputs_are_read_or_refused(name: str) -> None:
+    check, inputs, examples = SEARCHES[name]
+    settings(max_examples=100 * examples)(given(inputs)(check))()
 
 
 @given(leaves | st.lists(leaves))

@@ -224,10 +224,10 @@ def test_a_thousand_rules_cost_a_call_hardly_more_than_one() -> None:
 
     def seconds(rules: Rules) -> float:
         assert rules.match(request, context)
-        begun = time.perf_counter()
+        begun = time.thread_time()
         for _ in range(2_000):
             rules.match(request, context)
-        return (time.perf_counter() - begun) / 2_000
+        return (time.thread_time() - begun) / 2_000
 
     assert Rules(many).match(request, context).base == "p"
     assert min(seconds(Rules(many)) for _ in range(3)) < 20e-6 + min(seconds(Rules(few)) for _ in range(3))

@@ -204,9 +204,9 @@ def test_thousands_of_secrets_do_not_make_it_slow() -> None:
     def seconds() -> float:
         best = 1.0
         for _ in range(5):
-            begun = time.perf_counter()
+            begun = time.thread_time()
             scrub(text)
-            best = min(best, time.perf_counter() - begun)
+            best = min(best, time.thread_time() - begun)
         return best
 
     for number in range(4000):
