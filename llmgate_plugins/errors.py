@@ -139,18 +139,23 @@ class UnknownCall(LLMGateError, LookupError):
     """Nothing is known here of a call of that id, and nothing will be.
 
     Attributes:
-        call_id: The id.
+        call_id: The id, or how it should begin.
+        alike: Ids that begin so, if there are several.
     """
 
-    def __init__(self, call_id: str) -> None:
-        super().__init__(
+    def __init__(self, call_id: str, alike: Sequence[str] = ()) -> None:
+        message = (
             f"nothing is known of a call {call_id!r}: it was not made here, or too many came after it, and "
             "the ledger is in this process alone (write ledger: sqlite:///llmgate.db for one that is not)"
         )
+        if alike:
+            message = f"several calls begin with {call_id!r}: {', '.join(alike)}; give more of the id"
+        super().__init__(message)
         self.call_id = call_id
+        self.alike = tuple(alike)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.call_id,)
+        return type(self), (self.call_id, self.alike)
 
 
 class UnknownModel(LLMGateError):

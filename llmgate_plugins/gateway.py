@@ -20,9 +20,11 @@ from llmgate_plugins._departure import Departures, Messages
 from llmgate_plugins._drivers import adrive, drive
 from llmgate_plugins._engine.effects import Open, Send
 from llmgate_plugins._engine.flight import Core, Steps
+from llmgate_plugins._engine.foreseeing import foresee
 from llmgate_plugins._engine.hearing import hear
 from llmgate_plugins._engine.narrowing import Narrowing
 from llmgate_plugins._engine.pipeline import admit, dismiss
+from llmgate_plugins._explaining import explained, recalled, supposed_id
 from llmgate_plugins._feedback import about, feedback_of
 from llmgate_plugins._registry import Registry
 from llmgate_plugins._scoring import Scoring
@@ -31,7 +33,9 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.follow_ups import FollowUps
 from llmgate_plugins.foreign import fit_request
+from llmgate_plugins.foresight import Explanation, Foreseen
 from llmgate_plugins.ledger import MemoryLedger
+from llmgate_plugins.messages import to_messages
 from llmgate_plugins.plugins import Limits, LimitStanding, default_plugins, with_places
 from llmgate_plugins.records import CallStatus, DecisionRecord
 from llmgate_plugins.redaction import redact_error
@@ -484,6 +488,68 @@ class Gateway:
         """The decision record of one of the last 1,000 calls."""
         return next((record for record in reversed(self.decisions) if record.call_id == call_id), None)
 
+    def explain(
+        self,
+        what: str | Request,
+        messages: Messages | None = None,
+        *,
+        context: Context | None = None,
+        tags: Mapping[str, str] | None = None,
+        call_id: str | None = None,
+        **params: Any,
+    ) -> Explanation:
+        """What became of a call, or what would become of a request now.
+
+        A request is admitted, narrowed and ranked as any other, by the real state; nothing is sent,
+        reserved, learned or written. Of limits and rates it is told what they would say.
+
+        Args:
+            what: The id of a past call, or its beginning, if there are no messages; else an alias,
+                or a whole `Request`.
+            messages, context, tags, params: As of `complete`.
+            call_id: Draw lots as the call with this id does; None for an id of its own.
+
+        Raises:
+            UnknownCall: There is no such call, or there are several.
+        """
+        if messages is None and isinstance(what, str):
+            return Explanation(record=self.recall(what))
+        foreseen, call = self._supposed(what, messages or (), context, tags, call_id, params)
+        flight = self._departures.flight(call, None)
+        for _ in drive(foresee(flight, foreseen), None, call, self.services):
+            pass
+        return explained(call.record, foreseen, self.services, self._decisions)
+
+    async def aexplain(
+        self,
+        what: str | Request,
+        messages: Messages | None = None,
+        *,
+        context: Context | None = None,
+        tags: Mapping[str, str] | None = None,
+        call_id: str | None = None,
+        **params: Any,
+    ) -> Explanation:
+        """`explain` for an event loop."""
+        if messages is None and isinstance(what, str):
+            return Explanation(record=await asyncio.to_thread(self.recall, what))
+        foreseen, call = self._supposed(what, messages or (), context, tags, call_id, params)
+        flight = self._departures.flight(call, None)
+        async for _ in adrive(foresee(flight, foreseen), None, call, self.services):
+            pass
+        return explained(call.record, foreseen, self.services, self._decisions)
+
+    def recall(self, call_id: str) -> DecisionRecord:
+        """The decision record of any call that this process or the ledger remembers.
+
+        Args:
+            call_id: The whole id, or its beginning.
+
+        Raises:
+            UnknownCall: There is none, or there are several.
+        """
+        return recalled(call_id, self.decisions, self.services.ledger)
+
     def report(
         self,
         by: str | Sequence[str] = ("model",),
@@ -604,6 +670,23 @@ class Gateway:
     def __repr__(self) -> str:
         names = ", ".join(name for name, _ in self.plugins)
         return f"Gateway({len(self.deployments)} deployments; plugins: {names})"
+
+    def _supposed(
+        self,
+        what: str | Request,
+        messages: Messages,
+        context: Context | None,
+        tags: Mapping[str, str] | None,
+        call_id: str | None,
+        params: Mapping[str, Any],
+    ) -> tuple[list[Foreseen], Call]:
+        """A call that will not be made."""
+        if isinstance(what, str):
+            what = Request(model=what, messages=to_messages(messages), params=params, tags=tags or EMPTY)
+        call = self._departures.call(what, context, None, call_id or supposed_id())
+        call.named = False  # nobody repeats it
+        call.hypothetical = True
+        return [], call
 
     def _has_admission(self, request: Request) -> bool:
         """Whether admission would do anything at all."""

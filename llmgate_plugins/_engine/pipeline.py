@@ -7,11 +7,11 @@ from llmgate_plugins._engine.dispatch import ask, settle, tell
 from llmgate_plugins._engine.effects import Emit, Left
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.errors import HookFailed, RequestDenied
-from llmgate_plugins.records import CallStatus
+from llmgate_plugins.records import CallStatus, DecisionRecord
 from llmgate_plugins.shape import shape_of
 from llmgate_plugins.types import Chunk, Response
 
-__all__ = ["admit", "carry_out", "dismiss", "whole_call"]
+__all__ = ["admit", "ask_admission", "carry_out", "dismiss", "note_failure", "whole_call"]
 
 
 def whole_call(flight: Flight) -> Steps:
@@ -22,19 +22,9 @@ def whole_call(flight: Flight) -> Steps:
 
 def admit(flight: Flight) -> Steps:
     """Policy has its say; `call.request` and `call.answer` hold what it decided."""
-    call, core = flight.call, flight.core
+    call = flight.call
     try:
-        for one in core.hooks.admit_request:
-            answer = ask(one, (call.request, call.context, call, core.services))
-            if answer is not None:
-                answer = yield from settle(one, answer)
-            if answer is None:
-                continue
-            if isinstance(answer, Response):
-                call.answer = answer
-                call.record.denied_by = one.plugin
-                break
-            call.request = answer
+        yield from ask_admission(flight)
     except Left as leaving:
         yield from _end(flight, leaving.status)
         _follow(flight)
@@ -46,6 +36,27 @@ def admit(flight: Flight) -> Steps:
     if timeout is not None:
         until = call.started + timeout
         call.deadline = until if call.deadline is None else min(call.deadline, until)
+
+
+def ask_admission(flight: Flight) -> Steps:
+    """Ask every `admit_request`, until one answers the call itself.
+
+    Raises:
+        RequestDenied: A plugin denied it.
+        HookFailed: A plugin failed.
+    """
+    call, core = flight.call, flight.core
+    for one in core.hooks.admit_request:
+        answer = ask(one, (call.request, call.context, call, core.services))
+        if answer is not None:
+            answer = yield from settle(one, answer)
+        if answer is None:
+            continue
+        if isinstance(answer, Response):
+            call.answer = answer
+            call.record.denied_by = one.plugin
+            break
+        call.request = answer
 
 
 def carry_out(flight: Flight) -> Steps:
@@ -93,15 +104,19 @@ def _review(flight: Flight, response: Response) -> Steps:
 
 
 def _end_badly(flight: Flight, error: Exception) -> Steps:
-    record = flight.call.record
+    note_failure(flight.call.record, error)
+    yield from _end(flight, "denied" if isinstance(error, RequestDenied) else "error")
+    _follow(flight)
+
+
+def note_failure(record: DecisionRecord, error: Exception) -> None:
+    """What kept a call from an answer, and whose word that was."""
     if isinstance(error, RequestDenied):
         record.denied_by = error.plugin
         record.reason = error.code
     elif isinstance(error, HookFailed):
         record.denied_by = error.plugin
     record.error = f"{type(error).__name__}: {error}"
-    yield from _end(flight, "denied" if isinstance(error, RequestDenied) else "error")
-    _follow(flight)
 
 
 def _end(flight: Flight, status: CallStatus) -> Steps:

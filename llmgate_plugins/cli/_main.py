@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "alerts": Lazy("llmgate_plugins.cli.alerts", "alerts", "List who is told of what; send a test alert."),
     "ledger": Lazy("llmgate_plugins.cli.ledger", "ledger", "Look after the books: upgrade, reconcile, ..."),
     "config": Lazy("llmgate_plugins.cli.config", "config", "Check a configuration; print its JSON Schema."),
+    "explain": Lazy("llmgate_plugins.cli.explain", "explain", "Why a call went where it went, or would go."),
     "report": Lazy("llmgate_plugins.cli.report", "report", "Report calls, times, failures and costs."),
     "export": Lazy("llmgate_plugins.cli.export", "export", "Write attempts or calls for other programs."),
     "experiments": Lazy("llmgate_plugins.cli.experiments", "experiments", "Compare the arms of experiments."),

@@ -48,12 +48,17 @@ def heading(text: str) -> None:
 
 
 def table(
-    rows: Iterable[Sequence[object]], headers: Sequence[str], *, right: Iterable[int] = ()
+    rows: Iterable[Sequence[object]],
+    headers: Sequence[str],
+    *,
+    right: Iterable[int] = (),
+    room: int | None = None,
 ) -> list[str]:
     """Lines of a table whose last column is folded where the line would get too long.
 
     Args:
         right: Columns that are set flush right, counted from 0.
+        room: Columns of the screen to use; None for all.
     """
     body = [[str(cell) for cell in row] for row in rows]
     shown = [list(headers), *body]
@@ -66,8 +71,8 @@ def table(
             for place, (cell, size) in enumerate(zip(row, widths, strict=True))
         ]
         before = "  ".join(cells[:-1])
-        room = max(width() - len(before) - 2, 16)
-        folded = textwrap.wrap(cells[-1].rstrip() if len(cells) - 1 not in flush else cells[-1], room) or [""]
+        left = max((room or width()) - len(before) - 2, 16)
+        folded = textwrap.wrap(cells[-1].rstrip() if len(cells) - 1 not in flush else cells[-1], left) or [""]
         lines.append(f"{before}  {folded[0]}".rstrip())
         lines += [f"{' ' * len(before)}  {piece}" for piece in folded[1:]]
     return lines

@@ -23,7 +23,7 @@ def test_it_says_who_was_left_out_until_when_and_what_was_changed_for_whom() -> 
     here = scene({"tired": ["no"], "a": ["yes"]}, Rest(), deployments=group)
     request = Request(model="fast", messages=(Message(role="user", content="?"),), params={"seed": 7})
     text = "\n".join(explanation(ask("sync", here.gateway, request).record))
-    assert "without tired: resting (Rest), until " in text
+    assert "-   tired             resting (Rest), until " in text
     assert "1. a: success after 0 ms" in text
     assert "      left out seed" in text
     assert max(map(len, text.splitlines())) <= 80
@@ -34,7 +34,7 @@ def test_it_says_why_failover_gave_up() -> None:
     ask("sync", here.gateway)
     told = ask("sync", here.gateway)
     text = "\n".join(explanation(told.record))
-    assert "without a: bad_key (Health), until " in text
+    assert "bad_key (Health), until " in text
     here = scene({"a": [Fault("server")] * 9}, Failover(max_attempts=9))
     told = ask("sync", here.gateway)
     assert "  gave up: ejected" in explanation(told.record)

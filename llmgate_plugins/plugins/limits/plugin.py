@@ -11,10 +11,12 @@ from typing import Any, Final
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking, Reselect, Skip, Wait
 from llmgate_plugins.errors import RequestDenied, StorageError
+from llmgate_plugins.foresight import Objection
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.plugins.holds import HOLDS, Hold
 from llmgate_plugins.plugins.limits import words
+from llmgate_plugins.plugins.limits.ahead import objections
 from llmgate_plugins.plugins.limits.counts import Count, rules_of
 from llmgate_plugins.plugins.limits.exhausted import alias_of, code_of, denial, note, policy_of, wants
 from llmgate_plugins.plugins.limits.limit import Instead, Limit
@@ -22,10 +24,10 @@ from llmgate_plugins.plugins.limits.seeding import Seeding
 from llmgate_plugins.plugins.limits.standing import LimitStanding, standing_of
 from llmgate_plugins.plugins.limits.taken import TAKEN, Asked, taken_of
 from llmgate_plugins.plugins.limits.watch import ALERTS, Watch
-from llmgate_plugins.plugins.pending import arrived
+from llmgate_plugins.plugins.pending import arrived, carried
 from llmgate_plugins.plugins.policies import POLICY
 from llmgate_plugins.plugins.preferences import Cheapest
-from llmgate_plugins.services import Grant, Lease, Refusal, Services, Unseeded, is_pending
+from llmgate_plugins.services import Grant, Lease, MaybePending, Refusal, Services, Unseeded, is_pending
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
 
@@ -376,6 +378,14 @@ class Limits:
         return _all_of(given_back) if any(map(is_pending, given_back)) else None
 
     # ------------------------------------------------------------ looking in
+
+    def foresee(
+        self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
+    ) -> MaybePending[Sequence[Objection]]:
+        """Which limits would refuse this attempt now, or send the call elsewhere."""
+        asked = Asked(attempt, request, context, call, services)
+        asked.gather(self._for_calls if call.record.shadow_of is None else self._for_shadows)
+        return carried(objections(asked)) if asked.counts else ()
 
     def report(self) -> tuple[LimitStanding, ...]:
         """How every count stands that this process has had to do with.

@@ -14,7 +14,7 @@ from llmgate_plugins.services import OpenIntent, Seed, Services, Standing, Unsee
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.windows import Rolling
 
-__all__ = ["Seeding"]
+__all__ = ["Seeding", "held_by", "used_of", "where_of"]
 
 UNSETTLED: Final = 3_660.0
 """Seconds that an attempt under way is thought to last if its row does not say: the longest there is."""
@@ -60,13 +60,14 @@ class Seeding:
             await asyncio.wrap_future(one)
 
 
+def where_of(count: Count) -> dict[str, str | None]:
+    """Column of the ledger -> value, of what is counted together."""
+    pairs = zip(count.rule.scopes, count.values, strict=True)
+    return {scope.column: value for scope, value in pairs if scope.column is not None}
+
+
 async def _seed(count: Count, start: float, end: float, services: Services) -> Seed:
-    rule = count.rule
-    where = {
-        scope.column: value
-        for scope, value in zip(rule.scopes, count.values, strict=True)
-        if scope.column is not None
-    }
+    rule, where = count.rule, where_of(count)
     part = rule.window.part if isinstance(rule.window, Rolling) else None
     standing = await arrived(
         services.ledger.standing(where, since=start, until=end, part=part, shadow_calls=rule.shadow_calls)
@@ -75,18 +76,19 @@ async def _seed(count: Count, start: float, end: float, services: Services) -> S
         key=count.key,
         window=rule.window,
         start=start,
-        spent=tuple(_used(count, standing)) if rule.window is not None else (),
-        open={f"{one.call_id}:{one.number}": _held(count, one) for one in standing.open},
+        spent=tuple(used_of(count, standing)) if rule.window is not None else (),
+        open={f"{one.call_id}:{one.number}": held_by(count, one) for one in standing.open},
     )
 
 
-def _used(count: Count, standing: Standing) -> Iterable[tuple[float, int]]:
+def used_of(count: Count, standing: Standing) -> Iterable[tuple[float, int]]:
+    """(Unix time, amount) of what the books say was used."""
     place = {"requests": 1, "tokens": 2, "budget": 3}[count.rule.kind]
     for used in standing.used:
         yield used[0], int(used[place])
 
 
-def _held(count: Count, one: OpenIntent) -> tuple[int, int, float]:
+def held_by(count: Count, one: OpenIntent) -> tuple[int, int, float]:
     """(held, what it counts as if nobody settles it, until when) of an attempt under way."""
     expires = one.expires if one.expires is not None else one.at + UNSETTLED
     if count.rule.kind == "budget":

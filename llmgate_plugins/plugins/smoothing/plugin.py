@@ -10,6 +10,7 @@ from typing import Final
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Skip, Wait
+from llmgate_plugins.foresight import Objection
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import non_negative, positive
 from llmgate_plugins.plugins.smoothing.amounts import ONE_REQUEST
@@ -203,6 +204,25 @@ class RateLimits:
         self._known = {name: known for name, known in self._known.items() if known[1].busy}
         self._pools = {key: pool for key, pool in self._pools.items() if pool.busy}
         self._shared_by = {key: ids for key, ids in self._shared_by.items() if key in self._pools}
+
+    def foresee(
+        self,
+        attempt: Attempt,
+        request: Request,  # noqa: ARG002 - as everybody is asked
+        context: Context,  # noqa: ARG002
+        call: Call,  # noqa: ARG002
+        services: Services,
+    ) -> tuple[Objection, ...]:
+        """Whether there is a line now, as far as this process knows."""
+        known = self._known.get(attempt.deployment.id)
+        if known is None:
+            return ()
+        now = int(services.clock.monotonic() * SECOND)
+        return tuple(
+            Objection(action="wait", reason="rate_limit", detail=f"{kind}: {used} of {limit}, {waiting} wait")
+            for kind, _, _, limit, used, waiting in known[1].standing(now)
+            if waiting or (limit is not None and used >= limit)
+        )
 
     def report(self) -> tuple[RateLimitInForce, ...]:
         """Every limit in force, deployments without any left out."""

@@ -100,7 +100,8 @@ class Telemetry:
     def admit_request(self, call: Call, services: Services) -> None:
         """Begin the call's span, and note which trace the call is part of, before anything else is done."""
         self.services = services
-        self._begin(call)
+        if not call.hypothetical:
+            self._begin(call)
 
     @hookimpl(trylast=True)
     def begin_attempt(self, attempt: Attempt, request: Request, call: Call, services: Services) -> None:
