@@ -177,6 +177,8 @@ class Request:
         operation: "chat" or "embedding".
         fallbacks: Aliases to fall back to, in order; None for the configured ones.
             Set by the application or a policy, never from what a caller sends.
+        session: Id of the conversation as the host has it (LangGraph's `thread_id`). **Untrusted**: it may
+            keep calls together, and nothing more; `Context.session` wins.
         timeout: Seconds this call may take; it can only shorten the call's deadline.
         on_break: What happens when a stream breaks after its first content: "raise" ends it
             with `StreamInterrupted`; "resume" goes on with another attempt as one whole
@@ -193,6 +195,7 @@ class Request:
     stream: bool = False
     operation: str = "chat"
     fallbacks: tuple[str, ...] | None = None
+    session: str | None = None
     timeout: float | None = None
     on_break: OnBreak | None = None
     native: Any = field(default=None, repr=False, compare=False)

@@ -14,7 +14,7 @@ from llmgate_plugins.config.problems import closest
 from llmgate_plugins.config.quantities import Duration, Share, UsdPerMillion
 from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free, shield
-from llmgate_plugins.policies import Policy, Target
+from llmgate_plugins.policies import Policy, Sticky, Target
 from llmgate_plugins.policies.policy import NEAR_ONE
 from llmgate_plugins.policies.preferences import PREFERENCES
 from llmgate_plugins.types import OnBreak
@@ -157,6 +157,24 @@ class LatencyGoal(Section):
     )
 
 
+class StickyConfig(Section):
+    """Calls that belong together are kept where a provider's prompt cache is warm, if that saves money."""
+
+    by: Literal["session", "prefix"] = Field(
+        "session", description="What belongs together: calls of a session, or of one system prompt and tools."
+    )
+    idle: Duration | None = Field(
+        None, description="When the cache counts as cold; left out: what the provider says, 5m or 10m."
+    )
+    second: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = Field(
+        0.001, description="US dollars that a second is worth, where the policy prefers the fastest."
+    )
+
+
+def _sticky(value: Any) -> Any:
+    return {"by": value} if isinstance(value, str) else value
+
+
 class PolicyConfig(Section):
     """A named set of rules; the application names it in the context, `default` applies otherwise."""
 
@@ -191,6 +209,9 @@ class PolicyConfig(Section):
         description="What calls are handed on to: drawn by weight, or the first in order that has an "
         "eligible deployment. What this policy requires holds there too.",
     )
+    sticky: Annotated[
+        StickyConfig | None, BeforeValidator(_sticky, json_schema_input_type=str | StickyConfig | None)
+    ] = Field(None, description="Keep calls where a provider's prompt cache is warm: session or prefix.")
     by: Stable | None = Field(
         None, description="Fact of the context by whose value targets are drawn: the same user, the same one."
     )
@@ -210,6 +231,7 @@ class PolicyConfig(Section):
             on_break=self.on_break,
             targets=[Target(policy=one.policy, only=one.only, weight=one.weight) for one in self.targets],
             by=self.by,
+            sticky=None if self.sticky is None else Sticky(**dict(self.sticky)),
             version=self.version,
         )
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def then(answer: MaybePending[T], go_on: Callable[[T], R]) -> R | Awaitable[R]:
+def then(answer: MaybePending[T], go_on: Callable[[T], MaybePending[R]]) -> MaybePending[R]:
     """`go_on(answer)`: now if the answer is there, else as something to await.
 
     So a plugin is written once, and costs nothing more where the state is in this process.
@@ -25,8 +25,8 @@ def then(answer: MaybePending[T], go_on: Callable[[T], R]) -> R | Awaitable[R]:
     return go_on(cast("T", answer))
 
 
-async def _later(answer: Awaitable[T] | Future[T], go_on: Callable[[T], R]) -> R:
-    return go_on(await arrived(answer))
+async def _later(answer: Awaitable[T] | Future[T], go_on: Callable[[T], MaybePending[R]]) -> R:
+    return await arrived(go_on(await arrived(answer)))
 
 
 async def arrived(answer: MaybePending[T]) -> T:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, get_args
 
+from llmgate_plugins.policies.sticky import Sticky
 from llmgate_plugins.types import BUCKETS, EMPTY, OnBreak
 
 __all__ = ["NEAR_ONE", "Policy", "Target", "digest"]
@@ -72,6 +73,7 @@ class Policy:
             an eligible deployment. What this policy asks for holds there too.
         by: The fact of the context ("user", "tenant") by whose value targets are drawn, so that
             the same user always gets the same; None to draw anew for each call.
+        sticky: Whether calls that belong together are kept where a provider's cache is warm.
         name: As it was configured; filled in by whoever holds several.
         version: Names this state of the policy in the books; None for eight hex digits that
             change with its content.
@@ -101,6 +103,7 @@ class Policy:
     on_break: OnBreak | None = None
     targets: Sequence[Target] = ()
     by: str | None = None
+    sticky: Sticky | None = None
     name: str | None = None
     version: str | None = None
 

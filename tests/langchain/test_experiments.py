@@ -11,7 +11,7 @@ from langchain_llmgate import ChatLLMGate, FeedbackCallback, call_id_of
 from support.langchain_faces import ENTRANCES
 from support.langchain_leaves import fake
 
-from llmgate_plugins import Context
+from llmgate_plugins import Context, Request, hookimpl
 from llmgate_plugins.experiments import Arm, Experiment, Prompt
 from llmgate_plugins.plugins import Experiments
 
@@ -94,3 +94,20 @@ def test_only_so_many_runs_are_remembered() -> None:
     for run_id in ids:
         gate.invoke("hello", {"callbacks": [heard], "run_id": run_id})
     assert [bool(heard.calls(run_id)) for run_id in ids] == [False, False, True, True, True]
+
+
+def test_the_thread_of_a_graph_is_a_session_that_nobody_has_to_believe() -> None:
+    asked: list[Any] = []
+
+    class Note:
+        @hookimpl
+        def admit_request(self, request: Request, context: Context) -> None:
+            asked.append((request.session, context.session))
+
+    gate = ChatLLMGate.from_models({"fast": [fake()]}, plugins=[Note()])
+    thread = {"configurable": {"thread_id": "t-1"}}
+    gate.invoke("hello", thread)
+    list(gate.stream("hello", thread))
+    (RunnableLambda(lambda text: text) | gate).invoke("hello", thread)
+    gate.invoke("hello")
+    assert asked == [("t-1", None)] * 3 + [(None, None)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from litellm_llmgate import call_id_of
-from support.litellm_routers import FACES, ask, entry, registered, text_of
+from support.litellm_routers import FACES, Saw, ask, entry, registered, text_of
 
 from llmgate_plugins import Context, use_context
 from llmgate_plugins.experiments import Arm, Experiment, Prompt
@@ -60,3 +60,12 @@ def test_a_response_of_the_proxy_says_it_in_a_header():
     assert call_id_of({"x-llmgate-call-id": "abc"}) == "abc"
     with pytest.raises(ValueError, match="x-llmgate-call-id"):
         call_id_of({})
+
+
+@pytest.mark.parametrize("words", [{"litellm_session_id": "s-1"}, {"metadata": {"session_id": "s-1"}}])
+async def test_litellms_session_is_one_that_nobody_has_to_believe(sim, words):
+    saw = Saw()
+    router, _ = registered([entry("fast", "one", sim.provider("one"))], saw)
+    assert await ask("acompletion", router, "fast", **words)
+    assert [request.session for request in saw.requests] == ["s-1"]
+    assert saw.contexts[0].session is None

@@ -128,7 +128,9 @@ def test_the_fastest_is_learned_from_what_every_call_saw() -> None:
     policies = Policies({"default": Policy(), "quick": Policy(prefer="fastest", p95=1.0)})
     services = some_services()
     for deployment, latency in ((EU, 3.0), (US, 0.5), (PLAIN, 0.8)):
-        policies.end_attempt(an_attempt(deployment), Outcome(status="success", latency=latency), services)
+        policies.end_attempt(
+            an_attempt(deployment), Outcome(status="success", latency=latency), a_call(), services
+        )
     ranking = policies.rank_deployments(a_request(), ALL, Context(policy="quick"), a_call(), services)
     assert ranking is not None
     assert [one.id for one in ranking.order] == ["us", "plain", "eu"]

@@ -90,6 +90,7 @@ def ask(
     *,
     tags: Mapping[str, str],
     stream: bool,
+    session: str | None,
     timeout: float | None,
     on_break: OnBreak | None,
 ) -> Request:
@@ -100,6 +101,7 @@ def ask(
         params=words,
         tags=tags,
         stream=stream,
+        session=session,
         timeout=timeout,
         on_break=on_break,
     )

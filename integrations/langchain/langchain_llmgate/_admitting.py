@@ -14,9 +14,12 @@ from langchain_llmgate._admission import ADMISSION, Admission, ask
 from langchain_llmgate._caller import (
     CALL_ID_KEY,
     CONTEXT_KEY,
+    SESSION_KEY,
     ambient_context,
+    ambient_session,
     configured_call_id,
     configured_context,
+    configured_session,
     configured_words,
     labels,
 )
@@ -26,7 +29,7 @@ from llmgate_plugins.types import OnBreak, Request
 
 __all__ = ["PRIVATE", "GateSettings"]
 
-PRIVATE: Final = (ADMISSION, CONTEXT_KEY, CALL_ID_KEY)
+PRIVATE: Final = (ADMISSION, CONTEXT_KEY, CALL_ID_KEY, SESSION_KEY)
 """Call arguments of our own, which no trace, cache key or inner model sees."""
 
 ON_BREAK: Final = get_args(OnBreak)
@@ -57,6 +60,9 @@ class GateSettings(BaseChatModel):
         call_id = configured_call_id(config)
         if call_id is not None:
             words = {CALL_ID_KEY: call_id, **words}
+        session = configured_session(config)
+        if session is not None:
+            words = {SESSION_KEY: session, **words}
         if self.configurable:
             words = {**configured_words(config, self.configurable, self.config_prefix), **words}
         return words
@@ -89,6 +95,7 @@ class GateSettings(BaseChatModel):
             "context": params.pop(CONTEXT_KEY, None) or ambient_context() or self.context,
             "call_id": params.pop(CALL_ID_KEY, None),
         }
+        session = params.pop(SESSION_KEY, None) or ambient_session()
         on_break = params.pop("on_break", None) or self.on_break
         if on_break is not None and on_break not in ON_BREAK:
             raise ConfigurationError(f"on_break must be one of {', '.join(ON_BREAK)}, not {on_break!r}")
@@ -98,6 +105,7 @@ class GateSettings(BaseChatModel):
             params,
             tags=tags,
             stream=stream,
+            session=session,
             timeout=params.pop("timeout", self.timeout),
             on_break=on_break,
         )

@@ -16,15 +16,19 @@ from llmgate_plugins.types import EMPTY
 __all__ = [
     "CALL_ID_KEY",
     "CONTEXT_KEY",
+    "SESSION_KEY",
     "ambient_context",
+    "ambient_session",
     "configured_call_id",
     "configured_context",
+    "configured_session",
     "configured_words",
     "labels",
 ]
 
 CONTEXT_KEY: Final = "llmgate_context"
 CALL_ID_KEY: Final = "llmgate_call_id"
+SESSION_KEY: Final = "llmgate_session"
 MOST_LABELS: Final = 32
 LONGEST_LABEL: Final = 256
 NOT_LABELS: Final = ("lc_", "ls_", "__", "langgraph_checkpoint", "langgraph_path", "langgraph_triggers")
@@ -63,6 +67,23 @@ def configured_call_id(config: RunnableConfig | None) -> str | None:
     if found is None or (isinstance(found, str) and found):
         return found
     raise TypeError(f'config["configurable"]["{CALL_ID_KEY}"] must be a text, not {found!r}')
+
+
+def configured_session(config: RunnableConfig | None) -> str | None:
+    """The conversation that a run belongs to: `session_id` or `thread_id` of its configuration.
+
+    Whoever calls a graph chooses it, so it is no identity: it keeps calls together, and nothing more.
+    """
+    configurable = config.get("configurable") if config else None
+    if not configurable:
+        return None
+    found = configurable.get("session_id") or configurable.get("thread_id")
+    return None if found is None else str(found)[:LONGEST_LABEL]
+
+
+def ambient_session() -> str | None:
+    """The same, from the configuration of the chain or graph that this code runs in."""
+    return configured_session(var_child_runnable_config.get())
 
 
 def ambient_context() -> Context | None:

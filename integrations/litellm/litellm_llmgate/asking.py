@@ -119,9 +119,19 @@ def request_of(
         tags=tags_of(kwargs),
         stream=operation == "chat" and kwargs.get("stream") is True,
         operation=operation,
+        session=_session(kwargs),
         on_break=on_break,
         native=native,
     )
+
+
+def _session(kwargs: Mapping[str, Any]) -> str | None:
+    """The conversation by the caller's word, as LiteLLM has it. It keeps calls together, nothing more."""
+    found = kwargs.get("litellm_session_id")
+    if found is None:
+        metadata = kwargs.get("metadata") or kwargs.get("litellm_metadata")
+        found = metadata.get("session_id") if isinstance(metadata, Mapping) else None
+    return None if found is None else str(found)[:_LONGEST_TAG]
 
 
 def written_back(asked: Request, admitted: Request, kwargs: dict[str, Any]) -> None:

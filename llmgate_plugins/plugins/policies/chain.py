@@ -37,12 +37,16 @@ class Chain:
         policies: All of them.
         constraints: What they rule out.
         ranks: The preference of the last one that has one.
+        prefer: What that one prefers, as it is written.
+        sticky: How calls are kept where a cache is warm, by the last one that says.
         ways: Where the last one hands calls on to: (target, the chain with it).
         terms: What they settle when a call is let in; None for nothing.
         moves: Whether one of them hands calls on, which depends on the call and on who is there.
     """
 
-    __slots__ = ("_chains", "_next", "constraints", "moves", "policies", "ranks", "terms", "ways")
+    __slots__ = (
+        "_chains", "_next", "constraints", "moves", "policies", "prefer", "ranks", "sticky", "terms", "ways",
+    )  # fmt: skip
 
     def __init__(self, chains: Chains, policies: tuple[Policy, ...]) -> None:
         self._chains = chains
@@ -52,6 +56,9 @@ class Chain:
         self.constraints = Constraints(policies)
         self.terms = _terms(policies)
         self.ranks = next(filter(None, map(chains.preference, reversed(policies))), None)
+        last = policies[::-1]
+        self.prefer = next((one.prefer for one in last if one.prefer is not None), None)
+        self.sticky = next((one.sticky for one in last if one.sticky is not None), None)
         targets = chains.targets(policies[-1]) if policies else ()
         self.ways: tuple[tuple[Target, Chain], ...] = tuple(
             [(target, self.then(policy)) for target, policy in targets]

@@ -11,7 +11,9 @@ from llmgate_plugins.decisions import Drop, Ranking
 from llmgate_plugins.errors import RequestDenied
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
+from llmgate_plugins.plugins.pending import then
 from llmgate_plugins.plugins.policies.chain import Chain, Chains
+from llmgate_plugins.plugins.stickiness import Stickiness
 from llmgate_plugins.policies import Policy, Rule, Rules, settled
 from llmgate_plugins.policies.rules import NO_MATCH
 from llmgate_plugins.services import MaybePending, Services
@@ -81,6 +83,7 @@ class Policies:
         self._chains = Chains(settled_ones)
         self._rules = Rules(map(_as_rule, rules), aliases)
         self._with_fallbacks = frozenset(with_fallbacks)
+        self._stickiness = Stickiness()
         for rule in self._rules.rules:
             if rule.use not in settled_ones:
                 raise ValueError(f"{rule.name}: there is no policy called {rule.use!r}")
@@ -126,14 +129,23 @@ class Policies:
         chain = course.chain if course is not None else None
         if chain is None:
             chain = self._chain(request, context, call, deployments)
-        ranks = chain.ranks
-        return None if ranks is None else ranks.rank(request, deployments, context, call, services)
+        ranks, sticky = chain.ranks, chain.sticky
+        ranking = None if ranks is None else ranks.rank(request, deployments, context, call, services)
+        if sticky is None:
+            return ranking
+        kept, prefer = self._stickiness.kept, chain.prefer
+        return then(
+            ranking, lambda found: kept(sticky, prefer, found, request, deployments, context, call, services)
+        )
 
     @hookimpl
-    def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> None:
+    def end_attempt(
+        self, attempt: Attempt, outcome: Outcome, call: Call, services: Services
+    ) -> MaybePending[object]:
         """Let those learn that rank by what was seen."""
         for one in self._chains.learning:
             one.end_attempt(attempt, outcome, services)
+        return self._stickiness.end_attempt(attempt, outcome, call, services)
 
     def _chain(
         self, request: Request, context: Context, call: Call, deployments: Sequence[Deployment] | None
