@@ -30,6 +30,7 @@ from llmgate_plugins.plugins.observations import Observations
 from llmgate_plugins.plugins.patience import Patience
 from llmgate_plugins.plugins.policies import Policies, Policy
 from llmgate_plugins.plugins.preferences import Cheapest, Fastest, InOrder, Weighted
+from llmgate_plugins.plugins.ratings import Ratings
 from llmgate_plugins.plugins.smoothing import RateLimit, RateLimits
 from llmgate_plugins.plugins.telemetry import Telemetry
 from llmgate_plugins.plugins.watching import ExpiryAlerts, FailureAlarms, Goal, SloAlerts, SpendAnomalies
@@ -68,6 +69,7 @@ __all__ = [
     "Policy",
     "RateLimit",
     "RateLimits",
+    "Ratings",
     "RequestLimit",
     "SlackChannel",
     "SloAlerts",
@@ -93,6 +95,7 @@ BUILTINS: tuple[type, ...] = (
     Observations,
     Limits,
     LedgerAccounting,
+    Ratings,
     FailureAlarms,
     LogChannel,
 )
