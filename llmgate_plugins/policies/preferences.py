@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["KEEP_GOALS", "PREFERENCES"]
 
-PREFERENCES: Final = ("ordered", "weighted", "cheapest", "fastest", "most_reliable", "balanced")
+PREFERENCES: Final = ("ordered", "weighted", "cheapest", "fastest", "most_reliable", "balanced", "best_rated")
 """What `prefer` may name without any further plugin."""
 
 KEEP_GOALS: Final = frozenset({"fastest", "balanced"})
