@@ -122,7 +122,7 @@ class Limits:
                 continue
             if self._is_tight(count, request, deployments, services.clock.time()):
                 note(call, count, "prefers the cheapest")
-                return self._cheapest.rank(request, deployments, context, call, services)
+                return self._cheapest.by_cost(request, deployments, context, services)
         return None
 
     def _is_tight(

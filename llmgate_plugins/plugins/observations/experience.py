@@ -19,7 +19,7 @@ SPEED: Final = 120.0
 RELIABILITY: Final = 1_800.0
 """The same for a success or a failure: rare things need a longer memory."""
 STALE: Final = 300.0
-"""Seconds after which a deployment that nobody has used is not known any more."""
+"""Seconds after which a deployment that nobody has used is not known any more: then it is looked at anew."""
 KEPT: Final = 50.0
 """However many there are, each new duration counts for a fiftieth, so that a burst also teaches."""
 HALFWAY: Final = 1_000.0
@@ -65,7 +65,8 @@ class Experience:
 
     def answered(self, now: float, latency: float, first_token: float | None, output: int) -> None:
         """An answer came."""
-        fade = exp((self.seen - now) / SPEED) if self.count else 0.0
+        passed = now - self.seen
+        fade = exp(-passed / SPEED) if passed <= STALE else 0.0
         self.seen = now
         faded = self.count * fade
         self.count = count = (faded if faded < KEPT else KEPT) + 1.0
@@ -95,13 +96,19 @@ class Experience:
 
     def waited(self, now: float, seconds: float) -> None:
         """No answer came within this time, and nobody knows when one would have."""
-        fade = exp((self.seen - now) / SPEED) if self.count else 0.0
+        passed = now - self.seen
+        fade = exp(-passed / SPEED) if passed <= STALE else 0.0
         self.durations.add(seconds, fade)
         self.seen = now
         faded = self.count * fade
         self.count = count = (faded if faded < KEPT else KEPT) + 1.0
         if seconds > self.latency:
             self.latency += (seconds - self.latency) / count
+
+    def judged_at(self, now: float) -> tuple[float, float]:
+        """(successes, failures), faded until now."""
+        fade = exp((self.judged - now) / RELIABILITY)
+        return self.successes * fade, self.failures * fade
 
     @property
     def per_token(self) -> float:

@@ -10,8 +10,8 @@ __all__ = ["USUAL_OUTPUT", "Lengths", "Mean"]
 
 KEPT: Final = 200.0
 """So many answers make a mean; then each new one counts for a 200th, and the old ones fade."""
-LEAST: Final = 2.0
-"""What the more general mean counts for, in answers, where there is a more special one."""
+DOUBT: Final = 2.0
+"""What a more general mean counts for beside one answer, in answers; beside ten, a tenth of it."""
 MOST_FEATURES: Final = 64
 
 
@@ -34,7 +34,10 @@ class Mean:
     def towards(self, general: float) -> float:
         """The mean, drawn to a more general one while there is little to go by."""
         count = self.count
-        return (self.mean * count + general * LEAST) / (count + LEAST) if count else general
+        if not count:
+            return general
+        doubt = DOUBT / count
+        return (self.mean * count + general * doubt) / (count + doubt)
 
 
 class Lengths:

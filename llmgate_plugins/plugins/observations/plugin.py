@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Iterator
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from llmgate_plugins.context import Context
+from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.intervals import wilson
 from llmgate_plugins.plugins.observations.experience import Experience, Z
 from llmgate_plugins.plugins.observations.lengths import Lengths
 from llmgate_plugins.plugins.observations.observed import Observed
+from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Attempt, ErrorClass, Outcome, Scope
 
-__all__ = ["Observations", "observations_of"]
+__all__ = ["BUDGET", "Observations", "Watching", "observations_of"]
 
 MOST_DEPLOYMENTS: Final = 16_384
 MOST_MODELS: Final = 4_096
 _BLAMED: Final = (Scope.DEPLOYMENT, Scope.PROVIDER)
 _THROTTLED: Final = (ErrorClass.RATE_LIMIT, ErrorClass.OVERLOADED)
+
+
+class Watching(Protocol):
+    """Somebody who wants to know how a call ended."""
+
+    def ended(self, record: DecisionRecord, now: float) -> None:
+        """It has; `now` in monotonic seconds. Told under the store's lock."""
+
+
+BUDGET: Final[StashKey[Watching]] = StashKey("budget of goals")
+"""Whose error budget a call is counted in."""
 
 
 class Observations:
@@ -73,6 +85,14 @@ class Observations:
                 known.waited(services.clock.monotonic(), outcome.latency)
             if known.in_flight:
                 known.in_flight -= 1
+
+    @hookimpl
+    def end_call(self, record: DecisionRecord, call: Call, services: Services) -> None:
+        """Count the call in the error budget of the goals it was chosen by."""
+        watching = call.stashed(BUDGET)
+        if watching is not None:
+            with self._lock:
+                watching.ended(record, services.clock.monotonic())
 
     def of(self, deployment_id: str, now: float | None = None) -> Observed:
         """What is known of a deployment.

@@ -1,61 +1,221 @@
-"""The cheapest deployment first."""
+"""The deployment first at which this call is expected to cost least."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from llmgate_plugins.context import Call, Context
-from llmgate_plugins.decisions import Ranking
-from llmgate_plugins.plugins.arguments import non_negative
-from llmgate_plugins.plugins.preferences.preferring import Preferring
-from llmgate_plugins.services import Services
-from llmgate_plugins.types import NANO, Deployment, Request
+from llmgate_plugins.decisions import Ranking, Scores
+from llmgate_plugins.plugins.estimates import longest_answer
+from llmgate_plugins.plugins.observations import Lengths
+from llmgate_plugins.plugins.per_group import PerGroup
+from llmgate_plugins.plugins.preferences.expected import Asked, asked_of, cost_of
+from llmgate_plugins.plugins.preferences.scored import Scored
+from llmgate_plugins.plugins.preferences.shortlist import FEW
+from llmgate_plugins.services import MaybePending, Services
+from llmgate_plugins.types import NANO, Deployment, Price, Request
 
 __all__ = ["Cheapest"]
 
+USUAL: Final = (1_000, 250)
+"""Tokens read and written of a call by which those are put in order that no call looks at."""
+SORTS: Final = ((100, 1_000), USUAL, (10_000, 500), (300_000, 1_000))
+"""Short questions with long answers, usual ones, long ones, and such that pass a price's threshold."""
+OF_EACH_SORT: Final = 16
+MOST_KINDS: Final = 64
+"""Up to so many different models and prices each call reckons with all; of more, with those that
+are among the 16 cheapest for some sort of call."""
+_PLAIN: Final = Request(model="")
 
-class Cheapest(Preferring):
-    """The lowest expected price first; deployments without a known price last.
 
-    The scores are US dollars per million tokens, input and output mixed.
+@dataclass(slots=True)
+class _Kind:
+    """Deployments at which the same call costs the same.
 
-    Args:
-        input_share: What part of the tokens is expected to be input, 0 to 1.
+    Attributes:
+        one: Any of them.
+        lengths: How long their model's answers are, once that is known.
     """
 
-    def __init__(self, input_share: float = 0.75) -> None:
-        if non_negative("input_share", input_share) > 1:
-            raise ValueError(f"input_share must be between 0 and 1, not {input_share!r}")
-        self._share = input_share
-        self._rankings: dict[str, tuple[Sequence[Deployment], Ranking]] = {}
+    one: Deployment
+    price: Price
+    members: list[Deployment]
+    lengths: Lengths | None = None
+
+
+@dataclass(slots=True)
+class _Table:
+    """A group of deployments, sorted by what they cost.
+
+    Attributes:
+        rest: All of them, by what a usual call costs, those without a price last.
+        unpriced: Those, in their order, as far as a call looks at them.
+        orders: Order of kinds -> the first few deployments.
+    """
+
+    kinds: list[_Kind]
+    rest: tuple[Deployment, ...]
+    unpriced: tuple[Deployment, ...]
+    orders: dict[tuple[int, ...], tuple[Deployment, ...]] = field(default_factory=dict)
+
+
+class Cheapest(Scored):
+    """The lowest expected cost of this very call first; deployments without a known price last.
+
+    What is read is estimated from the request. What is written is expected to be as long as
+    the model's answers to the same feature have been lately, and no longer than the request allows; 256
+    tokens where nothing is known. Input counts at the price of the provider's cache as far as
+    the model's input came from there lately, and at the price for inputs of its length.
+
+    Scores are US dollars. Goals: see `Scored`; without any, those that cost the same stay in
+    their configured order.
+    """
+
+    prefers = "cheapest"
+    unit = "USD"
+    needs_observations = False
+
+    def __init__(
+        self,
+        *,
+        p50: float | None = None,
+        p95: float | None = None,
+        p99: float | None = None,
+        success: float | None = None,
+    ) -> None:
+        super().__init__(p50=p50, p95=p95, p99=p99, success=success)
+        self._tables: PerGroup[None, _Table] = PerGroup(_table)
 
     def rank(
         self,
-        request: Request,  # noqa: ARG002 - one signature for all
+        request: Request,
         deployments: Sequence[Deployment],
-        context: Context,  # noqa: ARG002
-        call: Call,  # noqa: ARG002
-        services: Services,  # noqa: ARG002
-    ) -> Ranking:
-        """By price; worked out once for each tuple of deployments."""
-        alias = deployments[0].alias if deployments else ""
-        known = self._rankings.get(alias)
-        if known is not None and known[0] is deployments:
-            return known[1]
-        ranking = self._ranked(deployments)
-        if isinstance(deployments, tuple):
-            if len(self._rankings) >= 1024:
-                self._rankings.clear()
-            self._rankings[alias] = (deployments, ranking)
-        return ranking
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> MaybePending[Ranking | None]:
+        """By cost, among those that keep the goals if there are any."""
+        if self.goals:
+            return super().rank(request, deployments, context, call, services)
+        return self.by_cost(request, deployments, context, services)
 
-    def _ranked(self, deployments: Sequence[Deployment]) -> Ranking:
-        share = self._share
-        scores = {
-            one.id: (one.price.input * share + one.price.output * (1 - share)) / NANO
-            for one in deployments
-            if one.price is not None
-        }
-        order = sorted(deployments, key=lambda one: scores.get(one.id, math.inf))
-        return Ranking(order, scores=scores, reason="cheapest first, USD per million tokens")
+    def by_cost(
+        self, request: Request, deployments: Sequence[Deployment], context: Context, services: Services
+    ) -> Ranking:
+        """By cost alone, reckoned once for each price and not for each deployment."""
+        table = self._tables.of(deployments, None)
+        costs = self._costs(table, request, context, services)
+        places = tuple([place for _, place, _ in costs])
+        order = table.orders.get(places)
+        if order is None:
+            if len(table.orders) >= FEW * FEW:
+                table.orders.clear()
+            order = table.orders[places] = _few((table.kinds[place] for place in places), table.unpriced)
+        values: dict[str, float] = {}
+        state: dict[str, dict[str, float]] = {}
+        for cost, place, facts in costs:
+            for one in table.kinds[place].members[:FEW]:
+                values[one.id] = cost
+                state[one.id] = facts
+            if len(values) >= FEW:
+                break
+        return Ranking(order, scores=values, reason="cheapest first, USD", state=state, rest=table.rest)
+
+    def scores(
+        self,
+        request: Request,
+        deployments: Sequence[Deployment],
+        context: Context,
+        call: Call,  # noqa: ARG002 - one signature for all
+        services: Services,
+    ) -> Scores:
+        """US dollars."""
+        store = self.observations(services)
+        asked = asked_of(request, deployments[0].alias, context.feature, store)
+        values: dict[str, float] = {}
+        state: dict[str, dict[str, float]] = {}
+        for one in deployments:
+            if one.price is not None:
+                lengths = None if store is None else store.lengths(one.provider, one.model)
+                cost, written = cost_of(one, one.price, lengths, asked)
+                values[one.id] = cost / NANO
+                state[one.id] = {"input_tokens": asked.read, "output_tokens": written}
+        return Scores(values, self.unit, state)
+
+    def nominated(
+        self, request: Request, deployments: Sequence[Deployment], context: Context, services: Services
+    ) -> Sequence[Deployment]:
+        """Of a large group, one of each of the cheapest kinds."""
+        if len(deployments) <= FEW:
+            return ()
+        table = self._tables.of(deployments, None)
+        costs = self._costs(table, request, context, services)
+        return [table.kinds[place].one for _, place, _ in costs[: FEW // 2]]
+
+    def _costs(
+        self, table: _Table, request: Request, context: Context, services: Services
+    ) -> list[tuple[float, int, dict[str, float]]]:
+        """(US dollars, place of the kind, what they come from), the cheapest first."""
+        if not table.kinds:
+            return []
+        store = self.observations(services)
+        asked = asked_of(request, table.kinds[0].one.alias, context.feature, store)
+        found = []
+        for place, kind in enumerate(table.kinds):
+            lengths = kind.lengths
+            if lengths is None and store is not None:
+                lengths = kind.lengths = store.lengths(kind.one.provider, kind.one.model)
+            cost, written = cost_of(kind.one, kind.price, lengths, asked)
+            found.append((cost / NANO, place, {"input_tokens": asked.read, "output_tokens": written}))
+        if len(found) > 1:
+            found.sort(key=_by_cost)
+        return found
+
+
+def _by_cost(one: tuple[float, int, object]) -> float:
+    return one[0]
+
+
+def _table(deployments: Sequence[Deployment], _key: None) -> _Table:
+    kinds: dict[object, _Kind] = {}
+    unpriced = []
+    for one in deployments:
+        if one.price is None:
+            unpriced.append(one)
+            continue
+        longest = longest_answer(one, _PLAIN) if one.params else None
+        key = (one.provider, one.model, one.price, longest, one.max_output)
+        kind = kinds.get(key)
+        if kind is None:
+            kind = kinds[key] = _Kind(one, one.price, [])
+        kind.members.append(one)
+    usual = sorted(kinds.values(), key=lambda kind: _nominal(kind, USUAL))
+    rest = (*(one for kind in usual for one in kind.members), *unpriced)
+    return _Table(_some(list(kinds.values())), rest, tuple(unpriced[:FEW]))
+
+
+def _some(kinds: list[_Kind]) -> list[_Kind]:
+    """All of them, or of many those that may be the cheapest for some call."""
+    if len(kinds) <= MOST_KINDS:
+        return kinds
+    found: dict[int, _Kind] = {}
+    for sort in SORTS:
+        for kind in sorted(kinds, key=lambda kind: _nominal(kind, sort))[:OF_EACH_SORT]:
+            found[id(kind)] = kind
+    return [kind for kind in kinds if id(kind) in found]
+
+
+def _nominal(kind: _Kind, sort: tuple[int, int]) -> float:
+    read, written = sort
+    return cost_of(kind.one, kind.price, None, Asked(read, None, 1, "", None, written))[0]
+
+
+def _few(kinds: Iterable[_Kind], unpriced: Sequence[Deployment]) -> tuple[Deployment, ...]:
+    found: list[Deployment] = []
+    for kind in kinds:
+        found += kind.members[: FEW - len(found)]
+        if len(found) >= FEW:
+            break
+    return (*found, *unpriced[: FEW - len(found)])

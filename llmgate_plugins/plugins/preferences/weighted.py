@@ -6,33 +6,29 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Final
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
 from llmgate_plugins.draws import Lots
 from llmgate_plugins.plugins.arguments import non_negative
+from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.preferring import Preferring
+from llmgate_plugins.plugins.preferences.shortlist import FEW
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import EMPTY, Deployment, Request
 
 __all__ = ["Weighted"]
 
-SHUFFLED: Final = 32
-"""Up to so many deployments the whole order is drawn; of more, only the first places."""
-DRAWS: Final = 32
-"""Draws for those places. Enough for any failover; the rest keep their given order."""
-
-Table = tuple[Sequence[Deployment], tuple[Deployment, ...], tuple[float, ...], bool]
-"""Whose table it is; those with a weight and then those without; sums of the weights;
-whether some have none."""
+Table = tuple[tuple[Deployment, ...], tuple[float, ...], bool]
+"""Those with a weight and then those without; sums of the weights; whether some have none."""
 
 
 class Weighted(Preferring):
     """A random order in which the first place falls to each as often as its weight says.
 
     The second place is drawn from the rest in the same way, and so on. A weight of 0 makes
-    a last resort, behind all others.
+    a last resort, behind all others. Of more than ten deployments only the first places are
+    drawn, and the others follow in their configured order: no failover gets that far.
 
     Args:
         weights: Deployment id -> weight, 0 or more; those it leaves out weigh what their
@@ -41,7 +37,7 @@ class Weighted(Preferring):
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self._weights = {name: _check(name, weight) for name, weight in (weights or EMPTY).items()}
-        self._tables: dict[str, Table] = {}
+        self._tables: PerGroup[None, Table] = PerGroup(self._table)
 
     def rank(
         self,
@@ -52,39 +48,24 @@ class Weighted(Preferring):
         services: Services,  # noqa: ARG002
     ) -> Ranking:
         """By lot: the same call draws the same order of the same deployments."""
-        whose, ordered, sums, has_zero = self._table(deployments)
+        ordered, sums, has_zero = self._tables.of(deployments, None)
         lots = Lots(call.draw("weighted"))
-        if len(whose) <= SHUFFLED:
-            order: Sequence[Deployment] = self._shuffle(ordered, lots)
-        else:
-            order = _draw(ordered, sums, lots)
-            if has_zero:  # those left out follow in their given order, and some must be last
-                drawn = set(order)
-                order = [*order, *(one for one in ordered if one not in drawn)]
-        return Ranking(order, reason="by weight")
+        if len(ordered) <= FEW:
+            return Ranking(self._shuffle(ordered, lots), reason="by weight")
+        # Those left out follow in their given order, save that some must be last.
+        rest = ordered if has_zero else None
+        return Ranking(_draw(ordered, sums, lots), reason="by weight", rest=rest)
 
     def _weight(self, deployment: Deployment) -> float:
         weight = self._weights.get(deployment.id)
         return deployment.weight if weight is None else weight
 
-    def _table(self, deployments: Sequence[Deployment]) -> Table:
-        """Made once for each tuple of deployments, which gateways hand out again and again."""
-        if not deployments:
-            return (), (), (), False
-        alias = deployments[0].alias
-        known = self._tables.get(alias)
-        if known is not None and known[0] is deployments:
-            return known
+    def _table(self, deployments: Sequence[Deployment], _key: None) -> Table:
         weights = [(_check(one.id, self._weight(one)), one) for one in deployments]
         heavy = [(weight, one) for weight, one in weights if weight > 0]
-        light = tuple(one for weight, one in weights if weight == 0)
+        light = [one for weight, one in weights if weight == 0]
         sums = tuple(accumulate(weight for weight, _ in heavy))
-        table = (deployments, (*(one for _, one in heavy), *light), sums, bool(light))
-        if isinstance(deployments, tuple):
-            if len(self._tables) >= 1024:
-                self._tables.clear()
-            self._tables[alias] = table
-        return table
+        return (*(one for _, one in heavy), *light), sums, bool(light)
 
     def _shuffle(self, ordered: Sequence[Deployment], lots: Lots) -> list[Deployment]:
         """The whole order: each draws a time of arrival, sooner the heavier it is."""
@@ -103,9 +84,9 @@ class Weighted(Preferring):
 def _draw(ordered: Sequence[Deployment], sums: Sequence[float], lots: Lots) -> list[Deployment]:
     """The first places, at a cost that does not grow with the number of deployments."""
     if not sums:
-        return list(ordered)
+        return list(ordered[:FEW])
     drawn: dict[int, None] = {}
-    for _ in range(DRAWS):
+    for _ in range(FEW):
         drawn[min(bisect_right(sums, lots.next() * sums[-1]), len(sums) - 1)] = None
     return [ordered[place] for place in drawn]
 

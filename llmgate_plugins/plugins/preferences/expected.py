@@ -1,0 +1,127 @@
+"""What a call is expected to read, to write and to cost at a deployment, by what was seen so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from llmgate_plugins.plugins.estimates import USUAL_MESSAGE, longest_answer
+from llmgate_plugins.plugins.observations import USUAL_OUTPUT, Lengths, Observations
+from llmgate_plugins.types import Deployment, LazyMessages, Price, Request
+from llmgate_plugins.usage import tier_of
+
+__all__ = ["Asked", "asked_of", "cost_of", "expected_cost"]
+
+USUAL_TOOL: Final = 100
+"""Tokens of the definition of a tool."""
+
+
+class Asked(NamedTuple):
+    """What is known of a call before it is known where it goes.
+
+    Attributes:
+        read: Input tokens, estimated: a quarter of the characters.
+        most: Output tokens that the request allows; None if it does not say.
+        answers: How many answers it asks for.
+        tier: How it is to be served, as the tiers of a `Price` name it.
+        feature: For which feature of the application.
+        general: Output tokens that answers of this alias have, whoever writes them.
+    """
+
+    read: int
+    most: int | None
+    answers: int
+    tier: str
+    feature: str | None
+    general: float
+
+
+_NOWHERE: Final = Deployment(id="", alias="", provider="", model="")
+
+
+def asked_of(request: Request, alias: str, feature: str | None, observations: Observations | None) -> Asked:
+    """What the request says, and what answers to such requests are like."""
+    params = request.params
+    most, answers, tier = None, 1, ""
+    if params:
+        most = longest_answer(_NOWHERE, request)
+        wanted = params.get("n")
+        if type(wanted) is int and wanted > 1:
+            answers = wanted
+        word = params.get("service_tier")
+        tier = "" if word is None else tier_of(word)
+    if request.operation == "embedding":
+        most = 0
+    lengths = None if observations is None else observations.lengths_of_alias(alias)
+    general = float(USUAL_OUTPUT) if lengths is None else lengths.expected(feature)
+    return Asked(_read(request), most, answers, tier, feature, general)
+
+
+def expected_cost(
+    deployment: Deployment, request: Request, feature: str | None, observations: Observations | None
+) -> float | None:
+    """Nano-dollars that this call is expected to cost at this deployment; None without a price."""
+    if deployment.price is None:
+        return None
+    asked = asked_of(request, deployment.alias, feature, observations)
+    lengths = None if observations is None else observations.lengths(deployment.provider, deployment.model)
+    return cost_of(deployment, deployment.price, lengths, asked)[0]
+
+
+def cost_of(
+    deployment: Deployment, price: Price, lengths: Lengths | None, asked: Asked
+) -> tuple[float, float]:
+    """(nano-dollars, output tokens) to be expected."""
+    written = written_by(deployment, lengths, asked)
+    read = asked.read
+    if price.tiers:
+        price = price.at(read, asked.tier)
+    rate: float = price.input
+    if lengths is not None and lengths.cached.count:
+        cached, kept = lengths.cached.mean, lengths.written.mean
+        rate += cached * (price.cached_input - price.input) + kept * (price.cache_write - price.input)
+    return (read * rate + written * asked.answers * price.output) / 1_000_000, written
+
+
+def written_by(deployment: Deployment, lengths: Lengths | None, asked: Asked) -> float:
+    """Output tokens to be expected of one answer."""
+    written = asked.general if lengths is None else lengths.expected(asked.feature, asked.general)
+    most = asked.most
+    if most is None:
+        most = deployment.max_output
+        if deployment.params:
+            most = longest_answer(deployment, _PLAIN) or most
+    return written if most is None or written < most else most
+
+
+_PLAIN: Final = Request(model="")
+
+
+def _read(request: Request) -> int:
+    """Input tokens, without reading what a host has not read: a quarter of the characters."""
+    characters = others = 0
+    messages = request.messages
+    if isinstance(messages, LazyMessages):
+        for native in messages.native:
+            content: Any = (
+                native.get("content") if isinstance(native, Mapping) else getattr(native, "content", None)
+            )
+            if type(content) is str:
+                characters += len(content)
+            else:
+                others += 1
+    else:
+        for message in messages:
+            content = message.content
+            if type(content) is str:
+                characters += len(content)
+            else:
+                for part in content:
+                    text = part.get("text")
+                    if type(text) is str:
+                        characters += len(text)
+                    else:
+                        others += 1
+    tokens = (characters >> 2) + others * USUAL_MESSAGE
+    tools = request.params.get("tools") if request.params else None
+    return tokens + len(tools) * USUAL_TOOL if tools else tokens
