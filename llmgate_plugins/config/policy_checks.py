@@ -117,7 +117,9 @@ def _preference(config: GatewayConfig, path: Path, policy: PolicyConfig) -> Iter
             f"write one of {', '.join(PREFERENCES)}, or name the plugin under plugins",
             severity="warning",
         )
-    goals = policy.slo is not None and any((policy.slo.p50, policy.slo.p95, policy.slo.p99))
+    goals = policy.slo is not None and any(
+        (policy.slo.p50, policy.slo.p95, policy.slo.p99, policy.slo.success)
+    )
     if goals and not foreign and not KEEP_GOALS.intersection(names):
         yield config.locator.problem(
             (*path, "slo"),

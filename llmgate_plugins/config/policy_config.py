@@ -219,7 +219,9 @@ class PolicyConfig(Section):
     def policy(self) -> Policy:
         """As the plugin takes it."""
         required = {name: value for name, value in self.require if name != "max_price"}
-        goals = {name: getattr(self.slo, name) for name in ("p50", "p95", "p99")} if self.slo else {}
+        goals = (
+            {name: getattr(self.slo, name) for name in ("p50", "p95", "p99", "success")} if self.slo else {}
+        )
         return Policy(
             **required,
             **goals,

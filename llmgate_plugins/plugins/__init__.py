@@ -29,7 +29,14 @@ from llmgate_plugins.plugins.narrowing import Capabilities, ContextConstraints
 from llmgate_plugins.plugins.observations import Observations
 from llmgate_plugins.plugins.patience import Patience
 from llmgate_plugins.plugins.policies import Policies, Policy
-from llmgate_plugins.plugins.preferences import Cheapest, Fastest, InOrder, Weighted
+from llmgate_plugins.plugins.preferences import (
+    Cheapest,
+    Fastest,
+    InOrder,
+    MostReliable,
+    Weighing,
+    Weighted,
+)
 from llmgate_plugins.plugins.ratings import Ratings
 from llmgate_plugins.plugins.smoothing import RateLimit, RateLimits
 from llmgate_plugins.plugins.telemetry import Telemetry
@@ -63,6 +70,7 @@ __all__ = [
     "LimitStanding",
     "Limits",
     "LogChannel",
+    "MostReliable",
     "Observations",
     "Patience",
     "Policies",
@@ -77,6 +85,7 @@ __all__ = [
     "Telemetry",
     "TokenLimit",
     "WebhookChannel",
+    "Weighing",
     "Weighted",
     "default_plugins",
     "with_places",

@@ -67,6 +67,7 @@ class Policy:
         deadline: Seconds for a call with all its attempts.
         max_attempts: Most attempts of one call, fallbacks included.
         p50, p95, p99: Goals in seconds, for preferences that keep them.
+        success: The same for the share of calls that succeed: 0.99.
         on_break: What happens when a stream breaks after its first content, where the call
             itself does not say: "raise", "restart", "resume" or "hold" (see `Request`).
         targets: What the call is handed on to: drawn by weight, or the first in order that has
@@ -100,6 +101,7 @@ class Policy:
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
+    success: float | None = None
     on_break: OnBreak | None = None
     targets: Sequence[Target] = ()
     by: str | None = None

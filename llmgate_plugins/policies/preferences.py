@@ -9,5 +9,5 @@ __all__ = ["KEEP_GOALS", "PREFERENCES"]
 PREFERENCES: Final = ("ordered", "weighted", "cheapest", "fastest", "most_reliable", "balanced", "best_rated")
 """What `prefer` may name without any further plugin."""
 
-KEEP_GOALS: Final = frozenset({"fastest", "balanced"})
+KEEP_GOALS: Final = frozenset({"cheapest", "fastest", "most_reliable", "balanced"})
 """Those to which the goals of `slo` make a difference."""

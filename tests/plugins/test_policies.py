@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.values import DEAR, a_call, a_deployment, a_request, an_attempt, some_services
+from support.choosing import Choosing
+from support.values import DEAR, a_call, a_deployment, a_request, some_services
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.decisions import Drop
 from llmgate_plugins.errors import RequestDenied
-from llmgate_plugins.plugins import Policies, Policy
+from llmgate_plugins.plugins import InOrder, Policies, Policy
 from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
 from llmgate_plugins.plugins.policies import POLICY
-from llmgate_plugins.types import Outcome, Price, Request
+from llmgate_plugins.types import Price, Request
 
 EU = a_deployment("eu", provider="openai", model="m", region="eu", capabilities=frozenset({"tools"}))
 US = a_deployment("us", provider="anthropic", region="us", price=DEAR)
@@ -120,18 +121,15 @@ def test_each_preference_ranks_in_its_own_way() -> None:
     assert preferring("ordered") == ["eu", "us", "plain"]
     assert preferring("cheapest") == ["plain", "us", "eu"]
     assert sorted(preferring("weighted") or []) == ["eu", "plain", "us"]
-    assert preferring("fastest") == ["eu", "us", "plain"]
     assert preferring(None) is None
 
 
 def test_the_fastest_is_learned_from_what_every_call_saw() -> None:
     policies = Policies({"default": Policy(), "quick": Policy(prefer="fastest", p95=1.0)})
-    services = some_services()
+    seen = Choosing(InOrder())
     for deployment, latency in ((EU, 3.0), (US, 0.5), (PLAIN, 0.8)):
-        policies.end_attempt(
-            an_attempt(deployment), Outcome(status="success", latency=latency), a_call(), services
-        )
-    ranking = policies.rank_deployments(a_request(), ALL, Context(policy="quick"), a_call(), services)
+        seen.saw(deployment, latency)
+    ranking = policies.rank_deployments(a_request(), ALL, Context(policy="quick"), a_call(), seen.services)
     assert ranking is not None
     assert [one.id for one in ranking.order] == ["us", "plain", "eu"]
 

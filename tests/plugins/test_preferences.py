@@ -545,7 +545,7 @@ def test_of_thousands_all_can_be_tried_and_each_once(prefer: str) -> None:
     with pytest.raises(BaseException):  # noqa: B017 - nothing is sent
         gateway.complete("fast", "x")
     first = gateway.decisions[-1].selections[0].order
-    assert len(set(first)) == len(first) >= 10
+    assert len(set(first)) == len(first) >= 2
     assert len({first[0], *ranked}) == 3_000
 
 

@@ -53,7 +53,7 @@ def preference_of(prefer: str | Mapping[str, float], policy: Policy) -> Preferri
     Raises:
         ValueError: What has no scores cannot be weighed; a weight makes no sense.
     """
-    goals = {name: getattr(policy, name, None) for name in ("p50", "p95", "p99", "success")}
+    goals = {name: getattr(policy, name) for name in ("p50", "p95", "p99", "success")}
     if isinstance(prefer, str):
         match prefer:
             case "ordered":

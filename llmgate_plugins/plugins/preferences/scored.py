@@ -34,8 +34,8 @@ Known = list[tuple[float, int, Deployment]]
 class Scored(Preferring):
     """The lowest score first.
 
-    Of more than ten deployments each call looks at ten: the best that were found before, and
-    two by lot. Where scores come from experience, what is not known is tried out, by one call
+    Of more than ten deployments each call looks at eight: the best six that were found before,
+    and two by lot. Where scores come from experience, what is not known is tried out, by one call
     at a time: eight calls in a row at first, then one in twenty.
 
     Goals make the choice one of those that keep them. While there is slack, a deployment may

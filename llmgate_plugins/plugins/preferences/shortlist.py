@@ -11,9 +11,10 @@ from llmgate_plugins.types import Deployment
 __all__ = ["FEW", "Shortlist"]
 
 FEW: Final = 10
-"""Up to so many deployments, each call looks at all of them; of more, at so many."""
-KEPT: Final = 8
-"""So many of them are the best of those that were looked at before; the others are drawn."""
+"""Up to so many deployments, each call looks at all of them."""
+KEPT: Final = 6
+DRAWN: Final = 2
+"""Of more, it looks at the best of those that were looked at before, and at some drawn by lot."""
 
 
 class Shortlist:
@@ -42,8 +43,8 @@ class Shortlist:
             return group
         found = dict.fromkeys(named)
         found.update(dict.fromkeys(self._best))
-        wanted = max(FEW, len(found) + FEW - KEPT)
-        for _ in range(2 * FEW):
+        wanted = len(found) + DRAWN
+        for _ in range(KEPT):
             if len(found) >= wanted:
                 break
             found[group[int(lots.next() * number)]] = None

@@ -13,7 +13,7 @@ from llmgate_plugins.draws import Lots
 from llmgate_plugins.plugins.arguments import non_negative
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.preferring import Preferring
-from llmgate_plugins.plugins.preferences.shortlist import FEW
+from llmgate_plugins.plugins.preferences.shortlist import FEW, KEPT
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import EMPTY, Deployment, Request
 
@@ -84,9 +84,9 @@ class Weighted(Preferring):
 def _draw(ordered: Sequence[Deployment], sums: Sequence[float], lots: Lots) -> list[Deployment]:
     """The first places, at a cost that does not grow with the number of deployments."""
     if not sums:
-        return list(ordered[:FEW])
+        return list(ordered[:KEPT])
     drawn: dict[int, None] = {}
-    for _ in range(FEW):
+    for _ in range(KEPT):
         drawn[min(bisect_right(sums, lots.next() * sums[-1]), len(sums) - 1)] = None
     return [ordered[place] for place in drawn]
 
