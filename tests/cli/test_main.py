@@ -65,14 +65,20 @@ def test_each_command_is_where_the_table_says() -> None:
         assert command.help
 
 
-def test_help_needs_less_than_300_ms_of_processor_time() -> None:
-    spent = []
+def test_help_needs_no_more_processor_time_than_five_times_importing_click() -> None:
+    """That is about 300 ms on a machine of 2020."""
+    click_alone, help_told = [], []
     for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert run("--help").returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) < 0.3
+        click_alone.append(processor_time([sys.executable, "-c", "import click"]))
+        help_told.append(processor_time([*PROGRAM, "--help"]))
+    assert min(help_told) < 5 * min(click_alone)
+
+
+def processor_time(command: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
