@@ -63,7 +63,7 @@ def make_rows(path: Path, attempts: int = 1_000_000, *, seed: int = 1) -> int:
 
 
 def measure_reports(attempts: int) -> dict[str, Any]:
-    """How long reports over a month of so many attempts take; the best of three."""
+    """How long reports over a month of so many attempts take, as whoever asks sees it; the best of three."""
     from llmgate_plugins.insight import read_report
 
     target = 3.0
@@ -76,8 +76,9 @@ def measure_reports(attempts: int) -> dict[str, Any]:
             for _ in range(3):
                 cpu, wall = time.process_time(), time.perf_counter()
                 read_report(f"sqlite:///{path}", by=by)
-                best = min(best, (time.process_time() - cpu, time.perf_counter() - wall))
-            rows.append({"by": by, "cpu_s": best[0], "wall_s": best[1], "met": best[0] <= target})
+                took = time.process_time() - cpu, time.perf_counter() - wall
+                best = min(best[0], took[0]), min(best[1], took[1])
+            rows.append({"by": by, "cpu_s": best[0], "wall_s": best[1], "met": best[1] <= target})
     return {"attempts": attempts, "target_s": target, "reports": rows}
 
 

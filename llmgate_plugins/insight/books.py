@@ -49,6 +49,10 @@ SHARES: Final = (0.50, 0.95, 0.99)
 
 _PLAIN_LABEL: Final = re.compile(r"[A-Za-z0-9_ .:/@-]+")
 _MANY_GROUPS: Final = 500
+CACHE: Final = 65_536
+"""KiB that a connection that reads may keep: groups are put in order in there."""
+TRIES: Final = 50
+"""Times that two connections try to begin at the same moment, while others write."""
 _AT_ONCE: Final = 1_000
 """Rows of a ledger in memory that are copied in one statement."""
 
@@ -58,6 +62,13 @@ class Books(ABC):
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+
+    @contextmanager
+    def beside(self) -> Iterator[Books | None]:
+        """A second connection that sees the very same, to read with in another thread; None without one.
+
+        Ask for it before anything is read."""
+        yield None
 
     @abstractmethod
     def label(self, column: ColumnElement[Any], name: str) -> ColumnElement[str | None]:
@@ -103,8 +114,37 @@ class SqliteBooks(Books):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
+        connection.exec_driver_sql(f"PRAGMA cache_size = {-CACHE}")
         self._driver = _driver_of(connection)
         self._functions = itertools.count(1)
+
+    @contextmanager
+    def beside(self) -> Iterator[Books | None]:
+        """SQLite uses one processor for each connection, and Python's lock only to gather values."""
+        if isinstance(self.connection.engine.pool, StaticPool):  # a database in memory: one is all there is
+            yield None
+            return
+        with self.connection.engine.connect() as other:
+            beside = SqliteBooks(other)
+            yield beside if self._sees_the_same_as(beside) else None
+
+    def _sees_the_same_as(self, beside: SqliteBooks) -> bool:
+        """Begin to read with both; whether nothing was written in between, sooner or later."""
+        both = (beside.connection, self.connection)
+        for _ in range(TRIES):
+            for connection in both:
+                connection.rollback()
+            before = self._version()
+            for connection in both:
+                connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
+            if self._version() == before:
+                return True
+        return False
+
+    def _version(self) -> int:
+        """Changes with every commit of others that this connection sees."""
+        (version,) = self._driver.execute("PRAGMA data_version").fetchone()
+        return int(version)
 
     def label(self, column: ColumnElement[Any], name: str) -> ColumnElement[str | None]:
         """By path, which is fast, where the name can be written in one."""

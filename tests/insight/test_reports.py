@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import sqlite3
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -25,7 +27,8 @@ from support.ledger_rows import BEGIN, Filled, RowsLedger, books, failed_over
 
 from llmgate_plugins import ConfigurationError, Context, Request, StorageError, use_context
 from llmgate_plugins.insight import Quantiles, Report, ReportRow, read_forecast, read_report
-from llmgate_plugins.ledger import MemoryLedger
+from llmgate_plugins.ledger import MemoryLedger, SqlLedger
+from llmgate_plugins.ledger.entries import Entry
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
 from llmgate_plugins.plugins import Failover
 from llmgate_plugins.services import Ledger
@@ -393,6 +396,32 @@ def test_shadows_of_calls_are_left_out_unless_asked_for() -> None:
     assert read_forecast(ledger, now=1_001.0, shadow_calls="only").totals.spent == 7
     with pytest.raises(ValueError, match="without, with or only"):
         read_report(ledger, shadow_calls="no")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tries", [50, 0])
+def test_a_report_sees_one_moment_of_books_that_are_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int
+) -> None:
+    monkeypatch.setattr("llmgate_plugins.insight.books.TRIES", tries)
+    url = f"sqlite:///{tmp_path}/books.db"
+    ledger, stop = SqlLedger(url), threading.Event()
+
+    def write() -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            call, subject = f"c{number:06}", (f"c{number:06}", 1, settlement())
+            entries = (Entry("open", intent(call)), Entry("settle", subject), Entry("close", record(call)))
+            ledger._tables.write([entry.step() for entry in entries])  # in one transaction
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    seen = [read_report(url, by="policy").totals for _ in range(20)]
+    stop.set()
+    writing.join()
+    ledger.close()
+    assert [one.calls for one in seen] == [one.attempts for one in seen]
+    assert seen[0].calls < seen[-1].calls
 
 
 def test_an_empty_ledger_gives_an_empty_report(opened: Opened) -> None:
