@@ -8,9 +8,10 @@ from typing import Any
 
 from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.plugins import Observations
+from llmgate_plugins.plugins.observations.plugin import BUDGET
 from llmgate_plugins.plugins.preferences import Preferring
 from llmgate_plugins.types import Deployment, ErrorClass, Failure, Outcome, Request, Scope, Usage
-from support.values import a_call, a_request, an_attempt, some_services
+from support.values import a_call, a_deployment, a_request, an_attempt, some_services
 
 __all__ = ["Choosing"]
 
@@ -74,6 +75,12 @@ class Choosing:
         asked = a_call(request or a_request(), context, call_id=call or f"call-{self._calls}")
         asked.hypothetical = hypothetical
         return self.preference.rank(asked.request, among, context, asked, self.services)
+
+    def budget(self, context: Context = NOBODY) -> Any:
+        """The error budget that calls of this context burn."""
+        call = a_call(a_request(), context)
+        self.preference.rank(call.request, (a_deployment("some"),), context, call, self.services)
+        return call.stash[BUDGET]
 
     def order(self, *deployments: Deployment, **asked: Any) -> list[str]:
         """Ids, best first."""

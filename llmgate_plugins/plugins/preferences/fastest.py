@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import exp
 from typing import Final
 
 from llmgate_plugins.context import Call, Context
@@ -20,6 +21,10 @@ AT_ONCE: Final = 4
 """So many calls under way are never too many."""
 GROWTH: Final = 2
 """So many times as many as there usually are may be under way before it counts."""
+FRESH: Final = 10.0
+FADING: Final = 300.0
+"""What was not seen for more than ten seconds counts for less and less, so that it is seen again: the
+sooner the closer it was to the best. It has halved after three minutes and a half."""
 LEAST: Final = 0.1
 """Part of the usual time that even the shortest answer takes."""
 
@@ -32,7 +37,9 @@ class Fastest(Scored):
     within a quarter are drawn from, twice, and the faster one wins (power of two choices;
     Mitzenmacher 2001). Where more than twice as many calls are under way as when that was
     measured, the time counts as so much longer (as in Finagle's peak EWMA): so nobody is
-    trampled for having been fast. Failed attempts teach nothing here: failing fast is not being fast.
+    trampled for having been fast. What is not used any more counts as faster from one minute to
+    the next, until it is used again: the closer it was to the best, the sooner. Failed attempts teach nothing here: failing fast is
+    not being fast.
 
     Scores are seconds. Goals, and what is tried out: see `Scored`.
     """
@@ -56,7 +63,7 @@ class Fastest(Scored):
         services: Services,
     ) -> Scores:
         """Seconds."""
-        store = self.observations(services)
+        store, now = self.observations(services), services.clock.monotonic()
         assert store is not None  # noqa: S101 - it cannot do without
         values: dict[str, float] = {}
         state: dict[str, dict[str, float]] = {}
@@ -80,6 +87,8 @@ class Fastest(Scored):
                         asked = asked_of(request, one.alias, context.feature, store)
                     more = slope * (written_by(one, known.lengths, asked) - known.output)
                     seconds = max(seconds + more, LEAST * seconds)
+            if (age := now - known.seen) > FRESH:
+                seconds *= exp((FRESH - age) / FADING)
             under_way = known.in_flight
             state[one.id] = {"samples": count, "expected_s": seconds, "in_flight": under_way}
             usual = GROWTH * known.usual + AT_ONCE
