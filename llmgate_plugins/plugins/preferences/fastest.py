@@ -38,8 +38,8 @@ class Fastest(Scored):
     Mitzenmacher 2001). Where more than twice as many calls are under way as when that was
     measured, the time counts as so much longer (as in Finagle's peak EWMA): so nobody is
     trampled for having been fast. What is not used any more counts as faster from one minute to
-    the next, until it is used again: the closer it was to the best, the sooner. Failed attempts teach nothing here: failing fast is
-    not being fast.
+    the next, until it is used again: the closer it was to the best, the sooner. Failed
+    attempts teach nothing here: failing fast is not being fast.
 
     Scores are seconds. Goals, and what is tried out: see `Scored`.
     """
