@@ -73,9 +73,9 @@ class Scope:
         return self.name.startswith("tag:")
 
     @property
-    def column(self) -> str | None:
-        """The column of the ledger's attempts that has its value; None if none has."""
-        return None if ":" in self.name else _COLUMNS.get(self.name, self.name)
+    def column(self) -> str:
+        """What of the ledger's attempts has its value: a column, "tag:NAME" or "extra:NAME"."""
+        return _COLUMNS.get(self.name, self.name)
 
     @property
     def reader(self) -> Reader:

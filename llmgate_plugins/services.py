@@ -470,13 +470,14 @@ class Ledger(Protocol):
         """What attempts opened in [since, until) have used, of all processes.
 
         Args:
-            where: Column of the attempts -> value it must have (None: must be empty); {} for all.
+            where: Column of the attempts, "tag:NAME" or "extra:NAME" -> value it must have (None:
+                must be empty); {} for all.
             part: Seconds; sum up separately for each such part, counted from the Unix
                 epoch. None: one sum.
             shadow_calls: Whether what shadows of calls have used counts.
 
         Raises:
-            ValueError: No such column.
+            ValueError: They cannot be told apart by that.
         """
 
     def add_feedback(self, feedback: Feedback) -> MaybePending[None]:

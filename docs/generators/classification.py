@@ -42,9 +42,10 @@ What LiteLLM made from another exception is classified by that one, wherever its
 What the built-in plugins go by (`llmgate_plugins.classification.reaction_to`). *Elsewhere*: where the same
 request may succeed. *Again*: whether the same deployment may be asked again. *Retry*: what that takes from
 the retry budget. *Health*: whether it counts towards an ejection, pauses the deployment until the provider's
-reset, ejects it at once, or retires it for good. *Booked*: "unknown" may have been worked on, so its input
-is booked as an estimate. *Alarm*: it does not heal by itself. Failures of scope `caller` and `local` are
-told to the caller, those of `request` say nothing about anybody's health.
+reset, ejects it at once, or retires it for good. *Booked*: "unknown" may have been worked on: its input is
+booked, and for a whole answer also the output that was expected. *Alarm*: it does not heal by itself.
+Failures of scope `caller` and `local` are told to the caller, those of `request` say nothing about anybody's
+health.
 """
 
 FAILOVER = """## What the built-in failover does

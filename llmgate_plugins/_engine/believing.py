@@ -7,9 +7,9 @@ from typing import Any, Final, Protocol
 
 from llmgate_plugins._engine.flight import Flight
 from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Attempt, Response, Usage
-from llmgate_plugins.usage import MOST_TOKENS, estimate_tokens, most_input
+from llmgate_plugins.usage import MOST_TOKENS, estimate_tokens, expected_output, most_input
 
-__all__ = ["used"]
+__all__ = ["unknown", "used"]
 
 _FEW: Final = 16
 """A stream that reports no more output tokens than this may have told only its last piece's,
@@ -47,6 +47,17 @@ def used(
     if whole and reported.input and reported.output > _FEW and reported.total <= window:
         return reported
     return _checked(flight, attempt, reported, told, whole, window)
+
+
+def unknown(flight: Flight, attempt: Attempt) -> Usage:
+    """The usage to book for a whole answer that was asked for and never came.
+
+    The provider writes it to its end and bills for it, whether anybody waits or not. So what was
+    expected of it is booked: the longest answer allowed, else a usual one. That is what recovery
+    books for an attempt of a process that died, too.
+    """
+    read = _estimate(flight, attempt, 0)
+    return replace(read, output=expected_output(attempt.deployment, flight.call.request))
 
 
 def _checked(

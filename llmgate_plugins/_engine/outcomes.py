@@ -1,16 +1,16 @@
-"""How an attempt ended, in tokens and money. Never zero for what was delivered, never the worst case."""
+"""How an attempt ended, in tokens and money. Never zero for what may be billed, never the worst case."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from llmgate_plugins._engine.believing import used
+from llmgate_plugins._engine.believing import unknown, used
 from llmgate_plugins._engine.effects import Left
 from llmgate_plugins._engine.failing import classified
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.classification import reaction_to
 from llmgate_plugins.transport import Meter
-from llmgate_plugins.types import NO_USAGE, Attempt, Outcome, Price, Response, Usage
+from llmgate_plugins.types import NO_USAGE, Attempt, Failure, Outcome, Price, Response, Usage
 
 __all__ = ["answered", "broken", "delivered", "left", "skipped"]
 
@@ -80,11 +80,10 @@ def broken(
     ended = Outcome(status="error", error=error, failure=failure, quota=quota)
     if meter is not None and (first_token is not None or meter.usage is not None):
         return _streamed(flight, attempt, meter, first_token, ended)
-    if usage is not None or reaction_to(failure).booked != "nothing":
-        # Where the request may have reached the model, its input is booked as an estimate.
-        usage = used(flight, attempt, usage, None)
+    if usage is not None or (meter is not None and _may_be_billed(failure)):
+        usage = used(flight, attempt, usage, None)  # of a stream that brought nothing: its input
     else:
-        usage = NO_USAGE
+        usage = unknown(flight, attempt) if _may_be_billed(failure) else NO_USAGE
     cost, price = _booked(flight, attempt, usage, None)
     return Outcome(
         status="error",
@@ -109,7 +108,7 @@ def left(
     ended = Outcome(status=leaving.status)
     if meter is not None:
         return _streamed(flight, attempt, meter, first_token, ended)
-    usage = used(flight, attempt, None, None)
+    usage = unknown(flight, attempt)
     cost, price = _booked(flight, attempt, usage, None)
     return Outcome(
         status=leaving.status,
@@ -118,6 +117,11 @@ def left(
         price=price,
         latency=flight.now() - attempt.started,
     )
+
+
+def _may_be_billed(failure: Failure) -> bool:
+    """Whether the request may have reached the model."""
+    return reaction_to(failure).booked != "nothing"
 
 
 def skipped(reason: str, by: str | None = None) -> Outcome:

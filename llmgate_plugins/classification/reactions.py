@@ -32,7 +32,8 @@ class Reaction:
         health: "counts" towards an ejection; "pauses" until the provider's reset;
             "ejects" at once; "retires" for good; "nothing".
         booked: "nothing" was billed; an "estimate" of what was delivered; "unknown": the
-            request may have been worked on, so its input is booked as an estimate.
+            request may have been worked on. Of a stream that brought nothing, the input is
+            booked; of a whole answer that never came, also the output that was expected.
         alarm: An operator has to do something about it: it will not heal by itself.
     """
 

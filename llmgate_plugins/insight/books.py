@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import re
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_right
@@ -25,7 +24,6 @@ from sqlalchemy import (
     Integer,
     StaticPool,
     Text,
-    cast,
     create_engine,
     func,
     insert,
@@ -36,6 +34,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.functions import Function
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
+from llmgate_plugins.ledger.labels import label
 from llmgate_plugins.ledger.plain import dump_json
 from llmgate_plugins.ledger.schema import assignments, attempts, calls, feedback, metadata
 from llmgate_plugins.ledger.sql import SqlLedger, open_database
@@ -47,7 +46,6 @@ __all__ = ["SHARES", "Books", "open_books"]
 SHARES: Final = (0.50, 0.95, 0.99)
 """The quantiles that reports tell."""
 
-_PLAIN_LABEL: Final = re.compile(r"[A-Za-z0-9_ .:/@-]+")
 _MANY_GROUPS: Final = 500
 CACHE: Final = 65_536
 """KiB that a connection that reads may keep: groups are put in order in there."""
@@ -70,9 +68,9 @@ class Books(ABC):
         Ask for it before anything is read."""
         yield None
 
-    @abstractmethod
     def label(self, column: ColumnElement[Any], name: str) -> ColumnElement[str | None]:
         """One value of a JSON column of labels; NULL if there is none of that name."""
+        return label(column, name, self.connection.dialect.name)
 
     @abstractmethod
     def bucket(self, at: ColumnElement[float], bounds: Sequence[float]) -> ColumnElement[int]:
@@ -145,13 +143,6 @@ class SqliteBooks(Books):
         """Changes with every commit of others that this connection sees."""
         (version,) = self._driver.execute("PRAGMA data_version").fetchone()
         return int(version)
-
-    def label(self, column: ColumnElement[Any], name: str) -> ColumnElement[str | None]:
-        """By path, which is fast, where the name can be written in one."""
-        if _PLAIN_LABEL.fullmatch(name):
-            return func.json_extract(column, literal(f'$."{name}"'), type_=Text)
-        labels = func.json_each(column).table_valued("key", "value")
-        return cast(select(labels.c.value).where(labels.c.key == name).scalar_subquery(), Text)
 
     def bucket(self, at: ColumnElement[float], bounds: Sequence[float]) -> ColumnElement[int]:
         """By a function that is made for these bounds."""
@@ -229,10 +220,6 @@ def _at_rank(groups: Sequence[array[float]], rank: int) -> float:
 
 class PostgresBooks(Books):
     """PostgreSQL can do all of it."""
-
-    def label(self, column: ColumnElement[Any], name: str) -> ColumnElement[str | None]:
-        """`->>`"""
-        return cast(column.op("->>")(literal(name, Text)), Text)
 
     def bucket(self, at: ColumnElement[float], bounds: Sequence[float]) -> ColumnElement[int]:
         """`width_bucket` with thresholds of our own."""

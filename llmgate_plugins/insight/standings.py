@@ -77,10 +77,7 @@ async def _held(count: Count, ledger: Ledger, now: float) -> int:
     """What attempts under way hold, as their rows say; those that should have ended long ago hold nothing."""
     if count.rule.mode == "soft" and not count.rule.by_one:
         return 0
-    columns = {scope.column: value for scope, value in zip(count.limit.scopes, count.values, strict=True)}
-    if None in columns:
-        return 0
-    where = {column: value for column, value in columns.items() if column is not None}
+    where = {scope.column: value for scope, value in zip(count.limit.scopes, count.values, strict=True)}
     begin = count.window.bounds(now)[0] if count.window is not None else now - 7_200.0
     standing = await arrived(
         ledger.standing(where, since=begin, until=now + 1.0, shadow_calls=count.rule.shadow_calls)

@@ -17,6 +17,7 @@ from llmgate_plugins.ledger.rows import (
     TOKEN_COLUMNS,
     attempt_row,
     check_columns,
+    compared_value,
     not_an_end,
     open_intent,
     settled_columns,
@@ -169,11 +170,11 @@ class MemoryLedger:
                 for one in call.attempts.values()
                 if since <= one[0].at < until
             ]
-        wanted = {column: plain_text(value) for column, value in where.items()}
+        wanted = {name: plain_text(value) for name, value in where.items()}
         rows = [
             row
             for row in (_attempt_row(*one) for one in found)
-            if all(row[column] == value for column, value in wanted.items())
+            if all(compared_value(row, name) == value for name, value in wanted.items())
             and (shadow_calls == "with" or (row["shadow_of"] is not None) == (shadow_calls == "only"))
         ]
         used: dict[float, tuple[int, int, int]] = {}

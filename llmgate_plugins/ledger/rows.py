@@ -23,6 +23,7 @@ __all__ = [
     "TOKEN_COLUMNS",
     "attempt_row",
     "check_columns",
+    "compared_value",
     "labels_of",
     "not_an_end",
     "open_intent",
@@ -62,8 +63,8 @@ _COMPARED = (
 )
 """Columns of attempts that say who or what it was, as text."""
 
-_TAG = "tag:"
-_EXTRA = "extra:"
+TAG = "tag:"
+EXTRA = "extra:"
 
 
 _BLANK: dict[str, Any] = {
@@ -115,9 +116,9 @@ def labels_of(context: Context, tags: Mapping[str, str] = EMPTY) -> Mapping[str,
         return EMPTY
     labels = {name: value for name in CONTEXT_COLUMNS if (value := getattr(context, name)) is not None}
     for name, value in context.extra.items():
-        labels[_EXTRA + name] = value
+        labels[EXTRA + name] = value
     for name, value in tags.items():
-        labels[_TAG + name] = value
+        labels[TAG + name] = value
     return labels
 
 
@@ -203,22 +204,29 @@ def _label_columns(labels: Mapping[str, str]) -> dict[str, Any]:
         column = CONTEXT_COLUMNS.get(name)
         if column is not None:
             columns[column] = plain_text(value)
-        elif name.startswith(_TAG):
-            tags[name[len(_TAG) :]] = value
-        elif name.startswith(_EXTRA):
-            extra[name[len(_EXTRA) :]] = value
+        elif name.startswith(TAG):
+            tags[name[len(TAG) :]] = value
+        elif name.startswith(EXTRA):
+            extra[name[len(EXTRA) :]] = value
     columns["tags"], columns["extra"] = dump_json(tags), dump_json(extra)
     _latest = (labels, columns)
     return columns
 
 
 def check_columns(where: Mapping[str, str | None]) -> None:
-    """Raises `ValueError` for what is no column of an attempt's row that can be compared."""
-    for column in where:
-        if column not in _COMPARED:
-            raise ValueError(
-                f"attempts cannot be told apart by {column!r}; there are: {', '.join(_COMPARED)}"
-            )
+    """Raises `ValueError` for what is nothing of an attempt's row that can be compared."""
+    for name in where:
+        if name not in _COMPARED and (not name.startswith((TAG, EXTRA)) or name in (TAG, EXTRA)):
+            known = ", ".join((*_COMPARED, f"{TAG}NAME", f"{EXTRA}NAME"))
+            raise ValueError(f"attempts cannot be told apart by {name!r}; there are: {known}")
+
+
+def compared_value(row: Mapping[str, Any], name: str) -> Any:
+    """What of an attempt's row is called so: a column, "tag:NAME" or "extra:NAME"."""
+    for prefix, column in ((TAG, "tags"), (EXTRA, "extra")):
+        if name.startswith(prefix):
+            return row[column].get(name.removeprefix(prefix))
+    return row[name]
 
 
 def open_intent(row: Mapping[Any, Any]) -> OpenIntent:

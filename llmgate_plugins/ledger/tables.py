@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.database import Database
 from llmgate_plugins.ledger.entries import Step
+from llmgate_plugins.ledger.labels import compared
 from llmgate_plugins.ledger.pen import Pen
 from llmgate_plugins.ledger.plain import plain_text
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent
@@ -218,7 +219,8 @@ class Tables:
     ) -> Standing:
         """What the attempts opened in [since, until) have used."""
         those = [attempts.c.at >= since, attempts.c.at < until]
-        those += [attempts.c[column] == plain_text(value) for column, value in where.items()]
+        dialect = connection.dialect.name
+        those += [compared(name, dialect) == plain_text(value) for name, value in where.items()]
         if shadow_calls != "with":
             is_shadow = attempts.c.shadow_of.is_not(None)
             those.append(is_shadow if shadow_calls == "only" else ~is_shadow)

@@ -9,9 +9,8 @@ from typing import Final
 from llmgate_plugins.context import Call
 from llmgate_plugins.decisions import Drop
 from llmgate_plugins.hookspecs import hookimpl
-from llmgate_plugins.plugins.estimates import USUAL_OUTPUT, longest_answer
 from llmgate_plugins.types import Deployment, ErrorClass, Request
-from llmgate_plugins.usage import estimate_usage
+from llmgate_plugins.usage import USUAL_OUTPUT, estimate_usage, longest_answer
 
 __all__ = ["ContextFit", "fits", "fitting", "overflow_floor"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Deployment, LazyMessages, Request
-from llmgate_plugins.usage import most_input, tier_of
+from llmgate_plugins.usage import USUAL_OUTPUT, expected_output, longest_answer, most_input, tier_of
 
 __all__ = [
     "USUAL_OUTPUT",
@@ -17,8 +17,6 @@ __all__ = [
     "worst_tokens",
 ]
 
-USUAL_OUTPUT: Final = 256
-"""Output tokens of an answer whose length nobody bounds."""
 USUAL_MESSAGE: Final = 100
 """Tokens of a message that nobody has read yet."""
 
@@ -42,8 +40,7 @@ def probable_tokens(deployment: Deployment, request: Request) -> tuple[int, int]
         for message in messages:
             content = message.content
             tokens += len(content) >> 2 if isinstance(content, str) else USUAL_MESSAGE * len(content)
-    output = 0 if request.operation == "embedding" else _bound(deployment, request, USUAL_OUTPUT)
-    return tokens, output
+    return tokens, expected_output(deployment, request)
 
 
 def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) -> int:
@@ -66,11 +63,7 @@ def worst_tokens(deployment: Deployment, request: Request, *, assume_output: int
     tokens = most_input(request, deployment)
     if deployment.context_window is not None:
         tokens = min(tokens, deployment.context_window)
-    output = 0 if request.operation == "embedding" else _bound(deployment, request, assume_output)
-    answers = request.params.get("n")
-    if isinstance(answers, int) and answers > 1:
-        output *= answers
-    return tokens, output
+    return tokens, expected_output(deployment, request, assume_output)
 
 
 def worst_price(deployment: Deployment, request: Request, read: int, written: int) -> int:
@@ -95,22 +88,3 @@ def worst_price(deployment: Deployment, request: Request, read: int, written: in
     dearest = max(getattr(one, bucket) for one in prices for bucket in INPUT_BUCKETS)
     longest = max(getattr(one, bucket) for one in prices for bucket in OUTPUT_BUCKETS)
     return int(-(-(read * dearest + written * longest) // 1_000_000))
-
-
-def longest_answer(deployment: Deployment, request: Request) -> int | None:
-    """Output tokens that the request or else the configuration allows; None if neither says."""
-    for params in (request.params, deployment.params):
-        if params:
-            value: Any = params.get("max_completion_tokens") or params.get("max_tokens")
-            if isinstance(value, int) and value > 0:
-                return value
-    return None
-
-
-def _bound(deployment: Deployment, request: Request, otherwise: int) -> int:
-    """The most output tokens that this request allows this deployment to write."""
-    asked = longest_answer(deployment, request)
-    if asked is not None:
-        return asked
-    most = deployment.max_output
-    return otherwise if most is None or otherwise < most else most

@@ -7,6 +7,7 @@ from llmgate_plugins.usage.counting import count_tokens, most_input
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 from llmgate_plugins.usage.encodings import prepare_counting
 from llmgate_plugins.usage.estimating import estimate_tokens, estimate_usage
+from llmgate_plugins.usage.expecting import USUAL_OUTPUT, expected_output, longest_answer
 from llmgate_plugins.usage.reading import (
     usage_from_anthropic,
     usage_from_langchain,
@@ -19,9 +20,12 @@ from llmgate_plugins.usage.tiers import tier_of
 __all__ = [
     "ATTACHMENT_TOKENS",
     "MOST_TOKENS",
+    "USUAL_OUTPUT",
     "count_tokens",
     "estimate_tokens",
     "estimate_usage",
+    "expected_output",
+    "longest_answer",
     "most_input",
     "prepare_counting",
     "tier_of",

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.faces import STREAMS, WHOLE, ask, every_face
+from support.faces import STREAMS, WHOLE, ask, every_face, every_stream, every_whole
 from support.values import DEAR, a_deployment
 
 from llmgate_plugins import Gateway
+from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.testing import Fault, ScriptedProvider, Stream
 from llmgate_plugins.testing.steps import Hang
-from llmgate_plugins.types import Chunk, Price, Response, Usage
+from llmgate_plugins.types import Chunk, Message, Price, Request, Response, Usage
+from llmgate_plugins.usage import USUAL_OUTPUT
 
 CHEAP = Price(input=1_000_000_000, output=2_000_000_000)
 WORDS = "x" * 400
@@ -176,8 +178,9 @@ def test_each_attempt_is_charged_to_its_own_deployment_at_its_own_price(face: st
     ask(face, gateway, prompt="y" * 40)
     record = gateway.decisions[-1]
     *failed, served = gateway.services.ledger.attempts()
+    lost = 10 * 3_000 + (0 if face in STREAMS else USUAL_OUTPUT * 15_000)
     assert served["cost_nano_usd"] == 100 * 1_000 + 100 * 2_000
-    assert all(row["deployment"] == "a" and row["cost_nano_usd"] in (0, 10 * 3_000) for row in failed)
+    assert all(row["deployment"] == "a" and row["cost_nano_usd"] in (0, lost) for row in failed)
     assert record.cost == sum(row["cost_nano_usd"] for row in (*failed, served))
     assert record.cost_per_1k == -(-record.cost * 1_000 // record.usage.total)
 
@@ -209,3 +212,51 @@ def test_nothing_used_has_no_cost_per_thousand_tokens() -> None:
     with pytest.raises(Exception, match="key"):
         gateway.complete("fast", "hello")
     assert gateway.decisions[-1].cost_per_1k is None
+
+
+CUT = [Fault("timeout"), Fault("reset"), Fault("connection")]
+
+
+@every_whole
+@pytest.mark.parametrize("fault", CUT, ids=lambda one: one.kind)
+@pytest.mark.parametrize(
+    ("params", "written"),
+    [({}, USUAL_OUTPUT), ({"max_tokens": 700}, 700), ({"max_tokens": 50, "n": 3}, 150)],
+    ids=["unbounded", "bounded", "several"],
+)
+def test_a_whole_answer_that_never_came_is_booked_as_expected_and_counts_against_its_budget(
+    face: str, fault: Fault, params: dict[str, int], written: int
+) -> None:
+    limits = Limits([Budget("global", 10**15, 1e9)])
+    provider = ScriptedProvider({"a": [Stream(then=fault)]}, default=None)
+    gateway = Gateway([a_deployment("a", price=DEAR)], transport=provider, plugins=[limits])
+    asked = Request(model="fast", messages=(Message(role="user", content="y" * 40),), params=params)
+    assert ask(face, gateway, asked).error is not None
+    rows = gateway.services.ledger.attempts()
+    for row in rows:
+        assert (row["input_tokens"], row["output_tokens"], row["estimated"]) == (10, written, True)
+        assert row["cost_nano_usd"] == 10 * 3_000 + written * 15_000
+        assert row["cost_nano_usd"] <= row["reserve_nano_usd"], "what was held is enough for it"
+    (standing,) = limits.report()
+    assert (standing.spent, standing.held) == (sum(row["cost_nano_usd"] for row in rows), 0)
+
+
+@every_stream
+def test_a_stream_that_brought_nothing_is_booked_at_its_input(face: str) -> None:
+    gateway = Gateway(
+        [a_deployment("a", price=DEAR)],
+        transport=ScriptedProvider({"a": [Stream(then=Fault("reset"))]}, default=None),
+    )
+    assert ask(face, gateway, prompt="y" * 40).error is not None
+    for row in gateway.services.ledger.attempts():
+        assert (row["input_tokens"], row["output_tokens"], row["estimated"]) == (10, 0, True)
+
+
+@every_whole
+def test_a_request_that_reached_nobody_costs_nothing(face: str) -> None:
+    gateway = Gateway(
+        [a_deployment("a", price=DEAR)],
+        transport=ScriptedProvider({"a": [ConnectionRefusedError("nobody there")]}, default=None),
+    )
+    assert ask(face, gateway).error is not None
+    assert {row["cost_nano_usd"] for row in gateway.services.ledger.attempts()} == {0}

@@ -191,6 +191,29 @@ def test_what_was_used_is_summed_up_by_who_used_it_and_by_parts_of_time(ledger: 
         ledger.standing({"price": "x"}, since=0.0, until=1.0)
 
 
+@pytest.mark.parametrize("name", ["job", 'od"d', "ü", "a.b", "$[0]"])
+def test_what_was_used_is_told_apart_by_tags_and_further_facts(ledger: Ledger, name: str) -> None:
+    for number, (tag, fact, cost) in enumerate(
+        [("x", "1", 5), ("x", "2", 7), ("y", "1", 11), (None, "x", 13)], 1
+    ):
+        labels = labels_of(Context(extra={name: fact}), {} if tag is None else {name: tag})
+        answer(ledger.open_attempt(intent(number=number, labels=labels)))
+        answer(ledger.settle_attempt("c1", number, settlement(cost=cost)))
+    answer(ledger.open_attempt(intent("c2", labels=labels_of(Context(), {name: "x"}), reserve=90)))
+
+    def spent(where: dict[str, str | None]) -> int:
+        found = answer(ledger.standing(where, since=0.0, until=2_000.0)).used
+        return found[0][3] if found else 0
+
+    tag, extra = f"tag:{name}", f"extra:{name}"
+    assert [spent({tag: one}) for one in ("x", "y", None, "z")] == [12, 11, 13, 0]
+    assert [spent({extra: one}) for one in ("1", "2", "x", None)] == [16, 7, 13, 0]
+    assert spent({tag: "x", extra: "1"}) == 5
+    assert [one.reserve for one in answer(ledger.standing({tag: "x"}, since=0.0, until=2_000.0)).open] == [90]
+    with pytest.raises(ValueError, match="told apart by 'tag:'"):
+        ledger.standing({"tag:": "x"}, since=0.0, until=1.0)
+
+
 def test_what_shadows_of_calls_have_used_is_kept_apart(ledger: Ledger) -> None:
     for call_id, shadow_of in (("c1", None), ("c1-shadow", "c1")):
         call = record(call_id, shadow_of=shadow_of)

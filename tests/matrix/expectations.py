@@ -23,7 +23,8 @@ class Expect:
         tries: The attempts in their order. "a:rate_limit" failed with this class, "a:cancelled"
             and "a:abandoned" were left by the caller, "b" answered; "a*1-9:x" is one to nine.
         books: How each attempt is booked: "0" nothing, "A" as the provider reported it, "E" an
-            estimate with output, "U" an estimate of the input alone.
+            estimate of what was delivered, "U" what may be billed: the input of a stream that
+            brought nothing; of a whole answer that never came, also the output expected of it.
         slept: Seconds the gateway let pass between attempts: at least, at most.
         health: What is known afterwards: "a transport closed" is a count, "key-a money ejected".
         tokens: Taken from the provider's retry budget.

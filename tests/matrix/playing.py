@@ -383,7 +383,8 @@ def _booked(one: dict[str, Any]) -> str:
         return "unpaid"
     if not one["estimated"]:
         return "A"
-    return "E" if output else "U"
+    awaited = one["stream"] or one["status"] in ("success", "unknown")
+    return "E" if bool(output) == awaited else "U"
 
 
 def _check_books(found: list[str], want: Expect, seen: Seen) -> None:

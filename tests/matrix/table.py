@@ -87,8 +87,9 @@ How to read it:
 - *health*: what is known afterwards. `closed` is a count towards an ejection.
 - *tokens*: taken from the retry budget.
 - *booked*, per attempt: `0` nothing, `A` as the provider reported it, `E` an estimate of what was
-  delivered, `U` an estimate of the input alone, since nobody knows. Each attempt has one row, and the rows
-  add up to the call's cost.
+  delivered, `U` what may be billed, since nobody knows: the input of a stream that brought nothing; of a
+  whole answer that never came, also the output expected of it. Each attempt has one row, and the rows add
+  up to the call's cost.
 """
 
 

@@ -409,6 +409,28 @@ def asked_at_once(ledger: Counting, calls: int) -> list[Any]:
     return [*here, *(one.exception() or one.result() for one in others)]
 
 
+@pytest.mark.parametrize("scope", ["tag:job", "extra:desk", "user"])
+@every_face
+def test_what_was_used_before_is_counted_from_the_books_whatever_it_is_for(scope: str, face: str) -> None:
+    clock = VirtualClock()
+    ledger = Counting()
+    tags, context = {"job": "nightly"}, Context(user="ada", extra={"desk": "7"})
+
+    def life() -> Any:
+        gateway = Gateway(
+            [deployment("a")],
+            transport=ScriptedProvider(default="fine"),
+            plugins=[Limits([RequestLimit(scope, 2, DAY)])],
+            ledger=ledger,
+            clock=clock,
+        )
+        return ask(face, gateway, context=context, tags=tags).error
+
+    assert [life() is None for _ in range(3)] == [True, True, False]
+    tags, context = {"job": "daily"}, Context(user="bob", extra={"desk": "8"})
+    assert life() is None
+
+
 def test_many_calls_at_once_read_the_books_once_for_each_count() -> None:
     ledger = Counting()
     answers = asked_at_once(ledger, 40)

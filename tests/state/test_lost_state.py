@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from support.servers import BadLine, RedisServer
 from support.state_conformance import ask_seeded, hold, lease_of, settled
 
-from llmgate_plugins.services import Grant, Reservation, Seed, Unseeded
+from llmgate_plugins.services import Grant, Lease, Refusal, Reservation, Seed, Unseeded
 from llmgate_plugins.state.redis import RedisState
 from llmgate_plugins.windows import Calendar, Rolling
 
@@ -86,6 +87,55 @@ def test_a_lease_settled_while_the_books_were_read_counts_once(
     assert settled(state.settle(lease, {"budget": 20}))
     settled(state.seed([Seed(key="budget", window=YEAR, start=start, open=held_when_read)]))
     assert settled(state.spent("budget", window=YEAR)) == (20, 0)
+
+
+@pytest.mark.parametrize("second", WINDOWS, ids=str)
+def test_a_lease_settled_between_two_seeds_counts_once_in_each_window(
+    own_server: RedisServer, state: RedisState, second: Calendar | Rolling | float
+) -> None:
+    wanted = [
+        Reservation(key="team", amount=30, limit=100, window=YEAR, seed=True),
+        Reservation(key="tenant", amount=30, limit=100, window=second, seed=True),
+    ]
+    asked = settled(state.reserve(wanted, ttl=60, id="call:1"))
+    settled(state.seed([Seed(key=one.key, window=one.window, start=at) for one, at, _ in asked.windows]))
+    lease = lease_of(settled(state.reserve(wanted, ttl=60, id="call:1")))
+    own_server.flush()
+    asked = settled(state.reserve(wanted, ttl=60, id="call:2"))
+    held_when_read = {"call:1": (30, 5, time.time() + 60)}
+    seeds = [
+        Seed(key=one.key, window=one.window, start=start, open=held_when_read)
+        for one, start, _ in asked.windows
+    ]
+    settled(state.seed(seeds[:1]))
+    assert settled(state.settle(lease, {"team": 20, "tenant": 20}))
+    settled(state.seed(seeds[1:]))
+    assert not settled(state.settle(Lease("call:1", lease.reservations), {"team": 20, "tenant": 20}))
+    assert settled(state.spent("team", window=YEAR)) == (20, 0)
+    assert settled(state.spent("tenant", window=second)) == (20, 0)
+
+
+def test_a_lease_of_the_books_that_is_asked_for_again_is_held_where_it_was_not(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    wanted = [
+        Reservation(key=key, amount=30, limit=100, window=YEAR, seed=True) for key in ("team", "tenant")
+    ]
+    own_server.flush()
+    asked = settled(state.reserve(wanted, ttl=60, id="other"))
+    team, tenant = (Seed(key=one.key, window=one.window, start=at) for one, at, _ in asked.windows)
+    there = replace(team, open={"call:1": (30, 5, time.time() + 60)})
+    settled(state.seed([there, replace(tenant, spent=((time.time(), 80),))]))
+    refused = settled(state.reserve(wanted, ttl=60, id="call:1"))
+    assert isinstance(refused, Refusal)
+    assert (refused.key, refused.available) == ("tenant", 20)
+    wanted[1] = replace(wanted[1], amount=15)
+    lease = lease_of(settled(state.reserve(wanted, ttl=60, id="call:1")))
+    assert settled(state.spent("team", window=YEAR)) == (0, 30)
+    assert settled(state.spent("tenant", window=YEAR)) == (80, 15)
+    assert settled(state.settle(lease, {"team": 7, "tenant": 7}))
+    assert settled(state.spent("team", window=YEAR)) == (7, 0)
+    assert settled(state.spent("tenant", window=YEAR)) == (87, 0)
 
 
 def test_a_lease_that_the_books_had_as_settled_adds_nothing(

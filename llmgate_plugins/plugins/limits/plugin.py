@@ -179,7 +179,7 @@ class Limits:
             rule.forget()
             # Slots of a process that died come back as it does; only a shared state had others'.
             counted = rule.window is not None or not in_memory
-            rule.seeded = bool(durable) and counted and all(scope.column is not None for scope in rule.scopes)
+            rule.seeded = bool(durable) and counted
         self._services = services
 
     def _ttl(self, asked: Asked) -> float:

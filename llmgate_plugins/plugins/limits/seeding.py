@@ -61,9 +61,8 @@ class Seeding:
 
 
 def where_of(count: Count) -> dict[str, str | None]:
-    """Column of the ledger -> value, of what is counted together."""
-    pairs = zip(count.rule.scopes, count.values, strict=True)
-    return {scope.column: value for scope, value in pairs if scope.column is not None}
+    """What of the ledger's attempts -> value, of what is counted together."""
+    return {scope.column: value for scope, value in zip(count.rule.scopes, count.values, strict=True)}
 
 
 async def _seed(count: Count, start: float, end: float, services: Services) -> Seed:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from llmgate_plugins.context import Context
-from llmgate_plugins.plugins.estimates import USUAL_OUTPUT, longest_answer
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.policies.constraints import is_above
 from llmgate_plugins.types import NANO, Deployment, Request, Usage
-from llmgate_plugins.usage import tier_of
+from llmgate_plugins.usage import USUAL_OUTPUT, longest_answer, tier_of
 
 __all__ = ["Asked", "CallPrice", "Clearance", "Fit", "PerCall", "TierPrice"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from llmgate_plugins.plugins.estimates import USUAL_OUTPUT, longest_answer
 from llmgate_plugins.types import Deployment, ErrorClass, Outcome, Request, Usage
+from llmgate_plugins.usage import USUAL_OUTPUT, longest_answer
 
 __all__ = ["ONE_REQUEST", "Amounts", "Expectation", "Lengths", "taken"]
 

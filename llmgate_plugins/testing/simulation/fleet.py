@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,11 +14,12 @@ from llmgate_plugins.context import Context
 from llmgate_plugins.errors import AllDeploymentsUnavailable, ProviderError, RequestDenied, StorageError
 from llmgate_plugins.gateway import Gateway
 from llmgate_plugins.ledger import MemoryLedger
-from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
+from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, compared_value
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.plugins import Budget, ConcurrencyLimit, Limit, Limits, RequestLimit, TokenLimit
 from llmgate_plugins.services import AttemptIntent, Grant, Lease, Reservation, Settlement
 from llmgate_plugins.state import MemoryState
+from llmgate_plugins.state.meters import Meter
 from llmgate_plugins.testing.simulation.journal import Journal
 from llmgate_plugins.testing.simulation.options import Violation
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Price, Request, Response, Usage
@@ -113,6 +114,8 @@ def _limits(dice: random.Random) -> list[Limit]:
         Budget("user", 2 * CALL, Calendar("day", "Europe/Berlin"), hard=False, assume_output=LONGEST),
         TokenLimit("team", dice.randint(20, 100) * 150, Rolling(120.0), assume_output=LONGEST),
         TokenLimit("team=red", 40 * 150, 600.0, assume_output=LONGEST),
+        Budget("tag:job", dice.randint(20, 80) * CALL, Calendar("hour"), assume_output=LONGEST),
+        TokenLimit("extra:desk", dice.randint(20, 100) * 150, Rolling(120.0), assume_output=LONGEST),
         RequestLimit("user", dice.randint(3, 40), Rolling(60.0)),
         ConcurrencyLimit("global", dice.randint(2, 12)),
     ]
@@ -274,6 +277,19 @@ class _State(MemoryState):
     def __init__(self, clock: LoopClock, journal: Journal) -> None:
         super().__init__(clock, random.Random(0))  # noqa: S311 - not for cryptography
         self._journal = journal
+        self._ended: dict[str, Mapping[str, int]] = {}
+
+    def _finish(self, lease: Lease, actual: Mapping[str, int]) -> bool:
+        self._ended.setdefault(lease.id, actual)
+        return super()._finish(lease, actual)
+
+    def _take_over(self, meter: Meter, id: str, *given: Any) -> None:
+        """As on a server: a lease that was settled while the books were read is not held again."""
+        ended = self._ended.get(id)
+        if ended is None:
+            super()._take_over(meter, id, *given)
+        else:
+            (meter.newest or meter).add(ended.get(meter.key, 0), 0)
 
     def reserve(self, *given: Any, **named: Any) -> Any:
         answer = super().reserve(*given, **named)
@@ -357,9 +373,15 @@ class _Run:
 
     async def _call(self, node: _Node, number: int) -> None:
         dice, status = self.dice, "success"
-        who = Context(tenant="acme", team=dice.choice(TEAMS), user=dice.choice(USERS))
+        who = Context(
+            tenant="acme",
+            team=dice.choice(TEAMS),
+            user=dice.choice(USERS),
+            extra={"desk": dice.choice(("1", "2"))},
+        )
         leaves = dice.uniform(0.0, 8.0) if dice.random() < 0.15 else None
-        params = {"max_tokens": LONGEST, "context": who, "call_id": f"call-{number}"}
+        tags = {"job": dice.choice(("nightly", "daily"))}
+        params = {"max_tokens": LONGEST, "context": who, "call_id": f"call-{number}", "tags": tags}
         try:
             async with asyncio.timeout(leaves):
                 if dice.random() < 0.5:
@@ -439,7 +461,7 @@ class _Run:
         least: Counter[tuple[Any, ...]] = Counter()
         most: Counter[tuple[Any, ...]] = Counter()
         for row in rows:
-            values = tuple(row[str(scope.column)] for scope in limit.scopes)
+            values = tuple(compared_value(row, scope.column) for scope in limit.scopes)
             if all(scope.only in (None, one) for scope, one in zip(limit.scopes, values, strict=True)):
                 used = row["cost_nano_usd"] if limit.kind == "budget" else _tokens(row)
                 most[values] += used if row["at"] >= start - near else 0

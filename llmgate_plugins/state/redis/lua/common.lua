@@ -6,7 +6,7 @@
 -- ARGV[3]  the run id of the server that this connection was made to
 --
 -- PREFIX EPOCH:z          leases by the time at which they expire
--- PREFIX EPOCH:l:ID       a lease: {o = {entry ...}}, x: expired, d: settled in a later epoch
+-- PREFIX EPOCH:l:ID       a lease: {o = {entry ...}}, x: expired, t: of the books, d: settled in a later epoch
 -- PREFIX EPOCH:m:...      a meter: s spent, h held, k seeded; of a rolling window also
 --                         sN and hN of its part N, and o, the number of the oldest
 --

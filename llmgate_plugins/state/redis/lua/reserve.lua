@@ -7,7 +7,11 @@ sweep(16)
 
 local lease = lease_of(id)
 local again = lease and not lease.x and not lease.d
-local asked, meters, unseeded = {}, {}, nil
+local there = {} -- meters in which it is held already; one of the books may lack some
+for _, entry in ipairs(again and lease.o or {}) do
+  there[entry[1]] = true
+end
+local asked, meters, unseeded, missing = {}, {}, nil, false
 
 -- The moment at which so much will have left a rolling window; another one ends as a whole.
 local function enough_at(w, over)
@@ -72,33 +76,38 @@ for i = 6, #ARGV, 2 do
   }
 end
 
-if not again then
-  for index, one in ipairs(asked) do
-    local w = one.w
-    if one.seed and not w.known then
-      unseeded = unseeded or head('U')
-      if #unseeded == 3 then
-        unseeded[4] = exact(since)
-      end
-      unseeded[#unseeded + 1] = index - 1
-      unseeded[#unseeded + 1] = exact(w.starts)
-      unseeded[#unseeded + 1] = w.ends and exact(w.ends) or 'inf'
-    elseif one.enforced then
-      local over = above(one.limit, w.spent, plus(w.held, w.own), one.amount)
-      if over > 0 and not unseeded then
-        local told = head('R')
-        told[4], told[5], told[6] = index - 1, w.spent, w.held
-        told[7] = enough_at(w, above(one.limit, w.spent, w.held, one.amount))
-        return answer(told)
-      end
+for index, one in ipairs(asked) do
+  local w = one.w
+  if there[w.meter] then
+    w.own = nil
+  elseif one.seed and not w.known then
+    unseeded = unseeded or head('U')
+    if #unseeded == 3 then
+      unseeded[4] = exact(since)
     end
+    unseeded[#unseeded + 1] = index - 1
+    unseeded[#unseeded + 1] = exact(w.starts)
+    unseeded[#unseeded + 1] = w.ends and exact(w.ends) or 'inf'
+  elseif one.enforced then
+    local over = above(one.limit, w.spent, plus(w.held, w.own), one.amount)
+    if over > 0 and not unseeded then
+      local told = head('R')
+      told[4], told[5], told[6] = index - 1, w.spent, w.held
+      told[7] = enough_at(w, above(one.limit, w.spent, w.held, one.amount))
+      return answer(told)
+    end
+  end
+  if w.own then
     w.own = plus(w.own, one.amount)
     w.guess = plus(w.guess or '0', one.estimate)
+    missing = true
   end
-  if unseeded then
-    return answer(unseeded)
-  end
-  lease = { o = {} }
+end
+if unseeded then
+  return answer(unseeded)
+end
+if missing or not again then
+  lease = again and lease or { o = {} }
   local longest = math.ceil((ttl + LONGEST + 7200) * 1000)
   for _, one in ipairs(asked) do
     local w = one.w
@@ -109,7 +118,9 @@ if not again then
     end
   end
   keep(id, lease, longest)
-  expire(id, now + ttl)
+  if not again then
+    expire(id, now + ttl)
+  end
 end
 
 local told = head('G')

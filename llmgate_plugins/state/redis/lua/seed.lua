@@ -50,7 +50,7 @@ while i <= #ARGV do
         end
       elseif not (lease and lease.d) then
         local over = tonumber(expires) <= now
-        lease = lease or { o = {} }
+        lease = lease or { o = {}, t = 1 }
         lease.x = over and 1 or lease.x
         lease.o[#lease.o + 1] = entry
         if over then

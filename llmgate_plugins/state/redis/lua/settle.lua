@@ -32,16 +32,23 @@ if lease then
     end
   end
   told[4] = '1'
-  return answer(told)
+  if not lease.t then
+    return answer(told)
+  end
 end
 
-if granted == '-' or (granted == epoch and not locally) then
+if not lease and (granted == '-' or (granted == epoch and not locally)) then
   told[4] = '0'
   return answer(told)
 end
 
--- A lease of another epoch, or of this process alone. Where the window was seeded since, the
--- books had it; elsewhere nobody knows of it yet, and the books may say so once more.
+-- A lease of another epoch, or of this process alone; or one of the books, which may be told of
+-- again with another window. Where the window was seeded since, the books had it; elsewhere nobody
+-- knows of it yet, and the books may say so once more.
+local counted = {}
+for _, entry in ipairs(lease and lease.o or {}) do
+  counted[entry[1]] = true
+end
 lease = { d = 1, o = {} }
 for i = 7, #ARGV, 2 do
   local kind, tag, a, b, at, spent =
@@ -50,7 +57,7 @@ for i = 7, #ARGV, 2 do
   if w and kind ~= 'n' then
     local entry = { w.meter, w.kind, w.moment, w.part, w.key, '0', spent }
     lease.o[#lease.o + 1] = entry
-    if granted == epoch or not redis.call('HGET', w.meter, 'k') then
+    if not counted[w.meter] and (granted == epoch or not redis.call('HGET', w.meter, 'k')) then
       count(entry, spent, '0')
       if redis.call('EXISTS', w.meter) == 1 then
         redis.call('PEXPIRE', w.meter, math.max(needed(w), 1000))
@@ -59,5 +66,5 @@ for i = 7, #ARGV, 2 do
   end
 end
 keep(id, lease, LONGEST * 1000)
-told[4] = '2'
+told[4] = told[4] or '2'
 return answer(told)
