@@ -54,7 +54,7 @@ def _unseen(asked: Asked, counts: list[Count]) -> dict[Count, Any]:
 def _questions(counts: list[Count], now: float, asked: Asked) -> Iterator[tuple[Count, Any]]:
     for count in counts:
         rule = count.rule
-        if rule.window is not None and all(scope.column is not None for scope in rule.scopes):
+        if rule.window is not None:
             begin = rule.window.bounds(now)[0]
             yield (
                 count,
