@@ -195,6 +195,8 @@ def _unused(config: GatewayConfig) -> Iterator[Problem]:
         if isinstance(entry.on_exhausted, UnderPolicy):
             used.add(entry.on_exhausted.policy)
     used |= {arm.policy for one in config.experiments.values() for arm in one.arms if arm.policy}
+    used |= {one.policy for one in config.shadow if one.policy}
+    used |= {one.policy for one in config.shadow_policy}
     for name in config.policies:
         if name not in used:
             yield config.locator.problem(

@@ -16,7 +16,7 @@ from llmgate_plugins.config.section import Section
 from llmgate_plugins.config.shielding import Free, shield
 from llmgate_plugins.policies import Policy, Sticky, Target
 from llmgate_plugins.policies.policy import NEAR_ONE
-from llmgate_plugins.policies.preferences import PREFERENCES
+from llmgate_plugins.policies.preferences import PREFERENCES, UNWEIGHED
 from llmgate_plugins.types import OnBreak
 
 __all__ = [
@@ -48,6 +48,15 @@ def _preferred(value: Any) -> Any:
     return value
 
 
+def _weighable(weights: Mapping[str, float]) -> Mapping[str, float]:
+    for name in weights:
+        if name in UNWEIGHED:
+            raise PydanticCustomError(
+                "weights", "{name} has no scores to be weighed; write prefer: {name} alone", {"name": name}
+            )
+    return _whole(weights)
+
+
 def _whole(weights: Mapping[str, float]) -> Mapping[str, float]:
     total = sum(weights.values())
     if abs(total - 1) > NEAR_ONE:
@@ -62,7 +71,7 @@ def _whole(weights: Mapping[str, float]) -> Mapping[str, float]:
 _PLAIN: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """What a third party may call a preference."""
 
-Weights = Annotated[Mapping[Name, Share], AfterValidator(_whole)]
+Weights = Annotated[Mapping[Name, Share], AfterValidator(_weighable)]
 Preferred = Annotated[
     Annotated[Name, Tag("(name)")] | Annotated[Weights, Tag("(weights)")],
     Discriminator(lambda value: "(weights)" if isinstance(value, Mapping) else "(name)"),

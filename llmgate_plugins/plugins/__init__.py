@@ -28,7 +28,7 @@ from llmgate_plugins.plugins.limits import (
 from llmgate_plugins.plugins.narrowing import Capabilities, ContextConstraints
 from llmgate_plugins.plugins.observations import Observations
 from llmgate_plugins.plugins.patience import Patience
-from llmgate_plugins.plugins.policies import Policies, Policy
+from llmgate_plugins.plugins.policies import Policies, Policy, Rule, Target
 from llmgate_plugins.plugins.preferences import (
     Cheapest,
     Fastest,
@@ -79,9 +79,11 @@ __all__ = [
     "RateLimits",
     "Ratings",
     "RequestLimit",
+    "Rule",
     "SlackChannel",
     "SloAlerts",
     "SpendAnomalies",
+    "Target",
     "Telemetry",
     "TokenLimit",
     "WebhookChannel",

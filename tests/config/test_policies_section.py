@@ -161,6 +161,11 @@ MISTAKES = [
         "policies:\n  default:\n    prefer: {cheapest: 0.5, fastest: 0.3}\n",
         "e 14: weights must sum to 1, not to 0.8",
     ),
+    (
+        "no scores",
+        "policies:\n  default: {prefer: {ordered: 0.5, fastest: 0.5}}\n",
+        "e 13: ordered has no scores",
+    ),
     ("a typo of a preference", "policies:\n  default: {prefer: cheepest}\n", "(did you mean cheapest?)"),
     ("a strange preference", "policies:\n  default: {prefer: 'The Greenest!'}\n", "or what a plugin scores"),
     (

@@ -14,7 +14,9 @@ from support.pages import ROOT
 from llmgate_plugins import Alert, ConfigurationError, Context, Gateway, RequestDenied
 from llmgate_plugins.testing import ScriptedProvider
 
-EXAMPLES = [ROOT / "examples" / name for name in ("llmgate-filealerts", "llmgate-speedlimit")]
+EXAMPLES = [
+    ROOT / "examples" / name for name in ("llmgate-filealerts", "llmgate-greenest", "llmgate-speedlimit")
+]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -125,12 +126,20 @@ def test_of_a_rule_that_cannot_be_evaluated_the_constraints_hold_and_nothing_els
     served, call = left()  # no tag called level: the expression fails
     assert served == ["eu"]
     ((plugin, hook, problem),) = call.record.problems
-    assert (plugin, hook) == ("policies", "admit_request")
+    assert (plugin, hook) == ("Policies", "admit_request")
     assert problem.startswith("rule 1 could not be evaluated, its constraints hold: KeyError")
     assert [one.prefer for one in call.policies] == [None]
     served, call = left(Context(team="ml"))
     assert served == []  # both: nothing widens
     assert (call.record.policy, call.record.rule) == ("us", "rule 2")
+
+
+def test_one_expression_serves_many_threads() -> None:
+    expression = Expression("context.user.startsWith('u1') && request.input_tokens < 100")
+    users = [f"u{number}" for number in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda user: expression.holds(a_request(), Context(user=user), str), users))
+    assert told == [user.startswith("u1") for user in users]
 
 
 def test_callers_tags_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ from support.faces import ask, every_face
 from support.gateways import deployment, scene
 from support.values import a_call, a_deployment, a_request
 
-from llmgate_plugins.context import Context
+from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import RequestDenied
+from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins import Budget, Limits, Policies
 from llmgate_plugins.plugins.limits import Instead
 from llmgate_plugins.plugins.policies import POLICY
@@ -142,6 +143,32 @@ def test_data_that_the_other_policy_may_not_have_is_denied_there_too() -> None:
     with pytest.raises(RequestDenied) as denied:
         policies.narrow_deployments(BOTH, NOBODY, call)
     assert denied.value.code == "data_class"
+
+
+class Words:
+    """Reads what policies ask for in words of its own, wherever it stands among the plugins."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[Any]] = []
+
+    @hookimpl
+    def narrow_deployments(self, call: Call) -> None:
+        self.seen.append([policy.own.get("word") for policy in call.policies])
+
+
+@every_face
+def test_a_plugin_before_the_policies_sees_those_that_hold_now(face: str) -> None:
+    policies = Policies(
+        {
+            "default": {"own": {"word": 1}, "targets": [{"policy": "eu"}, {"policy": "any"}]},
+            "eu": {"region": ["eu"], "own": {"word": 2}},
+            "any": {"own": {"word": 3}},
+        }
+    )
+    words = Words()
+    stage = scene({"a": ["hello"]}, words, policies, deployments=[deployment("a", region="us")])
+    assert ask(face, stage.gateway).text == "hello"
+    assert words.seen == [[1, 3]]
 
 
 # ---------------------------------------------------------------- what is refused

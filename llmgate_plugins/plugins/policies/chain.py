@@ -45,13 +45,15 @@ class Chain:
     """
 
     __slots__ = (
-        "_chains", "_next", "constraints", "moves", "policies", "prefer", "ranks", "sticky", "terms", "ways",
+        "_chains", "_next", "_order", "constraints", "moves", "policies", "prefer", "ranks", "sticky",
+        "terms", "ways",
     )  # fmt: skip
 
-    def __init__(self, chains: Chains, policies: tuple[Policy, ...]) -> None:
+    def __init__(self, chains: Chains, order: tuple[Policy, ...]) -> None:
         self._chains = chains
         self._next: dict[int, Chain] = {}
-        self.policies = policies
+        self._order = order
+        self.policies = policies = tuple(sorted(order, key=chains.applies))
         self.moves = any(one.targets for one in policies)
         self.constraints = Constraints(policies)
         self.terms = _terms(policies)
@@ -59,7 +61,7 @@ class Chain:
         last = policies[::-1]
         self.prefer = next((one.prefer for one in last if one.prefer is not None), None)
         self.sticky = next((one.sticky for one in last if one.sticky is not None), None)
-        targets = chains.targets(policies[-1]) if policies else ()
+        targets = chains.targets(order[-1]) if order else ()
         self.ways: tuple[tuple[Target, Chain], ...] = tuple(
             [(target, self.then(policy)) for target, policy in targets]
         )
@@ -68,7 +70,7 @@ class Chain:
         """These and one more; as a rule the same object each time."""
         known = self._next.get(id(policy))
         if known is None:
-            known = Chain(self._chains, (*self.policies, policy))
+            known = Chain(self._chains, (*self._order, policy))
             if self._chains.has_room():
                 self._next[id(policy)] = known
         return known
@@ -98,7 +100,7 @@ class Chain:
         chain = self
         while chain.ways:
             open_ways = [one for one in chain.ways if one[1].serves(deployments, request, context)]
-            chain = _chosen(chain.policies[-1], open_ways or chain.ways, context, call)
+            chain = _chosen(chain._order[-1], open_ways or chain.ways, context, call)
         return chain
 
 
@@ -128,7 +130,9 @@ class Chains:
         self.narrowing: Final = {
             name: replace(one, fallback_to=(), on_break=None) for name, one in policies.items()
         }
-        self.bare: Final = {name: replace(one, prefer=None) for name, one in self.narrowing.items()}
+        self.bare: Final = {
+            name: replace(one, prefer=None, sticky=None) for name, one in self.narrowing.items()
+        }
         self._kin = {
             id(one): among for among in (self.policies, self.narrowing, self.bare) for one in among.values()
         }
@@ -151,6 +155,10 @@ class Chains:
         chains: dict[str | None, Chain] = {name: self.start.then(one) for name, one in self.policies.items()}
         chains[None] = chains.get("default", self.start)
         return {name: chain for name, chain in chains.items() if not chain.moves}
+
+    def applies(self, policy: Policy) -> bool:
+        """Whether it may be the applied one: of a bare one only the constraints hold."""
+        return self._kin.get(id(policy)) is not self.bare
 
     def preference(self, policy: Policy) -> Preferring | None:
         """What ranks for this policy; None for no opinion of its own."""

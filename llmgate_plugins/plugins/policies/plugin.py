@@ -107,7 +107,7 @@ class Policies:
             changes["on_break"] = terms.on_break
         return request.replace(**changes) if changes else None
 
-    @hookimpl
+    @hookimpl(tryfirst=True)  # whoever reads `call.policies` then sees what holds now
     def narrow_deployments(
         self, deployments: Sequence[Deployment], context: Context, call: Call
     ) -> Drop | None:
@@ -181,15 +181,14 @@ class Policies:
         if context.policy is not None:
             return _Course((self._named(context.policy),), None)
         match = self._rules.match(request, context) if self._rules else NO_MATCH
-        roots = [self._chains.bare[name] for name in match.doubted]
         base = self._chains.policies.get(match.base or "default")
-        if base is not None:
-            roots.append(base)
+        roots = [] if base is None else [base]  # first: where it leads depends on nothing else
+        roots += [self._chains.bare[name] for name in match.doubted]
         if match.further is not None:
             roots.append(self._chains.narrowing[match.further])
         for rule, error in match.errors:
             problem = f"{rule} could not be evaluated, its constraints hold: {type(error).__name__}: {error}"
-            call.record.problems.append(("policies", "admit_request", problem))
+            call.record.problems.append(("Policies", "admit_request", problem))
         return _Course(roots, match.rule)
 
     def _apply(self, chain: Chain, rule: str | None, context: Context, call: Call) -> None:

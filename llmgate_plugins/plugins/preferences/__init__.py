@@ -16,6 +16,7 @@ from llmgate_plugins.plugins.preferences.scored import Scored
 from llmgate_plugins.plugins.preferences.weighing import Weighing
 from llmgate_plugins.plugins.preferences.weighted import Weighted
 from llmgate_plugins.policies import Policy
+from llmgate_plugins.policies.preferences import UNWEIGHED
 
 __all__ = [
     "BALANCED",
@@ -70,7 +71,7 @@ def preference_of(prefer: str | Mapping[str, float], policy: Policy) -> Preferri
 def _weighing(weights: Mapping[str, float], name: str, goals: Mapping[str, Any]) -> Weighing:
     parts: dict[str, float] = {}
     for part, weight in weights.items():
-        if part in ("ordered", "weighted"):
+        if part in UNWEIGHED:
             raise ValueError(f"{part!r} has no scores, and so cannot be weighed against others")
         for one, share in BALANCED.items() if part == "balanced" else ((part, 1.0),):
             if weight:
