@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import Context as Variables
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from llmgate_plugins.draws import draw
@@ -201,6 +202,18 @@ class Call:
         if policies is not None:
             self.policies = policies
 
+    def assign(self, experiment: str, arm: str, unit: str | None = None) -> None:
+        """Note under which arm of an experiment this call is, for its record, the books and results.
+
+        Args:
+            unit: What was assigned: a user, a session. A hash of it is noted, so that results can
+                tell units apart without naming them; None for the call by itself.
+        """
+        record = self.record
+        record.experiments = {**record.experiments, experiment: arm}
+        if unit is not None:
+            record.units = {**record.units, experiment: _hashed(experiment, unit)}
+
     def draw(self, purpose: str) -> float:
         """A number from 0 up to 1, drawn by lot for this call and this purpose.
 
@@ -237,3 +250,7 @@ class Call:
     def remaining(self, now: float) -> float:
         """Seconds left at `now` (monotonic); infinity without a deadline."""
         return float("inf") if self.deadline is None else self.deadline - now
+
+
+def _hashed(experiment: str, unit: str) -> str:
+    return blake2b(f"{experiment}\0{unit}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -105,7 +105,7 @@ class Policy:
     on_break: OnBreak | None = None
     targets: Sequence[Target] = ()
     by: str | None = None
-    sticky: Sticky | None = None
+    sticky: Sticky | Mapping[str, Any] | None = None
     name: str | None = None
     version: str | None = None
 
@@ -127,6 +127,8 @@ class Policy:
             raise ValueError(f"max_attempts must be a whole number of at least 1, not {attempts!r}")
         if self.on_break is not None and self.on_break not in get_args(OnBreak):
             raise ValueError(f"on_break must be one of {', '.join(get_args(OnBreak))}, not {self.on_break!r}")
+        if isinstance(self.sticky, Mapping):
+            object.__setattr__(self, "sticky", Sticky(**self.sticky))
         object.__setattr__(self, "targets", tuple(map(_target, self.targets)))
         _check_weights(self.targets)
         if self.version is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import combinations
 from typing import Any, Final
 
@@ -114,8 +113,6 @@ class Experiments:
         return self._assigned(request, context, call)
 
     def _assigned(self, request: Request, context: Context, call: Call) -> Request | None:
-        arms: dict[str, str] = {}
-        units: dict[str, str] = {}
         taken: set[str] = set()
         changed = request
         for one in self._running:
@@ -136,12 +133,8 @@ class Experiments:
                     *(call.stashed(_CANARIES) or ()),
                     (rollout, arm.name, rollout.course),
                 ]
-            arms[experiment.name], units[experiment.name] = arm.name, _hashed(experiment.name, unit)
+            call.assign(experiment.name, arm.name, unit)
             changed = _treated(changed, arm, call)
-        if arms:
-            record = call.record
-            record.experiments = {**record.experiments, **arms}
-            record.units = {**record.units, **units}
         if changed is request:
             return None
         call.stash[ASKED] = request
@@ -165,8 +158,3 @@ def _treated(request: Request, arm: Arm, call: Call) -> Request:
     if arm.params:
         request = request.replace(params={**request.params, **arm.params})
     return arm.prompt.applied(request) if arm.prompt is not None else request
-
-
-def _hashed(experiment: str, unit: str) -> str:
-    """Tells units apart in the books without naming them."""
-    return blake2b(f"{experiment}\0{unit}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
