@@ -11,7 +11,7 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.draws import draw
 from llmgate_plugins.plugins.policies.in_force import Constraints
 from llmgate_plugins.plugins.preferences import Learning, Preferring, preference_of
-from llmgate_plugins.policies import Policy, Target
+from llmgate_plugins.policies import Policy, Sticky, Target
 from llmgate_plugins.types import Deployment, OnBreak, Request
 
 __all__ = ["Chain", "Chains"]
@@ -60,7 +60,7 @@ class Chain:
         self.ranks = next(filter(None, map(chains.preference, reversed(policies))), None)
         last = policies[::-1]
         self.prefer = next((one.prefer for one in last if one.prefer is not None), None)
-        self.sticky = next((one.sticky for one in last if one.sticky is not None), None)
+        self.sticky = next((one.sticky for one in last if isinstance(one.sticky, Sticky)), None)
         targets = chains.targets(order[-1]) if order else ()
         self.ways: tuple[tuple[Target, Chain], ...] = tuple(
             [(target, self.then(policy)) for target, policy in targets]
