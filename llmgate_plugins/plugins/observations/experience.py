@@ -18,6 +18,7 @@ SPEED: Final = 120.0
 """Seconds in which a duration fades to a third (to 1/e, 37 %)."""
 RELIABILITY: Final = 1_800.0
 """The same for a success or a failure: rare things need a longer memory."""
+GRAIN: Final = 1.0
 STALE: Final = 300.0
 """Seconds after which a deployment that nobody has used is not known any more: then it is looked at anew."""
 KEPT: Final = 50.0
@@ -37,21 +38,24 @@ class Experience:
         latency, first_token: Seconds, means; 0 where none was seen.
         streams: Streams, as `count`.
         output: Output tokens, mean of the same answers as `latency`.
-        judged: When a success or a failure came last, monotonic seconds.
         successes, failures: Attempts, those that have faded as parts of one. A failure counts where
             the deployment or its provider is to blame.
+        judged: Until when these have faded, monotonic seconds; right within a second.
         throttles: Refusals for a rate limit, in all.
         durations: Of whole answers, as a distribution.
         lengths: Of its model's answers, shared by all deployments of that model.
+        of_alias: Of the answers of all deployments of its alias.
     """
 
     __slots__ = (
         "_covariance", "_variance", "count", "durations", "failures", "first_token", "in_flight",
-        "judged", "latency", "lengths", "output", "seen", "streams", "successes", "throttles", "usual",
+        "judged", "latency", "lengths", "of_alias", "output", "seen", "streams", "successes", "throttles",
+        "usual",
     )  # fmt: skip
 
-    def __init__(self, lengths: Lengths) -> None:
+    def __init__(self, lengths: Lengths, of_alias: Lengths) -> None:
         self.lengths = lengths
+        self.of_alias = of_alias
         self.in_flight = 0
         self.usual = 0.0
         self.seen = -inf
@@ -65,45 +69,54 @@ class Experience:
 
     def answered(self, now: float, latency: float, first_token: float | None, output: int) -> None:
         """An answer came."""
-        passed = now - self.seen
-        fade = exp(-passed / SPEED) if passed <= STALE else 0.0
-        self.seen = now
+        fade = self._fade(now)
         faded = self.count * fade
-        self.count = count = (faded if faded < KEPT else KEPT) + 1.0
+        self.count = count = faded + 1.0 if faded < KEPT else KEPT + 1.0
         share = 1.0 / count
-        longer, slower = output - self.output, latency - self.latency
-        self.output += share * longer
+        slower = latency - self.latency
         self.latency += share * slower
-        self._variance = (1.0 - share) * (self._variance + share * longer * longer)
-        self._covariance = (1.0 - share) * (self._covariance + share * longer * slower)
+        longer = output - self.output
+        if longer or self._variance:
+            self.output += share * longer
+            kept = 1.0 - share
+            self._variance = kept * (self._variance + share * longer * longer)
+            self._covariance = kept * (self._covariance + share * longer * slower)
         self.usual += share * (self.in_flight - self.usual)
         self.durations.add(latency, fade)
         if first_token is not None:
             faded = self.streams * fade
-            self.streams = count = (faded if faded < KEPT else KEPT) + 1.0
+            self.streams = count = faded + 1.0 if faded < KEPT else KEPT + 1.0
             self.first_token += (first_token - self.first_token) / count
-        fade = exp((self.judged - now) / RELIABILITY)
-        self.judged = now
-        self.successes = self.successes * fade + 1.0
-        self.failures *= fade
+        if now - self.judged > GRAIN:
+            self._forget(now)
+        self.successes += 1.0
 
     def failed(self, now: float) -> None:
         """It failed, and is to blame."""
-        fade = exp((self.judged - now) / RELIABILITY)
-        self.judged = now
-        self.successes *= fade
-        self.failures = self.failures * fade + 1.0
+        self._forget(now)
+        self.failures += 1.0
 
     def waited(self, now: float, seconds: float) -> None:
         """No answer came within this time, and nobody knows when one would have."""
-        passed = now - self.seen
-        fade = exp(-passed / SPEED) if passed <= STALE else 0.0
+        fade = self._fade(now)
         self.durations.add(seconds, fade)
-        self.seen = now
         faded = self.count * fade
-        self.count = count = (faded if faded < KEPT else KEPT) + 1.0
+        self.count = count = faded + 1.0 if faded < KEPT else KEPT + 1.0
         if seconds > self.latency:
             self.latency += (seconds - self.latency) / count
+
+    def _fade(self, now: float) -> float:
+        """What is left of durations since the last one."""
+        passed = now - self.seen
+        self.seen = now
+        return exp(-passed / SPEED) if passed <= STALE else 0.0
+
+    def _forget(self, now: float) -> None:
+        """Let successes and failures fade until now."""
+        fade = exp((self.judged - now) / RELIABILITY)
+        self.judged = now
+        self.successes *= fade
+        self.failures *= fade
 
     def judged_at(self, now: float) -> tuple[float, float]:
         """(successes, failures), faded until now."""

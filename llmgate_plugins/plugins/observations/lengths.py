@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from llmgate_plugins.money import Usage
 from llmgate_plugins.plugins.estimates import USUAL_OUTPUT
 
 __all__ = ["USUAL_OUTPUT", "Lengths", "Mean"]
@@ -54,15 +55,20 @@ class Lengths:
         self.cached = Mean()
         self.written = Mean()
 
-    def read(self, tokens: int, cached: int, written: int) -> None:
-        """What was read for one more answer."""
-        if cached or written or self.cached.count:  # most never cache anything
-            self.cached.add(cached / tokens)
-            self.written.add(written / tokens)
+    def read(self, usage: Usage) -> None:
+        """What was read for one more answer; most models never cache anything."""
+        tokens = usage.total_input
+        if tokens:
+            self.cached.add(usage.cached_input / tokens)
+            self.written.add((usage.cache_write + usage.cache_write_1h) / tokens)
 
     def add(self, output: int, feature: str | None) -> None:
         """The length of one more answer."""
-        self.whole.add(output)
+        whole = self.whole
+        count = whole.count
+        if count < KEPT:
+            whole.count = count = count + 1.0
+        whole.mean += (output - whole.mean) / count
         if feature is not None:
             mean = self.features.get(feature)
             if mean is None:

@@ -71,13 +71,13 @@ class Observations:
                 usage = outcome.usage
                 output = usage.total_output
                 known.answered(services.clock.monotonic(), outcome.latency, outcome.first_token, output)
+                lengths = known.lengths
                 if output:
                     feature = context.feature
-                    known.lengths.add(output, feature)
-                    self._alias(attempt.alias).add(output, feature)
-                if read := usage.total_input:
-                    written = usage.cache_write + usage.cache_write_1h
-                    known.lengths.read(read, usage.cached_input, written)
+                    lengths.add(output, feature)
+                    known.of_alias.add(output, feature)
+                if usage.cached_input or usage.cache_write or lengths.cached.count:
+                    lengths.read(usage)
             elif status == "error":
                 _failed(known, outcome, services.clock.monotonic())
             elif status == "cancelled" and attempt.limits.hedge_after is not None:
@@ -126,12 +126,8 @@ class Observations:
         if len(self._of) >= MOST_DEPLOYMENTS:
             del self._of[next(iter(self._of))]
         lengths = _kept(self._models, (deployment.provider, deployment.model))
-        made = self._of[deployment.id] = Experience(lengths)
+        made = self._of[deployment.id] = Experience(lengths, _kept(self._aliases, deployment.alias))
         return made
-
-    def _alias(self, alias: str) -> Lengths:
-        lengths = self._aliases.get(alias)
-        return _kept(self._aliases, alias) if lengths is None else lengths
 
 
 def observations_of(services: Services) -> Observations:

@@ -16,7 +16,7 @@ from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.goals import Budget, goals_of
 from llmgate_plugins.plugins.preferences.preferring import Preferring
 from llmgate_plugins.plugins.preferences.shortlist import Shortlist
-from llmgate_plugins.services import MaybePending, Services, is_pending
+from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.types import EMPTY, Deployment, Request
 
 __all__ = ["Scored"]
@@ -119,9 +119,9 @@ class Scored(Preferring):
         named = self.nominated(request, deployments, context, services)
         few = shortlist.candidates(lots, named)
         answer = self.scores(request, few, context, call, services)
-        if is_pending(answer):
-            return self._later(answer, shortlist, few, lots, context, call, services)
-        return self._ranking(answer, shortlist, few, lots, context, call, services)  # type: ignore[arg-type]
+        if answer is None or isinstance(answer, Scores):
+            return self._ranking(answer, shortlist, few, lots, context, call, services)
+        return self._later(answer, shortlist, few, lots, context, call, services)
 
     async def _later(
         self,

@@ -13,7 +13,7 @@ from llmgate_plugins.plugins.arguments import positive
 from llmgate_plugins.plugins.observations import Experience
 from llmgate_plugins.plugins.pending import arrived
 from llmgate_plugins.plugins.preferences.scored import Scored
-from llmgate_plugins.services import MaybePending, Services, is_pending
+from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.types import EMPTY, Deployment, Request
 
 __all__ = ["Weighing"]
@@ -85,9 +85,10 @@ class Weighing(Scored):
     ) -> MaybePending[Scores | None]:
         """How many times as bad as the best."""
         answers = [part.scores(request, deployments, context, call, services) for part in self._parts]
-        if any(map(is_pending, answers)):
+        there = [answer for answer in answers if answer is None or isinstance(answer, Scores)]
+        if len(there) < len(answers):
             return self._when_there(answers, deployments)
-        return self._together(answers, deployments)  # type: ignore[arg-type]  # none is pending
+        return self._together(there, deployments)
 
     async def _when_there(
         self, answers: Sequence[MaybePending[Scores | None]], deployments: Sequence[Deployment]
@@ -95,22 +96,23 @@ class Weighing(Scored):
         return self._together([await arrived(answer) for answer in answers], deployments)
 
     def _together(self, answers: Sequence[Scores | None], deployments: Sequence[Deployment]) -> Scores | None:
-        logs = dict.fromkeys([one.id for one in deployments], 0.0)
+        values = dict.fromkeys([one.id for one in deployments], 1.0)
         parts: dict[str, Mapping[str, float]] = {}
         state: dict[str, dict[str, Any]] = {}
         for part, weight, scores in zip(self._parts, self._weights, answers, strict=True):
             if scores is None or not scores.values:
                 continue
-            ratios = _ratios(scores.values)
-            unknown = max(UNKNOWN, *ratios.values())
-            for name in logs:
-                logs[name] += weight * math.log(ratios.get(name, unknown))
-            parts[part.prefers] = ratios
+            parts[part.prefers] = ratios = _ratios(scores.values)
+            unknown = max(UNKNOWN, *ratios.values()) if len(ratios) < len(values) else UNKNOWN
+            for name in values:
+                values[name] *= ratios.get(name, unknown) ** weight
             for name, facts in scores.state.items():
-                state.setdefault(name, {}).update(facts)
+                if name in state:
+                    state[name].update(facts)
+                else:
+                    state[name] = dict(facts)
         if not parts:
             return Scores({}, self.unit) if self.learns else None
-        values = {name: math.exp(one) for name, one in logs.items()}
         return _Weighed(values, self.unit, state, parts)
 
     def parts(self, scores: Scores) -> Mapping[str, Mapping[str, float]]:
