@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from llmgate_plugins._building import quickly_built
+
 __all__ = [
     "BUCKETS",
     "INPUT_BUCKETS",
@@ -35,6 +37,7 @@ AS_ITS_SIDE: Final = -1
 _NEVER: Final = 1 << 62
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one attempt, in disjoint buckets: their sum is the total.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal, NoReturn, Self, overload
 
+from llmgate_plugins._building import quickly_built
 from llmgate_plugins.limits import UNLIMITED, Limits, Quota
 from llmgate_plugins.money import (
     BUCKETS,
@@ -162,6 +163,7 @@ class LazyMessages(Sequence[Message]):
         return repr(self.messages)
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What an application asks for.
@@ -271,6 +273,7 @@ class Deployment:
         return self.endpoint.api_key.id if self.endpoint.api_key is not None else None
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """A complete answer.
@@ -323,6 +326,7 @@ class Response:
         return replace(self, **changes)
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """A piece of a streamed answer.
@@ -381,6 +385,7 @@ class Scope(StrEnum):
     LOCAL = "local"
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """An error, classified.
@@ -400,6 +405,7 @@ class Failure:
     retry_after: float | None = None
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Attempt:
     """One send to one deployment.
@@ -446,6 +452,7 @@ class Attempt:
             return stack.pop_all()
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
     """How an attempt ended.

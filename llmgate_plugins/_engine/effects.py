@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from llmgate_plugins._building import quickly_built
 from llmgate_plugins.types import Attempt, Deployment, Request
 
 __all__ = [
@@ -43,6 +44,7 @@ class Left(BaseException):
         self.status: Literal["cancelled", "abandoned"] = status
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Await:
     """A plugin's answer that is on its way. Result: the answer.
@@ -55,6 +57,7 @@ class Await:
     told: bool = False
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Sleep:
     """Let time pass."""
@@ -62,6 +65,7 @@ class Sleep:
     seconds: float
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send one attempt. Result: a `Response`."""
@@ -70,6 +74,7 @@ class Send:
     request: Request
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Open:
     """Send one attempt and open its stream. Result: the stream, for `Read`, `Relay` and `Close`."""
@@ -78,6 +83,7 @@ class Open:
     request: Request
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Read:
     """Result: the stream's next chunk, or `END`. It may take as long as the attempt's limits allow.
@@ -91,6 +97,7 @@ class Read:
     begun: bool = False
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Relay:
     """Hand the rest of the stream to the reader, showing each chunk to `feed` first.
@@ -103,6 +110,7 @@ class Relay:
     attempt: Attempt
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Close:
     """Close a stream that was not read to its end."""
@@ -110,6 +118,7 @@ class Close:
     stream: Any
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Emit:
     """Hand something to the caller."""
@@ -117,6 +126,7 @@ class Emit:
     item: Any
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """Ask the host for an alias' deployments. Result: a sequence of them."""
@@ -125,6 +135,7 @@ class Candidates:
     request: Request
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Pick:
     """Ask the host to choose. Result: one of these deployments."""
@@ -133,6 +144,7 @@ class Pick:
     request: Request
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Start:
     """Carry out further steps in the background. Result: a handle for `FirstOf` and `Stop`.
@@ -143,6 +155,7 @@ class Start:
     steps: Generator[Any, Any, Any]
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class FirstOf:
     """Wait until one of these is done. Result: that handle, or None when the time was over before."""
@@ -151,6 +164,7 @@ class FirstOf:
     seconds: float | None = None
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Stop:
     """End what runs in the background: its steps get `Left` thrown in, in an event loop at once."""
