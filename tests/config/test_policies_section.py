@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import yaml
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 
 from llmgate_plugins import Context, Gateway, RequestDenied
 from llmgate_plugins.assembly import assemble
 from llmgate_plugins.cli.config import config
-from llmgate_plugins.config import check_config, parse_config
+from llmgate_plugins.config import check_config, config_schema, parse_config
 from llmgate_plugins.config.policy_config import Stable
 from llmgate_plugins.plugins import Policies
 from llmgate_plugins.policies import Policy, Target
@@ -331,6 +334,20 @@ def test_a_mistake_is_found_with_its_line_and_what_to_do(text: str, said: str, t
 def test_a_file_without_mistakes_has_none(tmp_path: Path) -> None:
     sound = WHOLE.replace("default: {prefer: ordered}", "default: {prefer: cheapest}")
     assert [line for line in found(sound, tmp_path) if line.startswith("e")] == []
+
+
+def test_the_schema_knows_all_of_it() -> None:
+    schema = Draft202012Validator(config_schema())
+    assert [error.message for error in schema.iter_errors(yaml.safe_load(WHOLE))] == []
+    wrong = yaml.safe_load(WHOLE)
+    wrong["rules"][0]["when"]["team"] = {"or": "a"}
+    assert not schema.is_valid(wrong)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "cel", None)
+    (line,) = [one for one in found(WHOLE, tmp_path) if one.startswith("e")]
+    assert line == "e 31: a CEL expression needs the extra cel (pip install 'llmgate-plugins[cel]')"
 
 
 def test_a_tag_stands_in_nobodys_way(tmp_path: Path) -> None:
