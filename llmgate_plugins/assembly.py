@@ -100,7 +100,12 @@ def assemble(
     own, built_in = with_places(plugins, tuned)
     made: dict[str, Any] = {
         "deployments": deployments,
-        "plugins": [*own, *_sections(config), *watchers_of(config, deployments, catalog), *built_in],
+        "plugins": [
+            *own,
+            *_sections(config, deployments),
+            *watchers_of(config, deployments, catalog),
+            *built_in,
+        ],
         "aliases": config.alias_map(),
         "fallbacks": {alias: to for alias, to in config.named_fallbacks().items() if alias != "*"},
         "deadline": max([DEADLINE, *(one.deadline for one in config.policies.values() if one.deadline)]),
@@ -160,7 +165,7 @@ class GeneralFallbacks:
         return request.replace(fallbacks=self._otherwise)
 
 
-def _sections(config: GatewayConfig) -> Iterator[object]:
+def _sections(config: GatewayConfig, deployments: Sequence[Deployment]) -> Iterator[object]:
     """The plugins that the sections of the file stand for."""
     if config.experiments:
         made = [experiment_of(name, one) for name, one in config.experiments.items()]
@@ -173,11 +178,12 @@ def _sections(config: GatewayConfig) -> Iterator[object]:
         yield LiveStatistics()
     preference = config.router_settings.preference
     if config.policies:
+        aliases, named = config.alias_map(), config.named_fallbacks().keys() - {"*"}
         yield Policies(
             config.named_policies(),
             [one.rule() for one in config.rules],
-            aliases=config.alias_map(),
-            with_fallbacks=config.named_fallbacks().keys() - {"*"},
+            aliases={**{one.id: one.alias for one in deployments}, **aliases},
+            with_fallbacks=[*named, *(name for name, alias in aliases.items() if alias in named)],
         )
     elif preference is not None:
         yield _PREFERENCES[preference]()

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
-from llmgate_plugins import Context, Gateway, RequestDenied
+from llmgate_plugins import AllDeploymentsUnavailable, Context, Gateway, RequestDenied
 from llmgate_plugins.assembly import assemble
 from llmgate_plugins.cli.config import config
 from llmgate_plugins.config import check_config, config_schema, parse_config
@@ -117,6 +117,9 @@ def test_rules_lead_calls_to_their_policies() -> None:
     assert served(WHOLE, Context(team="help-desk", environment="test")) == ("us-mini", None)
     assert served(WHOLE, Context(team="support", data_class="pii")) == ("eu-haiku", "support")
     assert served(WHOLE, Context(priority=3, user="u1"), "quick")[1] == "rule 2"
+    text = MODELS + "policies: {eu: {require: {region: eu}}}\nrules: [{when: {alias: fast}, use: eu}]\n"
+    with pytest.raises(AllDeploymentsUnavailable):
+        served(text, Context(), "us-mini")  # by its id: a deployment of fast all the same
     with pytest.raises(RequestDenied):
         served(WHOLE.replace("8000", "0"), Context(team="ml"))  # of no declared class
 

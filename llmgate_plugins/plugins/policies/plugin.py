@@ -64,8 +64,9 @@ class Policies:
     Args:
         policies: Name -> `Policy`, or a mapping of its fields.
         rules: Which policy calls are under; the first that matches wins.
-        aliases: Another name of a model -> the alias it leads to, for rules about aliases.
-        with_fallbacks: Aliases that have fallbacks of their own, which win over a policy's.
+        aliases: Another name of a model, or a deployment's id -> the alias it leads to, for rules
+            about aliases.
+        with_fallbacks: Names of models that have fallbacks of their own, which win over a policy's.
 
     Raises:
         ValueError: A policy or a rule makes no sense; the message names it.
@@ -99,7 +100,7 @@ class Policies:
         if terms.max_attempts is not None:
             call.stash[MOST_ATTEMPTS] = terms.max_attempts
         changes: dict[str, Any] = {}
-        if terms.fallback_to and request.fallbacks is None and not self._has_fallbacks(request.model):
+        if terms.fallback_to and request.fallbacks is None and request.model not in self._with_fallbacks:
             changes["fallbacks"] = terms.fallback_to
         if terms.deadline is not None and (request.timeout is None or terms.deadline < request.timeout):
             changes["timeout"] = terms.deadline
@@ -208,9 +209,6 @@ class Policies:
             raise RequestDenied(
                 f"data of class {context.data_class or 'undeclared'} is not allowed here", code="data_class"
             )
-
-    def _has_fallbacks(self, model: str) -> bool:
-        return self._rules.alias_of(model) in self._with_fallbacks
 
     def _named(self, name: str) -> Policy:
         policy = self._chains.policies.get(name)
