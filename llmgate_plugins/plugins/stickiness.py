@@ -5,21 +5,34 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from llmgate_plugins.context import FACTS, Call, Context, StashKey
 from llmgate_plugins.decisions import Ranking
+from llmgate_plugins.errors import StorageError
 from llmgate_plugins.plugins.estimates import probable_cost, probable_tokens
-from llmgate_plugins.plugins.pending import then
+from llmgate_plugins.plugins.observations import Observations
+from llmgate_plugins.plugins.pending import carried
 from llmgate_plugins.plugins.per_group import PerGroup
+from llmgate_plugins.plugins.preferences import InOrder, Preferring, Scored, Weighted
 from llmgate_plugins.policies import Sticky
 from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.state import MemoryState
-from llmgate_plugins.types import NANO, Attempt, Deployment, LazyMessages, Message, Outcome, Request, Scope
+from llmgate_plugins.types import (
+    EMPTY,
+    NANO,
+    Attempt,
+    Deployment,
+    LazyMessages,
+    Message,
+    Outcome,
+    Request,
+    Scope,
+)
 
 __all__ = ["IDLE", "LEAST_PREFIX", "Stickiness"]
 
@@ -43,7 +56,7 @@ _MOST_SEEN: Final = 20.0
 _SYSTEM: Final = ("system", "developer")
 _CALLERS: Final = (Scope.REQUEST, Scope.CALLER, Scope.LOCAL)
 """Failures for which the deployment is not to blame."""
-Prefer = str | Mapping[str, float] | None
+Steps = Generator[Sequence[MaybePending[Any]], list[Any], Ranking | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ class Stickiness:
     def kept(
         self,
         sticky: Sticky,
-        prefer: Prefer,
+        ranks: Preferring | None,
         ranking: Ranking | None,
         request: Request,
         deployments: Sequence[Deployment],
@@ -98,16 +111,13 @@ class Stickiness:
         """The policy's ranking, with the warm deployment first where it is worth it.
 
         Args:
-            prefer: What the policy prefers, as it is written.
+            ranks: What made the ranking.
         """
         kept = _kept_by(sticky, request, deployments, context) if deployments else None
         if kept is None:
             return ranking
         call.stash[_KEPT] = kept
-        return then(
-            services.state.get(kept.key),
-            lambda found: self._weighed(prefer, ranking, request, deployments, kept, _read(found)),
-        )
+        return carried(self._weighed(kept, ranks, ranking, request, deployments, context, call, services))
 
     def end_attempt(
         self, attempt: Attempt, outcome: Outcome, call: Call, services: Services
@@ -134,13 +144,20 @@ class Stickiness:
 
     def _weighed(
         self,
-        prefer: Prefer,
+        kept: _Kept,
+        ranks: Preferring | None,
         ranking: Ranking | None,
         request: Request,
         deployments: Sequence[Deployment],
-        kept: _Kept,
-        warm: _Warm | None,
-    ) -> Ranking | None:
+        context: Context,
+        call: Call,
+        services: Services,
+    ) -> Steps:
+        try:
+            (found,) = yield [services.state.get(kept.key)]
+        except StorageError:
+            return ranking  # nobody knows what is warm
+        warm = _read(found)
         one = None if warm is None else self._by_id.of(deployments, None).get(warm.deployment)
         if warm is None or one is None:  # it is cold, or excluded, and nothing brings it back
             return ranking
@@ -148,16 +165,24 @@ class Stickiness:
         if not isinstance(request.messages, LazyMessages):  # of those, only how many there are is known
             kept.warm = min(warm.tokens, probable_tokens(one, request)[0])
         saved = self._saved(one, kept.warm)
-        if saved <= 0 or not _is_worth_it(kept.sticky, prefer, ranking, request, deployments, one, saved):
+        best = deployments[0] if ranking is None else next(iter(ranking.order), deployments[0])
+        if saved <= 0:
             return ranking
-        told = f"kept at {one.id}, whose cache saves about ${saved / NANO:.6f}"
-        state = {one.id: {"warm_tokens": float(kept.warm), "saved_usd": saved / NANO}}
+        if ranks is not None and ranking is not None and best is not one:
+            scores: Mapping[str, float] = ranking.scores
+            if one.id not in scores and isinstance(ranks, Scored):  # of many, others were looked at
+                (told,) = yield [ranks.scores(request, (best, one), context, call, services)]
+                scores = EMPTY if told is None else told.values
+            if not _is_worth_it(kept.sticky, ranks, scores, request, one, best, saved, services):
+                return ranking
+        why = f"kept at {one.id}, whose cache saves about ${saved / NANO:.6f}"
+        facts = {"warm_tokens": float(kept.warm), "saved_usd": saved / NANO}
         if ranking is None:
-            return Ranking([one], reason=told, state=state)
+            return Ranking([one], reason=why, state={one.id: facts})
         rest = [other for other in islice(ranking.order, SHOWN) if other is not one]
-        merged = {**ranking.state, one.id: {**ranking.state.get(one.id, {}), **state[one.id]}}
+        state = {**ranking.state, one.id: {**ranking.state.get(one.id, EMPTY), **facts}}
         otherwise = ranking.reason or "as the policy prefers"
-        return replace(ranking, order=[one, *rest], reason=f"{told}; else {otherwise}", state=merged)
+        return replace(ranking, order=[one, *rest], reason=f"{why}; else {otherwise}", state=state)
 
     def _saved(self, one: Deployment, warm: int) -> float:
         """Nano-dollars that its cache may be expected to save."""
@@ -190,40 +215,45 @@ class Stickiness:
 
 def _is_worth_it(
     sticky: Sticky,
-    prefer: Prefer,
-    ranking: Ranking | None,
+    ranks: Preferring,
+    scores: Mapping[str, float],
     request: Request,
-    deployments: Sequence[Deployment],
     one: Deployment,
+    best: Deployment,
     saved: float,
+    services: Services,
 ) -> bool:
-    """Whether the saving outweighs how much the policy prefers another, in the preference's own terms."""
-    if ranking is None:
-        return True
-    best = next(iter(ranking.order), None) or deployments[0]
-    if best is one:
-        return True
-    match prefer:
-        case "ordered":
-            return False  # somebody's explicit will
-        case "weighted":
-            return one.weight > 0
-        case "cheapest":
-            return best.price is not None and probable_cost(one, request) - saved <= probable_cost(
-                best, request
-            )
-        case "fastest":
-            late = _behind(ranking, one, best)
-            return late is not None and late * sticky.second * NANO <= saved
-    # Scores without a unit are shares: one hundredth of a score is worth one hundredth of the price.
-    behind, price = _behind(ranking, one, best), probable_cost(one, request)
-    return behind is not None and price > 0 and behind <= saved / price
+    """Whether the saving outweighs how much another is preferred, in the preference's own terms."""
+    if isinstance(ranks, InOrder):
+        return False  # somebody's explicit will
+    if isinstance(ranks, Weighted):
+        return one.weight > 0
+    here, there = scores.get(one.id), scores.get(best.id)
+    if here is None or there is None:
+        return False
+    unit = ranks.unit if isinstance(ranks, Scored) else ""
+    if isinstance(ranks, Scored) and ranks.goals and here < there:
+        return False  # better by its score, and behind all the same: it misses a goal
+    behind = max(here - there, 0.0)
+    if unit == "USD":
+        anyway = _cached_anyway(one, request, services) - _cached_anyway(best, request, services)
+        return (here - there) * NANO + anyway <= saved  # as if both were cold
+    if unit == "s":
+        return behind * sticky.second * NANO <= saved
+    # Of any other score one hundredth is worth one hundredth of the price.
+    price = probable_cost(one, request)
+    return price > 0 and behind <= saved / price
 
 
-def _behind(ranking: Ranking, one: Deployment, best: Deployment) -> float | None:
-    """By how much its score is worse; None if either has none."""
-    here, there = ranking.scores.get(one.id), ranking.scores.get(best.id)
-    return None if here is None or there is None else max(here - there, 0.0)
+def _cached_anyway(one: Deployment, request: Request, services: Services) -> float:
+    """Nano-dollars that an expected price takes off for what caches serve on the average."""
+    observations = next((found for _, found in services.plugins if isinstance(found, Observations)), None)
+    lengths = None if observations is None else observations.lengths(one.provider, one.model)
+    if one.price is None or lengths is None or not lengths.cached.count:
+        return 0.0
+    read, _ = probable_tokens(one, request)
+    price = one.price.at(read)
+    return read * lengths.cached.mean * (price.input - price.cached_input) / 1_000_000
 
 
 def _kept_by(

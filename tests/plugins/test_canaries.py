@@ -242,12 +242,28 @@ def test_good_canaries_are_seldom_taken_back() -> None:
 
 
 @pytest.mark.campaign
-def test_good_canaries_are_seldom_taken_back_at_length() -> None:
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("rules", [Rollback(errors=0.0), Rollback(errors=None, cost=0.0)])
+def test_good_canaries_are_seldom_taken_back_at_length(rules: Rollback) -> None:
     """The same without the margin that users give: only chance can take these back."""
-    for rules in (Rollback(errors=0.0), Rollback(errors=None, cost=0.0)):
-        taken = sum(_taken_back(seed, rules, calls=20_000) for seed in range(2_000))
-        print(f"{rules}: {taken} of 2,000 good canaries were taken back")
-        assert taken <= 0.012 * 2_000
+    taken = sum(_taken_back(seed, rules, calls=5_000) for seed in range(1_000))
+    print(f"{rules}: {taken} of 1,000 good canaries were taken back")
+    assert taken <= 18  # 1 % is promised; so many by chance in one of a hundred campaigns
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("fails", [1.0, 0.5, 0.3, 0.1])
+def test_bad_canaries_are_taken_back_soon_at_length(fails: float) -> None:
+    """How many of its calls a bad one costs."""
+    costs = []
+    for seed in range(40):
+        traffic = Traffic(canary(), seed=seed)
+        arms = traffic.until_over(bad(fails=fails))
+        assert traffic.courses[0].status == "rolled_back"
+        costs.append(arms.count("candidate"))
+    costs.sort()
+    print(f"fails {fails:.0%}: after {costs[2]} to {costs[37]} of its calls, {costs[20]} in the middle")
 
 
 def _taken_back(seed: int, rules: Rollback, calls: int = 1_000) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from support.faces import ask, every_face
 from support.gateways import deployment
 
-from llmgate_plugins import Context, Deployment, Gateway, Message, Price, Request, Usage
+from llmgate_plugins import Context, Deployment, Gateway, Message, Price, Request, StorageError, Usage
 from llmgate_plugins.plugins import Policies
 from llmgate_plugins.policies import Sticky
 from llmgate_plugins.state import MemoryState
@@ -269,3 +269,31 @@ def test_the_configuration_says_it_in_a_word() -> None:
     (policies,) = (one for _, one in gateway.plugins if isinstance(one, Policies))
     assert policies.policies["default"].sticky == Sticky()
     assert policies.policies["long"].sticky == Sticky(by="prefix", idle=600.0)
+
+
+def test_in_a_large_group_the_warm_one_is_scored_though_the_call_looked_at_others() -> None:
+    those = [deployment(f"d{at}", price=priced(1 + at / 10_000)) for at in range(300)]
+    world = World({"prefer": "cheapest"}, deployments=those)
+    world.is_warm("d250")
+    assert world.served() == "d250"
+
+
+def test_a_goal_that_it_misses_is_not_outweighed() -> None:
+    """The cheaper one is warm, and too slow for the goal."""
+    those = [deployment("slow", price=priced(1)), deployment("quick", price=priced(1.2))]
+    script = {"slow": [Slow(5.0, "hello")], "quick": [Slow(0.5, "hello")]}
+    world = World({"prefer": "cheapest", "p95": 1.0}, script, those)
+    for at in range(60):
+        world.served(Context(session=f"other {at}"))
+    world.is_warm("slow")
+    assert world.served() == "quick"
+
+
+def test_a_state_that_is_down_leaves_the_policys_order() -> None:
+    class Down(Remembering):
+        def get(self, key: str) -> Any:
+            raise StorageError("down")
+
+    world = World({"prefer": "ordered"}, state=Down())
+    assert {world.served() for _ in range(3)} == {"a"}
+    assert world.gateway.decisions[-1].problems == []

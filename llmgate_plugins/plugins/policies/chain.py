@@ -37,7 +37,6 @@ class Chain:
         policies: All of them.
         constraints: What they rule out.
         ranks: The preference of the last one that has one.
-        prefer: What that one prefers, as it is written.
         sticky: How calls are kept where a cache is warm, by the last one that says.
         ways: Where the last one hands calls on to: (target, the chain with it).
         terms: What they settle when a call is let in; None for nothing.
@@ -45,8 +44,8 @@ class Chain:
     """
 
     __slots__ = (
-        "_chains", "_next", "_order", "constraints", "moves", "policies", "prefer", "ranks", "sticky",
-        "terms", "ways",
+        "_chains", "_next", "_order", "constraints", "moves", "policies", "ranks", "sticky", "terms",
+        "ways",
     )  # fmt: skip
 
     def __init__(self, chains: Chains, order: tuple[Policy, ...]) -> None:
@@ -58,9 +57,8 @@ class Chain:
         self.constraints = Constraints(policies)
         self.terms = _terms(policies)
         self.ranks = next(filter(None, map(chains.preference, reversed(policies))), None)
-        last = policies[::-1]
-        self.prefer = next((one.prefer for one in last if one.prefer is not None), None)
-        self.sticky = next((one.sticky for one in last if isinstance(one.sticky, Sticky)), None)
+        sticky = (one.sticky for one in reversed(policies))
+        self.sticky = next((one for one in sticky if isinstance(one, Sticky)), None)
         targets = chains.targets(order[-1]) if order else ()
         self.ways: tuple[tuple[Target, Chain], ...] = tuple(
             [(target, self.then(policy)) for target, policy in targets]

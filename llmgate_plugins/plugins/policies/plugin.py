@@ -134,9 +134,9 @@ class Policies:
         ranking = None if ranks is None else ranks.rank(request, deployments, context, call, services)
         if sticky is None:
             return ranking
-        kept, prefer = self._stickiness.kept, chain.prefer
+        kept = self._stickiness.kept
         return then(
-            ranking, lambda found: kept(sticky, prefer, found, request, deployments, context, call, services)
+            ranking, lambda found: kept(sticky, ranks, found, request, deployments, context, call, services)
         )
 
     @hookimpl
