@@ -101,7 +101,10 @@ class Departures:
             stream=request.stream,
         )
         until = None if seconds is None else started + seconds
-        return Call(call_id, request, context, started, until, record, named=named)
+        call = Call(call_id, request, context, started, until, record, named=named)
+        if deadline is not None and (request.timeout is None or deadline < request.timeout):
+            call.asked = request.replace(timeout=deadline)
+        return call
 
     def flight(self, call: Call, transport: Transport | None) -> Flight:
         """What the engine needs to know of this call."""

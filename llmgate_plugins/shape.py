@@ -24,11 +24,11 @@ def shape_of(request: Request) -> dict[str, Any]:
     """The shape of a request, as plain values; what it does not say is left out.
 
     Returns:
-        messages: how many; input_tokens: about how many, a quarter of the characters, a picture
-        or file counts 1,000 and the definition of a tool 100; parts: types of content other
+        messages: how many; characters: a picture or file counts 4,000 and the definition of a
+        tool 400; input_tokens: about how many, a quarter of these; parts: types of content other
         than text; max_completion_tokens, max_tokens, n; tools: how many; response_format: its
         type; modalities; service_tier, reasoning_effort; fallbacks: aliases, as asked for;
-        timeout: seconds.
+        timeout: seconds; on_break.
     """
     messages = request.messages
     natives: Sequence[Any] = messages.native if isinstance(messages, LazyMessages) else messages
@@ -44,6 +44,7 @@ def shape_of(request: Request) -> dict[str, Any]:
     shape: dict[str, Any] = {"messages": len(natives)}
     if request.params:
         characters += _params(request.params, shape)
+    shape["characters"] = characters
     shape["input_tokens"] = -(-characters // _CHARACTERS_PER_TOKEN)
     if parts:
         shape["parts"] = sorted(parts)[:_MOST_PARTS]
@@ -51,6 +52,8 @@ def shape_of(request: Request) -> dict[str, Any]:
         shape["fallbacks"] = list(request.fallbacks)
     if request.timeout is not None:
         shape["timeout"] = request.timeout
+    if request.on_break is not None:
+        shape["on_break"] = request.on_break
     return shape
 
 

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from heapq import heappush
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 __all__ = ["Deadlock", "LoopClock", "LoopSleeper", "VirtualLoop", "run_virtually"]
@@ -39,6 +40,24 @@ class _Jumps:
         pass
 
 
+class _Timer(asyncio.TimerHandle):
+    """Of timers for the same moment the one that was set first goes off first.
+
+    asyncio leaves that open: it depends on what else is on its heap.
+    """
+
+    __slots__ = ("number",)
+
+    number: int
+    _when: float
+    _scheduled: bool
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, _Timer):
+            return NotImplemented
+        return (self._when, self.number) < (other._when, other.number)
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An asyncio event loop without files, sockets or waiting.
 
@@ -60,6 +79,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._random = random.Random(seed).random  # noqa: S311 - not for cryptography
         self._selector = _Jumps(self)
         self._is_stuck = False
+        self._timers = 0
+        self._scheduled: list[asyncio.TimerHandle]
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -70,7 +91,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         """Call at a moment, or a little later with noise; never earlier."""
         late = self._ticks_of_noise * self._random() if self._ticks_of_noise else 0.0
-        return super().call_at(math.ceil(when * TICKS + late) / TICKS, callback, *args, context=context)
+        self._timers += 1
+        timer = _Timer(math.ceil(when * TICKS + late) / TICKS, callback, args, self, context)
+        timer.number = self._timers
+        heappush(self._scheduled, timer)
+        timer._scheduled = True
+        return timer
 
     def move(self, seconds: float) -> None:
         """Let time pass, by whole ticks."""
@@ -142,7 +168,11 @@ class LoopSleeper:
 
 
 def run_virtually(
-    main: Callable[[VirtualLoop], Coroutine[Any, Any, T]], *, seed: int = 0, noise: float = 0.0
+    main: Callable[[VirtualLoop], Coroutine[Any, Any, T]],
+    *,
+    seed: int = 0,
+    noise: float = 0.0,
+    start: float = 1_000.0,
 ) -> T:
     """Run a coroutine function on a new virtual loop, which it is given, to its end.
 
@@ -151,7 +181,7 @@ def run_virtually(
     Raises:
         Deadlock: It waits for something that can never happen.
     """
-    loop = VirtualLoop(seed, noise=noise)
+    loop = VirtualLoop(seed, noise=noise, start=start)
     try:
         asyncio.set_event_loop(loop)
         result: T = loop.run_until_complete(main(loop))

@@ -34,6 +34,7 @@ def test_it_measures_what_is_asked_and_says_what_matters_to_a_choice() -> None:
         },
         fallbacks=("strong",),
         timeout=30.0,
+        on_break="resume",
     )
     shape = shape_of(request)
     assert shape == {
@@ -43,10 +44,12 @@ def test_it_measures_what_is_asked_and_says_what_matters_to_a_choice() -> None:
         "tools": 2,
         "response_format": "json_schema",
         "modalities": ["text", "audio"],
+        "characters": 100 + 60 + 4_000 + 2 * 400,
         "input_tokens": (100 + 60 + 4_000 + 2 * 400) // 4,
         "parts": ["image_url"],
         "fallbacks": ["strong"],
         "timeout": 30.0,
+        "on_break": "resume",
     }
     assert "CANARY" not in json.dumps(shape)
 
@@ -57,13 +60,18 @@ def test_messages_of_a_host_are_measured_without_being_read() -> None:
 
     native = [HumanMessage("y" * 40), {"role": "user", "content": [{"type": "file"}, "z" * 8]}, object()]
     lazily = Request(model="fast", messages=LazyMessages(native[:2], read))
-    assert shape_of(lazily) == {"messages": 2, "input_tokens": 10 + 1_000 + 2, "parts": ["file"]}
+    assert shape_of(lazily) == {
+        "messages": 2,
+        "characters": 40 + 4_000 + 8,
+        "input_tokens": 10 + 1_000 + 2,
+        "parts": ["file"],
+    }
 
 
 @pytest.mark.parametrize(("asked", "tokens"), [("abcdefgh", 2), (["abcd", "efgh"], 2), ([[1, 2]], 0)])
 def test_an_embedding_is_measured_by_its_input(asked: object, tokens: int) -> None:
     request = Request(model="fast", params={"input": asked}, operation="embedding")
-    assert shape_of(request) == {"messages": 0, "input_tokens": tokens}
+    assert shape_of(request) == {"messages": 0, "characters": 4 * tokens, "input_tokens": tokens}
 
 
 def test_strange_requests_have_a_shape_too() -> None:
@@ -82,4 +90,12 @@ def test_every_record_and_every_row_of_a_call_has_it(face: str) -> None:
     ask(face, gateway, Request(model="fast", messages=(Message(role="user", content="hello you"),)))
     (row,) = gateway.services.ledger.calls()
     (record,) = gateway.decisions
-    assert row["shape"] == dict(record.shape) == {"messages": 1, "input_tokens": 3}
+    assert (
+        row["shape"]
+        == dict(record.shape)
+        == {
+            "messages": 1,
+            "characters": 9,
+            "input_tokens": 3,
+        }
+    )

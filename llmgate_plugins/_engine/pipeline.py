@@ -124,7 +124,7 @@ def _end(flight: Flight, status: CallStatus) -> Steps:
     record = call.record
     record.status = status
     record.latency = flight.now() - call.started
-    record.shape = shape_of(call.request)
+    record.shape = shape_of(call.asked)
     yield from tell(flight, core.hooks.end_call, (record, call.request, call.context, call, core.services))
     core.remember(record)
 

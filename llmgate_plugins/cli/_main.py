@@ -36,6 +36,8 @@ COMMANDS: Final = {
     "config": Lazy("llmgate_plugins.cli.config", "config", "Check a configuration; print its JSON Schema."),
     "explain": Lazy("llmgate_plugins.cli.explain", "explain", "Why a call went where it went, or would go."),
     "report": Lazy("llmgate_plugins.cli.report", "report", "Report calls, times, failures and costs."),
+    "replay": Lazy("llmgate_plugins.cli.replay", "replay", "Run recorded calls through other policies."),
+    "shadow": Lazy("llmgate_plugins.cli.shadow", "shadow", "Compare shadow calls with their originals."),
     "export": Lazy("llmgate_plugins.cli.export", "export", "Write attempts or calls for other programs."),
     "experiments": Lazy("llmgate_plugins.cli.experiments", "experiments", "Compare the arms of experiments."),
     "forecast": Lazy("llmgate_plugins.cli.forecast", "forecast", "Forecast the month's spending."),

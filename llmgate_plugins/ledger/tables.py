@@ -22,7 +22,7 @@ from llmgate_plugins.ledger.statements import KINDS, Statements
 from llmgate_plugins.ledger.sweeping import Sweeper
 from llmgate_plugins.services import ShadowCalls, Standing
 
-__all__ = ["Away", "Tables"]
+__all__ = ["Away", "Tables", "standing_in"]
 
 LONGEST_READ: Final = 30.0
 """Seconds that a fork waits for those who read."""
@@ -218,26 +218,38 @@ class Tables:
         shadow_calls: ShadowCalls,
     ) -> Standing:
         """What the attempts opened in [since, until) have used."""
-        those = [attempts.c.at >= since, attempts.c.at < until]
-        dialect = connection.dialect.name
-        those += [compared(name, dialect) == plain_text(value) for name, value in where.items()]
-        if shadow_calls != "with":
-            is_shadow = attempts.c.shadow_of.is_not(None)
-            those.append(is_shadow if shadow_calls == "only" else ~is_shadow)
-        begin = literal(since, Double) if part is None else func.floor(attempts.c.at / literal(part, Double))
-        used = (
-            select(begin.label("begin"), func.count(), func.sum(_TOKENS), func.sum(attempts.c.cost_nano_usd))
-            .where(*those, attempts.c.status.not_in(("intent", "skipped")))
-            .group_by("begin")
-            .order_by("begin")
-        )
-        under_way = select(attempts).where(*those, attempts.c.status == "intent").order_by(attempts.c.at)
-        sums = connection.execute(used).all()
-        intents = connection.execute(under_way).mappings().all()
-        return Standing(
-            used=tuple(
-                (at if part is None else at * part, count, int(tokens), int(cost))
-                for at, count, tokens, cost in sums
-            ),
-            open=tuple(open_intent(row) for row in intents),
-        )
+        return standing_in(connection, where, since, until, part, shadow_calls)
+
+
+def standing_in(
+    connection: Connection,
+    where: Mapping[str, str | None],
+    since: float,
+    until: float,
+    part: float | None,
+    shadow_calls: ShadowCalls,
+) -> Standing:
+    """What the attempts opened in [since, until) have used, by this connection."""
+    those = [attempts.c.at >= since, attempts.c.at < until]
+    dialect = connection.dialect.name
+    those += [compared(name, dialect) == plain_text(value) for name, value in where.items()]
+    if shadow_calls != "with":
+        is_shadow = attempts.c.shadow_of.is_not(None)
+        those.append(is_shadow if shadow_calls == "only" else ~is_shadow)
+    begin = literal(since, Double) if part is None else func.floor(attempts.c.at / literal(part, Double))
+    used = (
+        select(begin.label("begin"), func.count(), func.sum(_TOKENS), func.sum(attempts.c.cost_nano_usd))
+        .where(*those, attempts.c.status.not_in(("intent", "skipped")))
+        .group_by("begin")
+        .order_by("begin")
+    )
+    under_way = select(attempts).where(*those, attempts.c.status == "intent").order_by(attempts.c.at)
+    sums = connection.execute(used).all()
+    intents = connection.execute(under_way).mappings().all()
+    return Standing(
+        used=tuple(
+            (at if part is None else at * part, count, int(tokens), int(cost))
+            for at, count, tokens, cost in sums
+        ),
+        open=tuple(open_intent(row) for row in intents),
+    )
