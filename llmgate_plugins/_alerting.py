@@ -86,7 +86,7 @@ class Alerting:
         if self._connected:
             raise ConfigurationError("one Alerting serves one gateway; make another for the other gateway")
         self._connected, self._clock = True, services.clock
-        self._outboxes = tuple(Outbox(one, services, self._most_waiting) for one in channels)
+        self._outboxes = tuple(Outbox(one, services, self._most_waiting, self.repeat) for one in channels)
 
     # ------------------------------------------------------------ reporting
 

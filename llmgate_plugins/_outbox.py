@@ -9,6 +9,7 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any, Final
 
+from llmgate_plugins._alert_claims import Claims
 from llmgate_plugins._private_loop import run_on_private_loop
 from llmgate_plugins._registry import Implementation
 from llmgate_plugins.alerts import SEVERITIES, Alert
@@ -32,17 +33,19 @@ class Outbox:
         channel: Whom to tell.
         services: What the channel is handed.
         most: So many alerts wait at most. One too many pushes out the oldest of the least severe.
+        repeat: Seconds after which an alert that goes on is told again.
 
     Attributes:
         dropped: How many were pushed out.
         failed: How many the channel could not deliver.
     """
 
-    def __init__(self, channel: Implementation, services: Services, most: int) -> None:
+    def __init__(self, channel: Implementation, services: Services, most: int, repeat: float) -> None:
         self.channel = channel
         self.dropped = self.failed = 0
         self.services = services
         self._most = most
+        self._claims = Claims(services, channel.plugin, repeat)
         self.forget()
 
     def forget(self) -> None:
@@ -106,7 +109,8 @@ class Outbox:
                 alert = self._waiting.popleft()
                 self._busy = True
             try:
-                hand_over(self.channel, alert, self.services)
+                if self._claims.tells(alert):
+                    hand_over(self.channel, alert, self.services)
             except Exception as error:  # noqa: BLE001 - whatever a channel raises
                 with changed:
                     self.failed += 1

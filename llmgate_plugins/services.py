@@ -253,7 +253,10 @@ class Seed:
 
 class State(Protocol):
     """What a call's admission needs to know of other calls. Shared by threads, and by
-    processes where the implementation says so. Every method is atomic."""
+    processes where the implementation says so. Every method is atomic.
+
+    It may have two attributes: `shared` (True: of many processes that report an alert one tells)
+    and `away` (True while it cannot be asked, which is alerted)."""
 
     def reserve(
         self, reservations: Sequence[Reservation], *, ttl: float, id: str | None = None
@@ -435,7 +438,8 @@ class Ledger(Protocol):
     """The books: one row per attempt keyed (call_id, number), one terminal row per call.
 
     Thread-safe. An answer may be pending (see `MaybePending`); when it is there, the
-    row is as safe as the ledger's documentation says.
+    row is as safe as the ledger's documentation says. It may have an attribute `away`: True
+    while rows wait for the books, which is alerted.
 
     Attributes:
         durable: Whether the rows outlive the process, and are those of all processes that

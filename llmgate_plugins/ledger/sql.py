@@ -144,6 +144,11 @@ class SqlLedger:
         return self._database.name
 
     @property
+    def away(self) -> bool:
+        """Whether the database takes no rows, so that those of this process wait in the outbox."""
+        return self._writer.waiting
+
+    @property
     def engine(self) -> Engine:
         """Connections to the database, for reading; see `reading`."""
         return self._database.engine

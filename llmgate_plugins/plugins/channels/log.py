@@ -35,6 +35,9 @@ class LogChannel:
         ValueError: An argument is none of those allowed.
     """
 
+    local = True
+    """Each process has a log of its own, and so tells every alert there."""
+
     def __init__(
         self,
         *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from llmgate_plugins.alerts import Alert
@@ -16,6 +17,14 @@ __all__ = ["FailureAlarms"]
 MOST: Final = 1_000
 """Deployments of which an alarm is remembered; some hosts make new ones for every call."""
 BOOKS: Final = "LedgerAccounting"
+AWAY: Final = {
+    "ledger": "The ledger's database takes no rows; they wait in the outbox until it does.",
+    "state": "The shared state is down; limits go by what each process was left, until it is back.",
+}
+BACK: Final = {
+    "ledger": "The ledger's database takes rows again, and has those that waited.",
+    "state": "The shared state is back.",
+}
 
 
 class FailureAlarms:
@@ -28,17 +37,24 @@ class FailureAlarms:
     "ledger_unavailable" (critical) and "plugin_failed" (a warning): a plugin has failed in a
     call that went on, the one that keeps the books or another. It is over with the next call
     in which it does not.
+
+    "ledger_away" and "state_away" (warnings): the database takes no rows, which wait in the
+    outbox; the server that processes share limits in is down, and each goes by what it was left.
+    Nothing is lost or passed by that yet. It is over with the first call after they are back.
     """
 
     alerts = (
         ("failure_alarm", "A failure that nobody but a person mends, until there is an answer."),
         ("ledger_unavailable", "A call could not be booked, until the next one that could."),
         ("plugin_failed", "A plugin failed and the call went on, until it works again."),
+        ("ledger_away", "The ledger's database takes no rows, and they wait in the outbox, until it does."),
+        ("state_away", "The shared state is down, and processes go on by themselves, until it is back."),
     )
 
     def __init__(self) -> None:
         self._going: set[str] = set()
         self._failing: dict[str, Alert] = {}
+        self._away: dict[str, Alert] = {}
 
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> None:
@@ -59,7 +75,11 @@ class FailureAlarms:
 
     @hookimpl
     def end_call(self, record: DecisionRecord, services: Services) -> None:
-        """Look at what went wrong in plugins."""
+        """Look at what went wrong in plugins, and whether what they stand on is there."""
+        if getattr(services.ledger, "away", False) is True or "ledger" in self._away:
+            self._look("ledger", services.ledger, services)
+        if getattr(services.state, "away", False) is True or "state" in self._away:
+            self._look("state", services.state, services)
         if not record.problems and not self._failing:
             return
         failed = set()
@@ -71,6 +91,16 @@ class FailureAlarms:
             began = self._failing.pop(plugin, None)
             if began is not None:
                 services.alerts.report(_works_again(began))
+
+    def _look(self, what: str, store: object, services: Services) -> None:
+        """It is away, or was."""
+        if getattr(store, "away", False) is True:
+            alert = self._away.get(what)
+            if alert is None:
+                alert = self._away[what] = Alert(kind=f"{what}_away", subject=what, summary=AWAY[what])
+            services.alerts.report(alert)
+        elif (began := self._away.pop(what, None)) is not None:
+            services.alerts.report(replace(began, summary=BACK[what], resolved=True))
 
 
 def _alarm(name: str, what: str, **more: Any) -> Alert:

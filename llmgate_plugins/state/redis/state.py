@@ -69,6 +69,8 @@ class RedisState:
         ConfigurationError: The URL is none.
     """
 
+    shared = True
+
     def __init__(
         self,
         url: str,
@@ -115,6 +117,11 @@ class RedisState:
     def _begin(self) -> None:
         self._ids = f"{self._random.getrandbits(64):016x}-"
         self._issued = 0
+
+    @property
+    def away(self) -> bool:
+        """Whether the server counts as down, so that this process goes on by itself."""
+        return self.line.outage.over()
 
     # ------------------------------------------------------------ limits
 

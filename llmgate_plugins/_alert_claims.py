@@ -1,0 +1,83 @@
+"""Of many processes that report the same alert, one tells a channel: by a claim in the state they share."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from hashlib import blake2b
+from typing import Any, Final
+
+from llmgate_plugins._private_loop import run_on_private_loop
+from llmgate_plugins.alerts import Alert
+from llmgate_plugins.promises import Promise
+from llmgate_plugins.services import Services, is_pending
+
+__all__ = ["Claims"]
+
+log = logging.getLogger("llmgate")
+
+PATIENCE: Final = 5.0
+"""Seconds for an answer of the state."""
+KEPT: Final = 30 * 86_400.0
+"""Seconds for which it is known how often an alert has ended."""
+MOST: Final = 1_000
+"""Alerts that were told without a claim and of which that is remembered."""
+MARGIN: Final = 0.9
+"""Part of the time until an alert is repeated for which a claim lasts, so that it is over by then."""
+
+
+class Claims:
+    """Who tells one channel, counted in the state. For threads in which nobody waits for an answer.
+
+    Each beginning of an alert, in each severity, is claimed by the first that reports it, and so is
+    its end. Everybody tells where processes share no state, where the channel is this process' own
+    (`local`), and where the state does not answer: rather twice than not at all.
+
+    Args:
+        channel: Its name.
+        repeat: Seconds after which an alert that goes on is told again.
+    """
+
+    def __init__(self, services: Services, channel: str, repeat: float) -> None:
+        plugin = next((one for name, one in services.plugins if name == channel), None)
+        self._state = services.state
+        self._shared = getattr(services.state, "shared", False) is True and not getattr(
+            plugin, "local", False
+        )
+        self._channel = channel
+        self._repeat = repeat
+        self._unclaimed: set[tuple[str, str]] = set()  # told while the state did not answer
+
+    def tells(self, alert: Alert) -> bool:
+        """Whether this process is the one to tell it."""
+        if not self._shared:
+            return True
+        if alert.resolved and alert.key in self._unclaimed:
+            self._unclaimed.discard(alert.key)  # no other process knows that this one has told it
+            return True
+        try:
+            return self._claim(alert)
+        except Exception as error:  # noqa: BLE001 - whatever keeps the state from answering
+            log.debug("who tells the alert %s is not known, so it is told: %s", alert.key, error)
+            if not alert.resolved and len(self._unclaimed) < MOST:
+                self._unclaimed.add(alert.key)
+            return True
+
+    def _claim(self, alert: Alert) -> bool:
+        what = "\0".join((self._channel, *alert.key)).encode("utf-8", "surrogatepass")
+        name = f"alert:{blake2b(what, digest_size=12).hexdigest()}"
+        ended = self._add(f"{name}:ended", 0, KEPT)
+        begun = f"{name}:{ended}:begun"
+        if not alert.resolved:
+            self._add(begun, 1, KEPT)
+            return self._add(f"{name}:{ended}:{alert.severity}", 1, MARGIN * self._repeat) == 1
+        if self._add(begun, 0, KEPT) == 0 or self._add(f"{name}:{ended}:over", 1, KEPT) > 1:
+            return False  # another process has told that it is over
+        self._add(f"{name}:ended", 1, KEPT)
+        return True
+
+    def _add(self, key: str, amount: int, ttl: float) -> int:
+        answer: Any = self._state.add(key, amount, ttl=ttl)
+        if isinstance(answer, Future | Promise):
+            return int(answer.result(PATIENCE))
+        return int(run_on_private_loop(answer, PATIENCE) if is_pending(answer) else answer)

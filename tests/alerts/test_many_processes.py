@@ -1,0 +1,167 @@
+"""Of many processes that report an alert one tells; that what they share is away is told, and its end."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.channels import Listener
+from support.faces import ask, every_face
+from support.gateways import deployment
+from support.servers import RedisServer
+
+from llmgate_plugins import Alert, Alerting, Gateway, StorageError
+from llmgate_plugins.alerts import Severity
+from llmgate_plugins.ledger import MemoryLedger, SqlLedger
+from llmgate_plugins.plugins import FailureAlarms, LogChannel
+from llmgate_plugins.state import MemoryState
+from llmgate_plugins.state.redis import RedisState
+from llmgate_plugins.testing import ScriptedProvider, VirtualClock
+
+HOUR = 3_600.0
+
+
+class Shared(MemoryState):
+    """As several processes have it, and away when told."""
+
+    shared = True
+    away = False
+
+    def add(self, *given: Any, **named: Any) -> int:
+        if self.away:
+            raise StorageError("the state is down")
+        return super().add(*given, **named)
+
+
+def alert(severity: Severity = "warning") -> Alert:
+    return Alert(kind="ejected", subject="east", summary="It fails.", severity=severity)
+
+
+def over() -> Alert:
+    return Alert(kind="ejected", subject="east", summary="It works again.", resolved=True)
+
+
+class Fleet:
+    """Gateways of one configuration, each with a state of its own making."""
+
+    def __init__(self, *states: Any, clock: VirtualClock | None = None) -> None:
+        self.clock = clock or VirtualClock()
+        self.listener = Listener()
+        self.gateways = [
+            Gateway(
+                plugins=[self.listener],
+                defaults=False,
+                clock=self.clock,
+                alerts=Alerting(repeat=HOUR),
+                state=state,
+            )
+            for state in states
+        ]
+
+    def report(self, one: Alert) -> list[str]:
+        """All of them report it; what was told by then."""
+        for gateway in self.gateways:
+            gateway.services.alerts.report(one)
+            assert gateway.alerts.flush(10)
+        return self.listener.words
+
+
+def test_of_many_processes_one_tells_the_beginning_and_one_the_end() -> None:
+    clock = VirtualClock()
+    state = Shared(clock)
+    fleet = Fleet(*[state] * 4, clock=clock)
+    assert fleet.report(alert()) == ["east warning"]
+    assert fleet.report(alert("critical"))[1:] == ["east critical"]
+    assert fleet.report(over())[2:] == ["east over"]
+    assert fleet.report(alert())[3:] == ["east warning"], "one that comes back is told again"
+
+
+def test_what_goes_on_is_told_again_by_one() -> None:
+    clock = VirtualClock()
+    fleet = Fleet(*[Shared(clock)] * 3, clock=clock)
+    fleet.report(alert())
+    clock.advance(HOUR + 1)
+    assert fleet.report(alert()) == ["east warning"] * 2
+
+
+def test_each_tells_where_nothing_is_shared_and_where_the_state_is_down() -> None:
+    clock = VirtualClock()
+    assert Fleet(MemoryState(clock), MemoryState(clock)).report(alert()) == ["east warning"] * 2
+    state = Shared(clock)
+    state.away = True
+    fleet = Fleet(state, state)
+    assert fleet.report(alert()) == ["east warning"] * 2
+    state.away = False
+    assert fleet.report(over())[2:] == ["east over"] * 2
+
+
+def test_each_process_has_a_log_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    state = Shared()
+    for _ in range(2):
+        gateway = Gateway(plugins=[LogChannel()], defaults=False, state=state)
+        gateway.services.alerts.report(alert())
+        assert gateway.alerts.flush(10)
+    assert [record.name for record in caplog.records] == ["llmgate.alerts"] * 2
+
+
+def test_processes_that_share_a_redis_tell_once_and_each_when_it_is_gone(fresh_redis: RedisServer) -> None:
+    states = [RedisState(f"{fresh_redis.url}?timeout=150ms") for _ in range(3)]
+    fleet = Fleet(*states)
+    assert fleet.report(alert()) == ["east warning"]
+    assert fleet.report(over())[1:] == ["east over"]
+    fresh_redis.kill()
+    assert fleet.report(alert())[2:] == ["east warning"] * 3
+    for state in states:
+        state.close()
+
+
+class AwayLedger(MemoryLedger):
+    away = False
+
+
+@every_face
+@pytest.mark.parametrize("what", ["ledger", "state"])
+def test_what_is_away_is_told_once_and_that_it_is_back(what: str, face: str) -> None:
+    state, ledger, listener = Shared(), AwayLedger(), Listener()
+    gateway = Gateway(
+        [deployment("a")],
+        transport=ScriptedProvider(default="fine"),
+        plugins=[FailureAlarms(), listener],
+        defaults=False,
+        state=state,
+        ledger=ledger,
+    )
+    store: Any = {"state": state, "ledger": ledger}[what]
+    for away in (False, True, True, False, False):
+        store.away = away
+        assert ask(face, gateway).text == "fine"
+        assert gateway.alerts.flush(10)
+    assert listener.words == [f"{what} warning", f"{what} over"]
+    assert [one.kind for one in listener.alerts] == [f"{what}_away"] * 2
+
+
+def test_a_database_that_takes_no_rows_is_told_and_that_it_does_again(tmp_path: Path) -> None:
+    file, listener = tmp_path / "books.db", Listener()
+    ledger = SqlLedger(f"sqlite:///{file}")
+    gateway = Gateway(
+        [deployment("a")], transport=ScriptedProvider(default="fine"), plugins=[listener], ledger=ledger
+    )
+    gateway.complete("fast", "hello")
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    gateway.complete("fast", "hello")
+    gateway.complete("fast", "hello")
+    other.execute("ROLLBACK")
+    other.close()
+    until = time.monotonic() + 30
+    while ledger.away:
+        assert time.monotonic() < until, "rows still wait"
+        time.sleep(0.05)
+    gateway.complete("fast", "hello")
+    assert gateway.alerts.flush(10)
+    assert listener.words == ["ledger warning", "ledger over"]
+    assert len(ledger.calls()) == 4
+    ledger.close()
