@@ -7,7 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from posixpath import normpath
 
-from generators import classification, cli, configuration, errors, foreign, hooks, ledger, python, telemetry
+from generators import (
+    classification,
+    cli,
+    configuration,
+    errors,
+    foreign,
+    hooks,
+    ledger,
+    python,
+    reasons,
+    telemetry,
+)
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -17,6 +28,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli.page,
     "classification.md": classification.page,
     "ledger.md": ledger.page,
+    "reasons.md": reasons.page,
     "telemetry.md": telemetry.page,
     "plugins.md": python.built_in_plugins,
     "python.md": python.top_level,

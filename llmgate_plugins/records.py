@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -111,6 +112,31 @@ class DecisionRecord:
         if self.attempts and self.attempts[-1][1].ok:
             return self.attempts[-1][0].deployment.id
         return None
+
+    def brief(self) -> dict[str, Any]:
+        """Why it went this way, for an answer's metadata; what there is nothing to say of is left out.
+
+        policy, policy_version, rule; experiments: experiment -> arm; shadow_of; dropped: reason
+        code -> how many deployments, of all selections together.
+        """
+        told: dict[str, Any] = {}
+        if self.policy is not None:
+            told["policy"] = self.policy
+            if self.policy_version is not None:
+                told["policy_version"] = self.policy_version
+        if self.rule is not None:
+            told["rule"] = self.rule
+        if self.experiments:
+            told["experiments"] = dict(self.experiments)
+        if self.shadow_of is not None:
+            told["shadow_of"] = self.shadow_of
+        dropped: Counter[str] = Counter()
+        for selection in self.selections:
+            if selection.dropped:
+                dropped.update(selection.reasons)
+        if dropped:
+            told["dropped"] = dict(dropped)
+        return told
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON values, without anything secret."""

@@ -286,6 +286,7 @@ class Response:
         model: The model that served, by the provider's word.
         id: The provider's id of this answer, for asking it about one.
         deployment_id: Which deployment served; None if a plugin answered.
+        call_id: Of the call that this answers, for `explain`, `feedback` and the ledger.
         quota: What the provider said of its rate limits, where the transport can tell.
         empty: It has nothing in it: no text, no tool call. An answer that is empty though the
             model says it has finished is tried once more elsewhere.
@@ -298,6 +299,7 @@ class Response:
     model: str | None = None
     id: str | None = None
     deployment_id: str | None = None
+    call_id: str | None = None
     quota: Quota | None = None
     empty: bool = False
     native: Any = field(default=None, repr=False, compare=False)

@@ -102,6 +102,18 @@ ATTRIBUTES: Final[dict[str, tuple[Where, str, str]]] = {
     n.REGION: ((CALL, ATTEMPT, METRIC), "string", "Where it runs, if declared."),
     n.POLICY: ((CALL, METRIC), "string", "The policy that was applied."),
     n.POLICY_VERSION: ((CALL,), "string", "Its version."),
+    n.RULE: ((CALL,), "string", "The rule that chose it."),
+    n.EXPERIMENT: (
+        (CALL,),
+        "string",
+        "`llmgate.experiment.tone` and so on: the arm the call was under; 32 at most.",
+    ),
+    n.SHADOW_OF: ((CALL,), "string", "The call that this one is a shadow of."),
+    n.DROPPED: (
+        (CALL,),
+        "string[]",
+        "For each [reason](reasons.md) how many deployments were left out, `region: 3`; 32 at most.",
+    ),
     n.ATTEMPTS: ((CALL,), "int", "How many attempts, skipped ones included."),
     n.COST: ((CALL, ATTEMPT), "double", "US dollars; of a call, of all its attempts."),
     n.ESTIMATED: ((CALL, ATTEMPT), "boolean", "Whether tokens are counted by llmgate, not by the provider."),

@@ -53,7 +53,7 @@ def ask_admission(flight: Flight) -> Steps:
         if answer is None:
             continue
         if isinstance(answer, Response):
-            call.answer = answer
+            call.answer = answer.replace(call_id=call.id)
             call.record.denied_by = one.plugin
             break
         call.request = answer

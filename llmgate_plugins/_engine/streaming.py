@@ -71,6 +71,7 @@ def deliver(flight: Flight, attempt: Attempt, opened: Opened) -> Steps:
         model=meter.model,
         id=outcome.response_id,
         deployment_id=attempt.deployment.id,
+        call_id=attempt.call_id,
     )
     return response, outcome, None
 

@@ -181,6 +181,7 @@ def _response(meter: ChunkMeter, attempt: Attempt) -> Response:
         finish_reason=meter.finish_reason,
         model=meter.model or attempt.deployment.model,
         deployment_id=attempt.deployment.id,
+        call_id=attempt.call_id,
     )
 
 

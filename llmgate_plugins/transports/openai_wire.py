@@ -77,6 +77,7 @@ def response_of(completion: Any, attempt: Attempt, quota: Quota | None = None) -
         model=completion.model,
         id=getattr(completion, "id", None),
         deployment_id=attempt.deployment.id,
+        call_id=attempt.call_id,
         quota=quota,
         empty=_is_empty(message),
         native=completion,
@@ -92,6 +93,7 @@ def embeddings_of(answer: Any, attempt: Attempt, quota: Quota | None = None) -> 
         usage=_usage(getattr(answer, "usage", None), answer),
         model=getattr(answer, "model", None),
         deployment_id=attempt.deployment.id,
+        call_id=attempt.call_id,
         quota=quota,
         native=answer,
     )

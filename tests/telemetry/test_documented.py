@@ -15,6 +15,7 @@ from support.telemetry import Listener, heard
 
 from llmgate_plugins import (
     Context,
+    Drop,
     HookFailed,
     Message,
     ProviderError,
@@ -52,9 +53,14 @@ class Meddling:
 
     @hookimpl
     def admit_request(self, context: Context, call: Any) -> None:
-        call.apply_policy("default", "7")
+        call.apply_policy("default", "7", "rule 1")
+        call.record.experiments, call.record.shadow_of = {"tone": "b"}, "another"
         if context.tenant == "unwanted":
             raise RequestDenied("not you", code="unwanted")
+
+    @hookimpl
+    def narrow_deployments(self) -> Drop:
+        return Drop({"tired": "resting"})
 
     @hookimpl
     def begin_attempt(self, attempt: Any) -> Skip | None:
@@ -82,7 +88,9 @@ def told() -> Listener:
     s, listener = heard(
         {"full": ["x"], "down": [ProviderError("down", status=503)], "well": [ANSWER]},
         Meddling(),
-        deployments=[deployment(id, region="eu", endpoint=endpoint) for id in ("full", "down", "well")],
+        deployments=[
+            deployment(id, region="eu", endpoint=endpoint) for id in ("full", "tired", "down", "well")
+        ],
         telemetry={"content": True, "names": "both", "metric_facts": ("team",)},
     )
     request = Request(

@@ -80,6 +80,7 @@ def closing_chunk(last: ChatGenerationChunk | None, call: Call, *, whole: bool) 
 def _identity(attempt: Attempt) -> dict[str, Any]:
     deployment = attempt.deployment
     return {
+        "call_id": attempt.call_id,
         "decision_id": attempt.call_id,
         "deployment": deployment.id,
         "alias": attempt.alias,
@@ -91,7 +92,12 @@ def _identity(attempt: Attempt) -> dict[str, Any]:
 
 def _who(call: Call, record: DecisionRecord) -> dict[str, Any]:
     if record.served_by is None:
-        told: dict[str, Any] = {"decision_id": call.id, "deployment": None, "answered_by": record.denied_by}
+        told: dict[str, Any] = {
+            "call_id": call.id,
+            "decision_id": call.id,
+            "deployment": None,
+            "answered_by": record.denied_by,
+        }
         if call.answer is not None and call.answer.usage is not None:
             told["tokens_saved"] = call.answer.usage.total
         return told
@@ -108,7 +114,7 @@ def _how(record: DecisionRecord) -> dict[str, Any]:
         }
         for attempt, outcome in record.attempts
     ]
-    return {"attempts": attempts, **_costs(record)}
+    return {"attempts": attempts, **record.brief(), **_costs(record)}
 
 
 def _costs(record: DecisionRecord) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
             finish_reason=None,
             model=model,
             deployment_id=attempt.deployment.id,
+            call_id=attempt.call_id,
             quota=quota,
             native=answer,
         )
@@ -64,6 +65,7 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
         model=model,
         id=fields("id"),
         deployment_id=attempt.deployment.id,
+        call_id=attempt.call_id,
         quota=quota,
         empty=not message.content and _says_nothing(message),
         native=answer,

@@ -101,6 +101,7 @@ def _noted(answer: Any, host: HostCall, sending: Sending | None) -> Any:
         return answer
     told = hidden["llmgate"] = host.told
     told["call_id"] = call.id
+    told |= record.brief()
     host.tell(sending)
     per_1k = None if host.asked.stream else record.cost_per_1k
     told["cost_usd"] = None if host.asked.stream else record.cost / NANO

@@ -102,11 +102,27 @@ class ProxyGateway(CustomLogger):  # type: ignore[misc]
         told = hidden.get("llmgate") if isinstance(hidden, dict) else None
         if not isinstance(told, Mapping):
             return None
-        return {
-            HEADER: str(told["call_id"]),
-            "x-llmgate-deployment": str(told["deployment"]),
-            "x-llmgate-attempts": str(told["attempts"]),
+        named = {
+            HEADER: told["call_id"],
+            "x-llmgate-deployment": told["deployment"],
+            "x-llmgate-attempts": told["attempts"],
+            "x-llmgate-policy": told.get("policy"),
+            "x-llmgate-policy-version": told.get("policy_version"),
+            "x-llmgate-rule": told.get("rule"),
+            "x-llmgate-experiments": _listed(told.get("experiments")),
+            "x-llmgate-dropped": _listed(told.get("dropped")),
         }
+        return {name: _header(value) for name, value in named.items() if value is not None}
+
+
+def _listed(pairs: Any) -> str | None:
+    """ "tone=b, size=a"."""
+    return ", ".join(f"{name}={value}" for name, value in pairs.items()) if pairs else None
+
+
+def _header(value: Any) -> str:
+    """As much of it as a header can hold."""
+    return str(value).encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")[:256]
 
 
 def context_of(key: Any) -> Context:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import islice
 from math import isfinite
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from llmgate_plugins.context import FACTS
 from llmgate_plugins.plugins.telemetry import names as n
 from llmgate_plugins.records import DecisionRecord
+from llmgate_plugins.selections import MOST_NAMED
 from llmgate_plugins.types import NANO, Attempt, Deployment, Outcome, Request
 
 __all__ = [
@@ -88,8 +90,12 @@ def call_attributes(record: DecisionRecord) -> dict[str, Any]:
         n.REASON: record.reason or None,
         n.POLICY: record.policy,
         n.POLICY_VERSION: record.policy_version,
+        n.RULE: record.rule,
+        n.SHADOW_OF: record.shadow_of,
+        n.DROPPED: _dropped(record),
         n.PROBLEMS: len(record.problems) or None,
         **{n.CONTEXT + name: getattr(record.context, name) for name in FACTS},
+        **{n.EXPERIMENT + name: arm for name, arm in islice(record.experiments.items(), MOST_NAMED)},
         **{n.TAG + name: str(value)[:LONGEST] for name, value in record.tags.items()},
     }
     sent = [one for one in record.attempts if one[1].status != "skipped"]
@@ -114,6 +120,16 @@ def call_attributes(record: DecisionRecord) -> dict[str, Any]:
             n.REASONING_TOKENS: usage.reasoning or None,
         }
     return found | {name: value for name, value in known.items() if value is not None}
+
+
+def _dropped(record: DecisionRecord) -> tuple[str, ...] | None:
+    """ "region: 3": for each reason, how many deployments were left out for it."""
+    counts = record.brief().get("dropped")
+    return (
+        tuple(f"{reason}: {number}" for reason, number in islice(counts.items(), MOST_NAMED))
+        if counts
+        else None
+    )
 
 
 def attempt_attributes(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:

@@ -114,6 +114,7 @@ class SimulatedProviders:
             finish_reason="tool_calls" if calls else "stop",
             model=attempt.deployment.model,
             deployment_id=attempt.deployment.id,
+            call_id=attempt.call_id,
             quota=answer.quota,
             empty=not answer.pieces and not calls,
         )
