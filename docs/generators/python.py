@@ -98,7 +98,7 @@ def _class(name: str, kind: type) -> list[str]:
     if issubclass(kind, enum.Enum):
         values = ", ".join(f"`{one.value}`" for one in kind)
         return [described(kind), "", f"Values: {values}.", ""]
-    if not inspect.isabstract(kind) and "__init__" in vars(kind):
+    if not inspect.isabstract(kind) and not {"__init__", "__signature__"}.isdisjoint(vars(kind)):
         out += [signature_of(name, kind), ""]
     out += [described(kind), ""]
     hooks = [f"[`{hook}`](hooks.md#{hook})" for hook in RULES if hasattr(kind, hook)]
