@@ -168,9 +168,9 @@ def _rules(config: GatewayConfig, known: Known) -> Iterator[Problem]:
 
 
 def _unreachable(config: GatewayConfig, rules: Sequence[Rule]) -> Iterator[Problem]:
-    read = Rules(rules).rules
-    for index, rule in enumerate(read):
-        former = next((place for place in range(index) if read[place].covers(rule)), None)
+    read = Rules(rules)
+    for index, rule in enumerate(read.rules):
+        former = read.former(index)
         if former is not None:
             line = config.locator.line_of(("rules", former))
             where = f"on line {line}" if line else f"at rules[{former}]"

@@ -124,7 +124,7 @@ class Rules:
         self._all = (1 << len(self.rules)) - 1
         self._trusted = sum(1 << place for place, one in enumerate(self.rules) if one.trusted)
         self._matches: dict[tuple[Read | None, Read | None], Match] = {}
-        self._facts = [self._table(name) for name in self._names()]
+        self._facts = {name: self._table(name) for name in self._names()}
 
     def __bool__(self) -> bool:
         return bool(self.rules)
@@ -136,8 +136,8 @@ class Rules:
     def match(self, request: Request, context: Context) -> Match:
         """What they say of this call."""
         fitting = self._all
-        for fact in self._facts:
-            fitting &= fact.fitting(request, context)
+        for fact in self._facts.values():
+            fitting &= fact.of(fact.read(request, context))
         if not fitting:
             return NO_MATCH
         doubted: list[Read] = []
@@ -161,6 +161,19 @@ class Rules:
             if one.trusted:
                 return self._matched(first, one, doubted, errors)
         return self._matched(first, None, doubted, errors)
+
+    def former(self, place: int) -> int | None:
+        """The place of the first rule before this one that matches whatever this one matches."""
+        rule = self.rules[place]
+        before = (1 << place) - 1
+        for name, fact in self._facts.items():
+            before &= fact.covering(rule.conditions.get(name))
+        while before:
+            one = (before & -before).bit_length() - 1
+            if self.rules[one].covers(rule):
+                return one
+            before &= before - 1
+        return None
 
     def _matched(
         self,
@@ -193,10 +206,10 @@ class Rules:
 class _Fitting:
     """Which rules a value of one fact fits."""
 
-    __slots__ = ("_any", "_exact", "_known", "_read", "_wide")
+    __slots__ = ("_any", "_exact", "_known", "_wide", "read")
 
     def __init__(self, read: Fact, conditions: Sequence[Condition | None]) -> None:
-        self._read = read
+        self.read = read
         self._any = 0
         self._exact: dict[str, int] = {}
         self._wide: list[tuple[int, Condition]] = []
@@ -211,9 +224,8 @@ class _Fitting:
                     self._exact[value] = self._exact.get(value, 0) | bit
         self._known: dict[str | None, int] = {}
 
-    def fitting(self, request: Request, context: Context) -> int:
-        """The rules that do not ask for the fact, and those that its value fits, as bits."""
-        value = self._read(request, context)
+    def of(self, value: str | None) -> int:
+        """The rules that do not ask for the fact, and those that this value fits, as bits."""
         known = self._known.get(value)
         if known is not None:
             return known
@@ -224,4 +236,15 @@ class _Fitting:
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[value] = bits
+        return bits
+
+    def covering(self, condition: Condition | None) -> int:
+        """The rules that may allow whatever this condition allows, and surely all that do, as bits."""
+        if condition is None:
+            return self._any
+        if condition.negated or condition.patterns:
+            return -1
+        bits = -1
+        for value in condition.values:
+            bits &= self.of(value)
         return bits

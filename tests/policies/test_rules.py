@@ -118,6 +118,22 @@ def test_a_condition_that_covers_another_allows_whatever_that_allows(
         assert wide.allows(value)
 
 
+def as_written(one: Condition) -> Any:
+    words = [*one.values, *one.patterns]
+    return {"not": words} if one.negated else words
+
+
+FACTS = st.dictionaries(st.sampled_from(["team", "user", "tag:job"]), CONDITIONS, max_size=2)
+
+
+@given(st.lists(FACTS.map(lambda facts: {name: as_written(one) for name, one in facts.items()}), max_size=8))
+def test_a_former_rule_that_covers_another_is_found_as_by_comparing_all(written: list[Any]) -> None:
+    rules = Rules([Rule(use="x", when=when) for when in written])
+    for place, rule in enumerate(rules.rules):
+        compared = [before for before in range(place) if rules.rules[before].covers(rule)]
+        assert rules.former(place) == (compared[0] if compared else None)
+
+
 @given(
     st.lists(
         st.tuples(
@@ -132,10 +148,6 @@ def test_a_condition_that_covers_another_allows_whatever_that_allows(
 def test_the_index_finds_what_reading_the_rules_one_by_one_finds(
     written: list[tuple[dict[str, Condition], str]], team: str | None, user: str | None, job: str | None
 ) -> None:
-    def as_written(one: Condition) -> Any:
-        words = [*one.values, *one.patterns]
-        return {"not": words} if one.negated else words
-
     rules = [
         Rule(use=f"{use}{place}", when={fact: as_written(one) for fact, one in conditions.items()})
         for place, (conditions, use) in enumerate(written)
