@@ -41,8 +41,8 @@ def config() -> None:
 def check(file: str, as_json: bool, no_secrets: bool) -> None:
     """Say everything that is wrong with FILE (default: llmgate.yaml).
 
-    Reads llmgate.yaml and LiteLLM's config.yaml. Exit code 0 if a gateway can be built
-    from it, 2 if not.
+    Reads llmgate.yaml and LiteLLM's config.yaml. Exit code 0 if there is no mistake in
+    it, 2 if there is.
     """
     from llmgate_plugins.config import check_config  # pydantic models; not needed for --help
 

@@ -29,7 +29,8 @@ class Report:
 
     Attributes:
         config: What it says; None if there are errors.
-        errors: Mistakes that keep a gateway from being built.
+        errors: Mistakes. They keep a gateway from being built, save those that show only beside
+            prices and capabilities: that under some policy nobody is left to serve.
         warnings: What works but should be known, settings without a meaning here included.
     """
 
@@ -39,7 +40,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether a gateway can be built from it."""
+        """Whether there is no mistake in it."""
         return not self.errors
 
 
