@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.pages import DOCS
 from support.values import a_call, a_deployment, a_request
 
 from llmgate_plugins.context import Context
@@ -153,3 +154,8 @@ def test_every_reason_is_told_and_every_word_that_is_told_is_given() -> None:
     }
     assert given == set(REASONS)
     assert set(DENIALS) == {"policy", "data_class"}
+
+
+def test_the_page_about_policies_tells_every_reason() -> None:
+    page = (DOCS / "explanation" / "policies.md").read_text(encoding="utf-8")
+    assert [code for code, meaning in REASONS.items() if f"| `{code}` | {meaning} |" not in page] == []
