@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.harness import Result, Suite, measure
 
-PARTS = ("core", "langchain", "http", "books", "reports", "state", "memory", "imports")
+PARTS = ("core", "records", "langchain", "http", "books", "reports", "state", "memory", "imports")
 
 
 def main() -> int:
@@ -56,6 +56,10 @@ def main() -> int:
 
 
 def _run(part: str, smoke: bool) -> list[Result]:
+    if part == "records":
+        from benchmarks.records import suites as records
+
+        return _measured(records(), rounds=1 if smoke else 15, calls=20 if smoke else 2000, chunked=50)
     if part == "core":
         from benchmarks.core import suites as core
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.faces import ask, every_face
 from support.gateways import scene
 
-from llmgate_plugins import Context, DecisionRecord, Deployment, hookimpl
+from llmgate_plugins import Context, DecisionRecord, Deployment, Request, Response, hookimpl
 from llmgate_plugins.decisions import Drop, Ranking, Skip
 from llmgate_plugins.ledger.plain import dump_json
 from llmgate_plugins.plugins import Failover, LedgerAccounting, Policies
@@ -183,3 +183,29 @@ def test_the_policies_that_held_stand_in_each_choice() -> None:
     ask("sync", here.gateway)
     (selection,) = here.gateway.decisions[-1].selections
     assert (selection.policy, selection.policy_version, selection.policies) == ("default", "7", ("default",))
+
+
+@every_face
+def test_an_answer_names_its_call_and_a_record_says_why_in_brief(face: str) -> None:
+    policies = Policies({"default": {"version": "7"}})
+    here = scene({"a": ["yes"], "d": []}, policies, NotD())
+    record = ask(face, here.gateway).record
+    assert record.brief() == {"policy": "default", "policy_version": "7", "dropped": {"retired": 1}}
+    assert DecisionRecord(call_id="c", model="fast", at=0.0).brief() == {}
+
+
+def test_a_whole_answer_has_the_id_of_its_call() -> None:
+    class Cached:
+        @hookimpl
+        def admit_request(self, request: Request) -> Response | None:
+            return CANNED if request.tags else None
+
+    here = scene({"a": ["yes"]}, Cached())
+    answer = here.gateway.complete("fast", "hi")
+    assert answer.call_id == here.gateway.decisions[-1].call_id
+    canned = here.gateway.complete("fast", "hi", tags={"from": "cache"})
+    assert canned.call_id == here.gateway.decisions[-1].call_id
+    assert CANNED.call_id is None  # one answer may be given to many
+
+
+CANNED = Response.of("as ever")

@@ -15,7 +15,7 @@ from support.langchain_faces import ENTRANCES, STREAMS
 from support.langchain_leaves import LEAVES, FakeWithoutStream, fake, leaf
 
 from llmgate_plugins import AllDeploymentsUnavailable, StreamInterrupted
-from llmgate_plugins.plugins import Failover
+from llmgate_plugins.plugins import Failover, Policies
 from llmgate_plugins.testing import Fault, SimulatedProvider
 
 
@@ -125,6 +125,27 @@ def test_another_alias_is_the_last_resort(provider: SimulatedProvider, other: Si
 
     assert told["alias"] == "strong"
     assert [one["error_class"] for one in told["attempts"]] == ["quota", None]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_answer_says_why_it_came_from_there(
+    provider: SimulatedProvider, other: SimulatedProvider, streamed: bool
+) -> None:
+    policies = Policies({"default": {"ignore": ["openai"], "version": "7"}})
+    gate = ChatLLMGate.from_models(
+        {"fast": [leaf("openai", provider), leaf("anthropic", other)]}, plugins=[policies]
+    )
+    if streamed:
+        whole: Any = None
+        for chunk in gate.stream("hello"):
+            whole = chunk if whole is None else whole + chunk
+        told = whole.response_metadata["llmgate"]
+    else:
+        told = gate.invoke("hello").response_metadata["llmgate"]
+
+    assert told["call_id"] == told["decision_id"] == gate.gateway.decisions[-1].call_id
+    assert (told["provider"], told["policy"], told["policy_version"]) == ("anthropic", "default", "7")
+    assert told["dropped"] == {"ignored": 1}
 
 
 def test_a_word_that_a_client_refuses_is_not_sent_to_it(

@@ -10,7 +10,7 @@ from litellm.exceptions import GuardrailRaisedException
 from support.litellm_routers import FACES, HELLO, ask, ends, entry, registered, rows
 
 from llmgate_plugins import Drop, Gateway, HookFailed, Ranking, RequestDenied, hookimpl
-from llmgate_plugins.plugins import Failover, LedgerAccounting
+from llmgate_plugins.plugins import Failover, LedgerAccounting, Policies
 from llmgate_plugins.testing import Fault
 
 SERVER_ERROR = Fault("server")
@@ -289,6 +289,17 @@ async def test_embeddings_fail_over_and_are_booked(sim, sync):
     row = rows(registration)[-1]
     assert row["cost_nano_usd"] > 0
     assert registration.gateway.decisions[-1].operation == "embedding"
+
+
+async def test_why_it_went_that_way_stands_there_too(sim):
+    entries = [
+        entry("fast", "us", sim.provider("why-us"), info_region="us"),
+        entry("fast", "eu", sim.provider("why-eu"), info_region="eu"),
+    ]
+    router, _ = registered(entries, Policies({"default": {"region": ["eu"], "version": "7"}}))
+    told = (await router.acompletion("fast", HELLO))._hidden_params["llmgate"]
+    assert (told["deployment"], told["policy"], told["policy_version"]) == ("eu", "default", "7")
+    assert told["dropped"] == {"region": 1}
 
 
 async def test_what_became_of_a_call_stands_in_the_hidden_parameters(sim):

@@ -78,3 +78,23 @@ async def test_the_call_is_named_in_the_headers_of_the_response(told):
     headers = await hooks.async_post_call_response_headers_hook({}, None, response)
     expected = {"x-llmgate-call-id": "c", "x-llmgate-deployment": "one", "x-llmgate-attempts": "2"}
     assert headers == (expected if told else None)
+
+
+async def test_the_headers_say_why_in_words_that_a_header_can_hold():
+    told = {
+        "call_id": "c",
+        "deployment": "one",
+        "attempts": 1,
+        "policy": "eu-süd\r\nx: y",
+        "policy_version": "3",
+        "rule": "rule 1",
+        "experiments": {"tone": "b", "size": "a"},
+        "dropped": {"region": 12},
+    }
+    hooks = ProxyGateway(Gateway(), "llmgate.yaml")
+    response = SimpleNamespace(_hidden_params={"llmgate": told})
+    headers = await hooks.async_post_call_response_headers_hook({}, None, response)
+    assert headers["x-llmgate-policy"] == "eu-s\\xfcd  x: y"
+    assert (headers["x-llmgate-policy-version"], headers["x-llmgate-rule"]) == ("3", "rule 1")
+    assert headers["x-llmgate-experiments"] == "tone=b, size=a"
+    assert headers["x-llmgate-dropped"] == "region=12"
