@@ -439,7 +439,8 @@ class Ledger(Protocol):
 
     Thread-safe. An answer may be pending (see `MaybePending`); when it is there, the
     row is as safe as the ledger's documentation says. It may have an attribute `away`: True
-    while rows wait for the books, which is alerted.
+    while rows wait for the books, which is alerted; and a method `gather()`, asked before a state
+    is told of the books: done when no row that was acknowledged waits elsewhere, or `StorageError`.
 
     Attributes:
         durable: Whether the rows outlive the process, and are those of all processes that

@@ -189,6 +189,9 @@ class MemoryLedger:
             open=tuple(map(open_intent, (row for row in rows if row["status"] == "intent"))),
         )
 
+    def gather(self) -> None:
+        """Nothing ever waits."""
+
     def flush(self) -> None:
         """Nothing is ever on its way."""
 

@@ -62,6 +62,15 @@ class Outbox:
         file = self._file
         return self._left if file is None else file.done < file.size
 
+    @property
+    def anybody_waits(self) -> bool:
+        """Whether a row of any process that has this directory waits, dead ones included."""
+        for path in self.directory.glob("*.outbox"):
+            with contextlib.suppress(OSError):  # it was emptied and is gone
+                if path.stat().st_size:
+                    return True
+        return False
+
     def put(self, steps: Sequence[Step]) -> None:
         """Keep these, after those that are kept already.
 

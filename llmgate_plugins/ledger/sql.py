@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, Table
 
@@ -31,6 +31,9 @@ from llmgate_plugins.services import AttemptIntent, Clock, Feedback, Settlement,
 
 __all__ = ["SqlLedger", "open_database"]
 
+T = TypeVar("T")
+GATHERING: Final = 5.0
+"""Seconds that whoever tells a state of the books waits for rows in outboxes."""
 _WRITTEN: Final[Promise[None]] = Promise.of(None)
 _SETTLED: Final[Promise[bool]] = Promise.of(True)
 """What is answered where nobody waits."""
@@ -279,18 +282,17 @@ class SqlLedger:
         """What the attempts opened in [since, until) have used, of all processes; see
         `Ledger.standing`. Read in a thread of its own."""
         check_columns(where)
-        pending: Future[Standing] = Future()
 
-        def read() -> None:
-            try:
-                with self.reading() as connection:
-                    found = self._tables.standing(connection, where, since, until, part, shadow_calls)
-                pending.set_result(found)
-            except Exception as error:  # noqa: BLE001 - whoever waits is told
-                pending.set_exception(error)
+        def read() -> Standing:
+            with self.reading() as connection:
+                return self._tables.standing(connection, where, since, until, part, shadow_calls)
 
-        threading.Thread(target=read, name="llmgate-ledger-standing", daemon=True).start()
-        return pending
+        return _in_thread(read)
+
+    def gather(self) -> Future[None]:
+        """Wait until what any process of this machine had in its outbox is in the books, in a thread
+        of its own. `StorageError` if that takes longer than `GATHERING` seconds."""
+        return _in_thread(lambda: self._writer.gather(GATHERING))
 
     def attempts(self, call_id: str | None = None) -> list[dict[str, Any]]:
         """Attempt rows as plain values, oldest first."""
@@ -315,3 +317,16 @@ class SqlLedger:
     def _rows(self, table: Table, call_id: str | None) -> list[dict[str, Any]]:
         with self.reading() as connection:
             return self._tables.rows(connection, table, call_id)
+
+
+def _in_thread(work: Callable[[], T]) -> Future[T]:
+    pending: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            pending.set_result(work())
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            pending.set_exception(error)
+
+    threading.Thread(target=run, name="llmgate-ledger-standing", daemon=True).start()
+    return pending

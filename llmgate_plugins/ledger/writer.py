@@ -157,6 +157,20 @@ class Writer:
                 f"the ledger's database is away; rows wait for it in the outbox {self.outbox.directory}"
             )
 
+    def gather(self, patience: float) -> None:
+        """Return when all that any process of this machine had in an outbox is in the books.
+
+        Raises:
+            StorageError: It was not within so many seconds.
+        """
+        until = time.monotonic() + patience
+        while self.outbox.anybody_waits:
+            if time.monotonic() > until:
+                raise StorageError(f"rows wait for the ledger's database in {self.outbox.directory}")
+            self.drain.look_around = True  # of a process that died meanwhile, perhaps
+            self.flush()
+            time.sleep(TICK)
+
     def _wait_for(self, pending: Promise[Any]) -> None:
         while True:
             try:

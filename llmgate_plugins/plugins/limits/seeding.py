@@ -51,6 +51,9 @@ class Seeding:
                 others.append(other)
         try:
             if wanted:
+                gather = getattr(services.ledger, "gather", None)
+                if gather is not None:  # intents that the database has not taken yet
+                    await arrived(gather())
                 seeds = [await _seed(*one, services) for one in wanted]
                 await arrived(services.state.seed(seeds))
         finally:
