@@ -73,7 +73,9 @@ class ArmConfig(Section):
 class StageConfig(Section):
     """A step of a canary."""
 
-    share: Annotated[Share, Field(gt=0)] = Field(description="What the candidate gets: 1%.")
+    share: Annotated[Share, Field(gt=0, lt=1)] = Field(
+        description="What the candidate gets: 1%. Not all of it: control is what it is compared with."
+    )
     seconds: Duration = Field(
         validation_alias=AliasChoices("for", "seconds"), description="For how long at least: 1h."
     )

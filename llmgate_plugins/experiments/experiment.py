@@ -72,7 +72,7 @@ class Stage:
     """A step of a canary.
 
     Attributes:
-        share: Of the units that are treated, above 0 and up to 1.
+        share: Of the units that are treated, above 0 and below 1: without control nothing can be told.
         seconds: For how long at least.
         calls: Those that the candidate must have had, before the next step.
     """
@@ -82,8 +82,8 @@ class Stage:
     calls: int = 100
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"the share of a stage must be above 0 and at most 1, not {self.share!r}")
+        if not 0 < self.share < 1:
+            raise ValueError(f"the share of a stage must be above 0 and below 1, not {self.share!r}")
         if not 0 < self.seconds < math.inf:
             raise ValueError(f"the seconds of a stage must be above 0, not {self.seconds!r}")
         _check_calls(self.calls)

@@ -27,7 +27,7 @@ HOUR = 3600.0
 STAGES = (
     Stage(share=0.05, seconds=HOUR, calls=50),
     Stage(share=0.25, seconds=HOUR, calls=100),
-    Stage(share=1.0, seconds=HOUR, calls=100),
+    Stage(share=0.5, seconds=HOUR, calls=100),
 )
 
 
