@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.harness import Result, Suite, measure
 
-PARTS = ("core", "records", "langchain", "http", "books", "reports", "state", "memory", "imports")
+PARTS = ("core", "choosing", "records", "langchain", "http", "books", "reports", "state", "memory", "imports")
 
 
 def main() -> int:
@@ -64,6 +64,10 @@ def _run(part: str, smoke: bool) -> list[Result]:
         from benchmarks.core import suites as core
 
         return _measured(core(), rounds=1 if smoke else 15, calls=20 if smoke else 1000, chunked=50)
+    if part == "choosing":
+        from benchmarks.choosing import suites as choosing
+
+        return _measured(choosing(), rounds=1 if smoke else 15, calls=20 if smoke else 300, chunked=20)
     if part == "langchain":
         from benchmarks.in_langchain import suites as langchain
 

@@ -13,7 +13,7 @@ from llmgate_plugins.plugins.observations import Lengths
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.expected import Asked, asked_of, cost_of
 from llmgate_plugins.plugins.preferences.scored import Scored
-from llmgate_plugins.plugins.preferences.shortlist import FEW
+from llmgate_plugins.plugins.preferences.shortlist import FEW, NAMED
 from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.types import NANO, Deployment, Price, Request
 
@@ -152,7 +152,7 @@ class Cheapest(Scored):
             return ()
         table = self._tables.of(deployments, None)
         costs = self._costs(table, request, context, services)
-        return [table.kinds[place].one for _, place, _ in costs[: FEW // 2]]
+        return [table.kinds[place].one for _, place, _ in costs[:NAMED]]
 
     def _costs(
         self, table: _Table, request: Request, context: Context, services: Services

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from llmgate_plugins.draws import Lots
@@ -13,8 +13,10 @@ __all__ = ["FEW", "Shortlist"]
 FEW: Final = 10
 """Up to so many deployments, each call looks at all of them."""
 KEPT: Final = 6
+NAMED: Final = 3
 DRAWN: Final = 2
-"""Of more, it looks at the best of those that were looked at before, and at some drawn by lot."""
+"""Of more, it looks at six: at some that a preference names, and at the best of those that were
+looked at before; and at two drawn by lot."""
 
 
 class Shortlist:
@@ -31,22 +33,22 @@ class Shortlist:
         self.group = group
         self._best: tuple[Deployment, ...] = ()
 
-    def candidates(self, lots: Lots, named: Iterable[Deployment] = ()) -> Sequence[Deployment]:
+    def candidates(self, lots: Lots, named: Sequence[Deployment] = ()) -> Sequence[Deployment]:
         """Those to look at, in the order of the group where it is small.
 
         Args:
-            named: Some of the group that must be among them.
+            named: Some of the group, of which the first are among them.
         """
         group = self.group
         number = len(group)
         if number <= FEW:
             return group
-        found = dict.fromkeys(named)
-        found.update(dict.fromkeys(self._best))
-        wanted = len(found) + DRAWN
-        for _ in range(KEPT):
-            if len(found) >= wanted:
+        found = dict.fromkeys(named[:NAMED])
+        for one in self._best:
+            if len(found) >= KEPT:
                 break
+            found[one] = None
+        for _ in range(DRAWN):
             found[group[int(lots.next() * number)]] = None
         return tuple(found)
 

@@ -72,7 +72,7 @@ class Weighing(Scored):
         """A few of each."""
         found: dict[Deployment, None] = {}
         for part in self._parts:
-            found.update(dict.fromkeys(part.nominated(request, deployments, context, services)[:3]))
+            found.update(dict.fromkeys(part.nominated(request, deployments, context, services)))
         return tuple(found)
 
     def scores(

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Final
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
@@ -13,11 +14,14 @@ from llmgate_plugins.draws import Lots
 from llmgate_plugins.plugins.arguments import non_negative
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.preferring import Preferring
-from llmgate_plugins.plugins.preferences.shortlist import FEW, KEPT
+from llmgate_plugins.plugins.preferences.shortlist import FEW
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import EMPTY, Deployment, Request
 
 __all__ = ["Weighted"]
+
+DRAWN: Final = 4
+"""Of a large group so many places are drawn."""
 
 Table = tuple[tuple[Deployment, ...], tuple[float, ...], bool]
 """Those with a weight and then those without; sums of the weights; whether some have none."""
@@ -84,9 +88,9 @@ class Weighted(Preferring):
 def _draw(ordered: Sequence[Deployment], sums: Sequence[float], lots: Lots) -> list[Deployment]:
     """The first places, at a cost that does not grow with the number of deployments."""
     if not sums:
-        return list(ordered[:KEPT])
+        return list(ordered[:DRAWN])
     drawn: dict[int, None] = {}
-    for _ in range(KEPT):
+    for _ in range(DRAWN):
         drawn[min(bisect_right(sums, lots.next() * sums[-1]), len(sums) - 1)] = None
     return [ordered[place] for place in drawn]
 
