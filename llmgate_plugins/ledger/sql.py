@@ -34,6 +34,8 @@ __all__ = ["SqlLedger", "open_database"]
 T = TypeVar("T")
 GATHERING: Final = 5.0
 """Seconds that whoever tells a state of the books waits for rows in outboxes."""
+LINGER: Final = 0.005
+"""Seconds for which rows that nobody waits for are gathered: each time the writer is woken costs a call."""
 _WRITTEN: Final[Promise[None]] = Promise.of(None)
 _SETTLED: Final[Promise[bool]] = Promise.of(True)
 """What is answered where nobody waits."""
@@ -136,7 +138,14 @@ class SqlLedger:
             limit=outbox_limit,
             patience=outbox_patience,
         )
-        self._writer = Writer(self._tables, box, limit=queue_limit, patience=queue_patience, batch=batch)
+        self._writer = Writer(
+            self._tables,
+            box,
+            limit=queue_limit,
+            patience=queue_patience,
+            batch=batch,
+            linger=0.0 if self._waits else LINGER,
+        )
         # Also runs when the interpreter ends. The writer does not know this object, so
         # it can be collected while its thread is alive.
         self._closing = weakref.finalize(self, self._writer.close)

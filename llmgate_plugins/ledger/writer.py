@@ -78,15 +78,26 @@ class Writer:
         limit: Entries that may wait.
         patience: Seconds for which a full queue blocks.
         batch: The most entries in one transaction.
+        linger: Seconds for which more are waited for, where nobody waits for them.
     """
 
-    def __init__(self, books: Books, outbox: Outbox, *, limit: int, patience: float, batch: int) -> None:
+    def __init__(
+        self,
+        books: Books,
+        outbox: Outbox,
+        *,
+        limit: int,
+        patience: float,
+        batch: int,
+        linger: float = 0.0,
+    ) -> None:
         self.books = books
         self.outbox = outbox
         self.drain = Drain(outbox, books.write)
         self.limit = limit
         self.patience = patience
         self.batch = batch
+        self.linger = linger
         self.gate = threading.RLock()  # held while something is being written
         self.closed = False
         self._tend_at: float | None = None
@@ -125,7 +136,7 @@ class Writer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="llmgate-ledger", daemon=True)
                 self._thread.start()
-            if self._idle:  # to notify nobody costs as much as all the rest
+            if self._idle or entry.kind == "flush":  # to notify nobody costs as much as all the rest
                 self._filled.notify()
             if self._stuck:
                 self._watching.notify()
@@ -240,6 +251,8 @@ class Writer:
                     return ()
             if not self._queue:
                 return None
+            if self.linger and len(self._queue) < self.batch and not self.closed:
+                self._filled.wait(self.linger)
             entries = [self._queue.popleft() for _ in range(min(len(self._queue), self.batch))]
             self._begin_work(entries)
             self._space.notify_all()
