@@ -125,7 +125,11 @@ class LiveStatistics:
 
     @hookimpl
     def end_call(self, record: DecisionRecord, services: Services) -> None:
-        """Count a call for the alias that was asked for, and its attempts for their deployments."""
+        """Count a call for the alias that was asked for, and its attempts for their deployments.
+
+        Shadows of calls are left out: nobody waits for them."""
+        if record.shadow_of is not None:
+            return
         clock = services.clock
         now = clock.monotonic()
         with self._lock:

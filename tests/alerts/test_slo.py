@@ -53,10 +53,17 @@ class Watching:
             alerts=self.heard,
         )
 
-    def call(self, status: CallStatus = "success", latency: float = 0.1, **context: Any) -> None:
+    def call(
+        self,
+        status: CallStatus = "success",
+        latency: float = 0.1,
+        shadow_of: str | None = None,
+        **context: Any,
+    ) -> None:
         record = DecisionRecord(
             call_id="x", model="fast", at=0.0, status=status, latency=latency, context=Context(**context)
         )
+        record.shadow_of = shadow_of
         self.plugin.end_call(record, self.services)
 
     def run(self, seconds: float, every: float, bad: float = 0.0, rng: random.Random | None = None) -> None:
@@ -166,6 +173,15 @@ def test_it_is_over_when_the_short_window_is_clean() -> None:
     assert watching.words()[0] == "critical"
     assert watching.words()[-1] == "over"
     assert watching.heard.told[-1][1].summary == "The gateway keeps its goal again that 99 % succeed."
+
+
+def test_shadows_of_calls_burn_nothing() -> None:
+    watching = Watching(Goal(success=0.99))
+    watching.run(HOUR, 60.0)
+    for _ in range(600):
+        watching.call("error", shadow_of="another")
+        watching.clock.advance(1.0)
+    assert watching.words() == []
 
 
 def test_few_failures_are_no_incident_whatever_their_share() -> None:

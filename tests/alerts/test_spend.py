@@ -132,7 +132,7 @@ class Watching:
         if not self.told or (self.told[-1].key, self.told[-1].resolved) != (alert.key, alert.resolved):
             self.told.append(alert)
 
-    def spend(self, dollars: float, **context: Any) -> None:
+    def spend(self, dollars: float, shadow_of: str | None = None, **context: Any) -> None:
         attempt = Attempt(
             call_id="x", number=1, deployment=deployment("east"), alias="fast", reason="primary", started=0.0
         )
@@ -144,6 +144,7 @@ class Watching:
             status="success",
             context=Context(**context),
             attempts=[(attempt, outcome)],
+            shadow_of=shadow_of,
         )
         self.plugin.end_call(record, self.services)
 
@@ -154,6 +155,15 @@ class Watching:
             for _ in range(4):
                 self.spend(noisy(rng, number) / 4, **context)
                 self.clock.advance(HOUR / 4)
+
+
+def test_what_shadows_of_calls_cost_is_nobodys_anomaly() -> None:
+    watching = Watching()
+    watching.live(3 * WEEK)
+    watching.spend(10_000.0, shadow_of="another")
+    assert watching.told == []
+    watching.spend(10_000.0)
+    assert [one.kind for one in watching.told] == ["spend_anomaly"]
 
 
 def test_an_anomaly_is_told_in_the_middle_of_its_hour_and_when_it_is_over() -> None:

@@ -46,7 +46,13 @@ class Past:
         self.statistics = LiveStatistics(**options)
         self._services = cast("Services", SimpleNamespace(clock=self.clock))
 
-    def call(self, name: str = "a", latency: float = 1.0, failed: ErrorClass | None = None) -> None:
+    def call(
+        self,
+        name: str = "a",
+        latency: float = 1.0,
+        failed: ErrorClass | None = None,
+        shadow_of: str | None = None,
+    ) -> None:
         failure = Failure(error_class=failed, scope=Scope.DEPLOYMENT) if failed else None
         status: Any = "error" if failed else "success"
         outcome = Outcome(
@@ -59,6 +65,7 @@ class Past:
         )
         record = DecisionRecord(call_id="c", model="fast", at=0.0, status=status, latency=latency)
         record.attempts.append((attempt_at(name), outcome))
+        record.shadow_of = shadow_of
         self.statistics.end_call(record, self._services)
 
 
@@ -81,6 +88,13 @@ def test_a_gateway_tells_how_its_deployments_and_routes_are(face: str) -> None:
     route = only(here.gateway.live(60, by="route"))
     assert (route.name, route.count, route.successes, route.cost) == ("fast", 1, 1, second.cost)
     assert route.p50 == pytest.approx(0.5)
+
+
+def test_shadows_of_calls_are_left_out() -> None:
+    past = Past()
+    past.call()
+    past.call(shadow_of="another")
+    assert only(past.statistics.window(60)).count == 1
 
 
 def test_what_is_old_is_left_out() -> None:

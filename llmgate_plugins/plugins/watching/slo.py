@@ -130,7 +130,7 @@ class SloAlerts:
     @hookimpl
     def end_call(self, record: DecisionRecord, services: Services) -> None:
         """Count the call."""
-        if not self._of_calls:
+        if not self._of_calls or record.shadow_of is not None:  # nobody waits for a shadow
             return
         status = record.status
         if status == "error":

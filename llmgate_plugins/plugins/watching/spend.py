@@ -120,13 +120,13 @@ class SpendAnomalies:
 
     @hookimpl
     def end_call(self, record: DecisionRecord, services: Services) -> None:
-        """Add what the call cost."""
+        """Add what the call cost; a shadow's cost is nobody's spending."""
         cost, now = record.cost, services.clock.time()
         hour = int(now // HOUR)
         alerts: list[Alert] = []
         asking: list[_Spender] = []
         with self._lock:
-            for by in self.by:
+            for by in self.by if record.shadow_of is None else ():
                 name = subject_of(by, record)
                 if name is None:
                     continue
