@@ -49,6 +49,7 @@ def may_pass(breaker: Breaker, attempt: Attempt, leave: Leave | None) -> bool:
 def takes_leave(breaker: Breaker) -> bool:
     """Whether whoever passes this soft breaker uses up the call's leave.
 
-    One whose last probe was answered is probably well again: in panic everybody may go there.
+    One that answered last, a probe or a call in panic, is probably well again: in panic everybody
+    may go there.
     """
-    return breaker.state is State.EJECTED or (breaker.state is State.PROBING and not breaker.successes)
+    return breaker.state in (State.EJECTED, State.PROBING) and not breaker.successes
