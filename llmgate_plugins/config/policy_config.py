@@ -190,8 +190,8 @@ class PolicyConfig(Section):
     prefer: Preferred | None = Field(
         None,
         description="Which deployment to try first: ordered (as in the file), weighted, cheapest, fastest, "
-        "most_reliable, balanced, a name that a plugin scores, or several with weights that sum to 1. "
-        "Left out: no opinion.",
+        "most_reliable, balanced, best_rated (by feedback), a name that a plugin scores, or several "
+        "with weights that sum to 1. Left out: no opinion.",
     )
     require: Requirements = Field(
         default_factory=Requirements, description="What a deployment must be to serve."

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from llmgate_plugins.errors import PluginRefused
+from llmgate_plugins.experiments import Arm, Experiment, Prompt, Rollback, Stage
 from llmgate_plugins.plugins import channels
 from llmgate_plugins.plugins.accounting import LedgerAccounting
 from llmgate_plugins.plugins.channels import LogChannel
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILTINS",
+    "Arm",
     "Budget",
     "Capabilities",
     "Cheapest",
@@ -55,6 +57,7 @@ __all__ = [
     "ContextConstraints",
     "ContextFit",
     "EmailChannel",
+    "Experiment",
     "Experiments",
     "ExpiryAlerts",
     "Failover",
@@ -75,14 +78,17 @@ __all__ = [
     "Patience",
     "Policies",
     "Policy",
+    "Prompt",
     "RateLimit",
     "RateLimits",
     "Ratings",
     "RequestLimit",
+    "Rollback",
     "Rule",
     "SlackChannel",
     "SloAlerts",
     "SpendAnomalies",
+    "Stage",
     "Target",
     "Telemetry",
     "TokenLimit",

@@ -95,16 +95,9 @@ class Experiments:
         for rollout, arm, course in call.stashed(_CANARIES) or ():
             rollout.saw(arm, course, record)
 
-    def refresh(self, services: Services) -> MaybePending[None]:
-        """Look at how the canaries stand in all processes."""
-        return carried(self._look(services))
-
     def standing(self) -> tuple[tuple[Experiment, Course, dict[str, Counts]], ...]:
         """How each canary stands: (experiment, course, arm -> counts of this stage)."""
         return tuple((one.experiment, one.course, one.totals) for one in self.rollouts)
-
-    def _look(self, services: Services) -> Generator[Sequence[MaybePending[Any]], list[Any], None]:
-        yield [one.refresh(services) for one in self.rollouts]
 
     def _refreshed(
         self, request: Request, context: Context, call: Call, services: Services
