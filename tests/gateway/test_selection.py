@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -223,3 +223,80 @@ def test_fallbacks_are_selected_by_the_same_rules(face: str) -> None:
     assert told.text == "s2"
     assert [selection.alias for selection in told.record.selections] == ["fast", "strong"]
     assert [attempt.reason for attempt, _ in told.record.attempts] == ["first", "fallback"]
+
+
+class Many:
+    """A gateway of fifty deployments, most of which do not answer."""
+
+    def __init__(
+        self, ranking: Callable[[Sequence[Deployment]], Any], *plugins: object, answers: str
+    ) -> None:
+        class Ranks:
+            @hookimpl
+            def rank_deployments(self, deployments: Sequence[Deployment]) -> Ranking:
+                return ranking(deployments)  # type: ignore[no-any-return]
+
+        script: dict[str, Sequence[Any]] = {
+            f"d{n}": [ProviderError("down", status=503)] * 9 for n in range(50)
+        }
+        script[answers] = ["fine"] * 9
+        self.scene = scene(script, *plugins, Ranks())
+
+
+@every_face
+def test_of_many_the_named_are_tried_first_and_the_others_follow_as_given(face: str) -> None:
+    many = Many(lambda group: Ranking([group[7], group[3], group[7]]), answers="d1")
+    told = ask(face, many.scene.gateway)
+    assert told.text == "fine"
+    assert many.scene.sent == ["d7", "d3", "d0", "d1"]
+    assert told.record.selections[0].order == ("d7", "d3")
+
+
+@every_face
+def test_the_rest_of_many_may_have_an_order_of_its_own(face: str) -> None:
+    kept: dict[int, tuple[Deployment, ...]] = {}
+
+    def ranked(group: Sequence[Deployment]) -> Ranking:
+        rest = kept.setdefault(id(group), tuple(reversed(group)))
+        return Ranking([group[7]], rest=rest)
+
+    many = Many(ranked, answers="d47")
+    for _ in range(2):
+        assert ask(face, many.scene.gateway).text == "fine"
+        assert many.scene.sent[:4] == ["d7", "d49", "d48", "d47"]
+
+
+@every_face
+def test_a_ranking_of_all_of_many_is_gone_along_and_one_that_was_dropped_is_no_candidate(face: str) -> None:
+    whole: list[Deployment] = []
+
+    def ranked(group: Sequence[Deployment]) -> Ranking:
+        whole[:] = whole or [*group]
+        return Ranking([whole[2], whole[1]])
+
+    many = Many(ranked, Narrow({"d9": "region"}), answers="d1")
+    assert ask(face, many.scene.gateway).text == "fine"
+    assert many.scene.sent == ["d2", "d1"]
+    many = Many(lambda group: Ranking(tuple(reversed(group))), answers="d48")
+    assert ask(face, many.scene.gateway).text == "fine"
+    assert many.scene.sent == ["d49", "d48"]
+
+    class Smuggles:
+        name = "smuggles"
+
+        def __init__(self) -> None:
+            self.seen: list[Deployment] = []
+
+        @hookimpl
+        def narrow_deployments(self, deployments: Sequence[Deployment]) -> None:
+            self.seen = [*deployments]
+
+        @hookimpl
+        def rank_deployments(self) -> Ranking:
+            return Ranking([self.seen[9]])
+
+    many = Many(lambda group: Ranking([group[1]]), Smuggles(), Narrow({"d9": "region"}), answers="d1")
+    told = ask(face, many.scene.gateway)
+    assert told.text == "fine"
+    assert many.scene.sent == ["d1"]
+    assert "'d9', which is not among the candidates" in told.record.problems[0][2]
