@@ -116,7 +116,7 @@ def test_a_hold_that_is_never_given_back() -> None:
             return None
 
     def build(stage: Stage) -> Gateway:
-        own = Keeps([stage.world.team_budget])
+        own = Keeps(stage.world.limits)
         return build_gateway(stage, plugins=[own], without=(Limits,))
 
     assert catches(build, "I4")

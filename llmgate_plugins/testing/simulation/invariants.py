@@ -12,6 +12,8 @@ from llmgate_plugins.plugins.health import State
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.testing.simulation.audit import AuditedLedger, AuditedState
 from llmgate_plugins.testing.simulation.door import Door
+from llmgate_plugins.testing.simulation.world import WINDOW as ERA
+from llmgate_plugins.windows import Fixed
 
 if TYPE_CHECKING:
     from llmgate_plugins.testing.simulation.run import Stage
@@ -78,19 +80,24 @@ def _check_sums(stage: Stage, ledger: AuditedLedger, state: AuditedState) -> Non
     attempts = sum(cost for _, cost in ledger.rows().values())
     calls = ledger.cost_of_calls()
     journal.check(attempts == calls, "I4", lambda: f"attempts cost {attempts}, calls {calls}")
-    counted: Counter[str] = Counter()
-    for key, window in state.windows.items():
-        if key.startswith("budget:"):
-            counted[key] = state.spent(key, window=window)[0]
+    team, everybody, deployment = (one for one in stage.world.limits if one.window in (ERA, Fixed(ERA)))
     spent: Counter[str] = Counter()
     for one in stage.witness.ended:
-        spent[stage.world.team_budget.key(one.record.context.team)] += one.record.cost
-    told = sum(counted.values())
-    journal.check(told == attempts, "I4", lambda: f"attempts cost {attempts}, budgets counted {told}")
-    wrong = [key for key in spent | counted if spent[key] != counted[key]]
+        spent[team.key(one.record.context.team)] += one.record.cost
+        spent[everybody.key()] += one.record.cost
+        for attempt, outcome in one.record.attempts:
+            spent[deployment.key(attempt.deployment.id)] += outcome.cost
+    counted = {
+        key: state.spent(key, window=window)[0]
+        for key, window in state.windows.items()
+        if "budget:" in key and window in (ERA, Fixed(ERA))
+    }
+    wrong = [key for key in sorted(spent.keys() | counted.keys()) if spent[key] != counted.get(key, 0)]
     journal.check(
-        not wrong, "I4", lambda: f"{wrong[0]}: spent {spent[wrong[0]]}, counted {counted[wrong[0]]}"
+        not wrong, "I4", lambda: f"{wrong[0]}: spent {spent[wrong[0]]}, counted {counted.get(wrong[0])}"
     )
+    told = counted.get(everybody.key(), 0)
+    journal.check(told == attempts, "I4", lambda: f"attempts cost {attempts}, budgets counted {told}")
 
 
 def _check_holds(stage: Stage, state: AuditedState) -> None:

@@ -88,7 +88,7 @@ def _built_in(world: World) -> Iterator[object]:
     """What every gateway has, in its order, with the numbers that this world is about."""
     for plugin in default_plugins():
         if isinstance(plugin, Limits):
-            yield Limits([world.team_budget])
+            yield Limits(world.limits)
         elif isinstance(plugin, Failover):
             yield Failover(retry_floor=world.retry_floor)
         elif isinstance(plugin, Patience) and world.hedging:

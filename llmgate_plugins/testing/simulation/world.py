@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from llmgate_plugins.plugins import Budget
+from llmgate_plugins.plugins import Budget, Limit, RequestLimit
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.testing.simulation.options import Options
 from llmgate_plugins.testing.simulation.plans import Plan, draw_plans
 from llmgate_plugins.types import Deployment, Endpoint, Price
+from llmgate_plugins.windows import Calendar, Rolling
 
 __all__ = ["Character", "Trouble", "World", "draw_world"]
 
@@ -106,6 +107,17 @@ class World:
     def team_budget(self) -> Budget:
         """The budget of each team."""
         return Budget("team", self.budget, WINDOW)
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """That one, and others of further scopes, windows and kinds that let every call through."""
+        return (
+            self.team_budget,
+            Budget("global", self.budget // 2, WINDOW, shadow=True),
+            Budget("deployment", self.budget // 2, WINDOW, hard=False),
+            Budget(["team", "alias"], 1_000 * self.budget, Rolling(60.0)),
+            RequestLimit("global", 1_000_000, Calendar("day", "Europe/Berlin")),
+        )
 
 
 def draw_world(seed: int, options: Options, *, longest_ejection: float = 360.0) -> World:
