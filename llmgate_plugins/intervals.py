@@ -62,6 +62,7 @@ def rate_bounds(successes: int, number: int, alpha: float) -> Interval:
     """
     if number <= 0:
         return Interval(0.0, 1.0)
+    successes = min(successes, number)  # counters of many processes are not read at one moment
     failures = number - successes
     evidence = _log_beta(successes + 0.5, failures + 0.5) - _log_beta(0.5, 0.5) - math.log(1 / alpha)
 

@@ -11,7 +11,7 @@ import pytest
 from support.gateways import deployment, scene
 from support.values import a_call, a_deployment, a_request, an_attempt, some_services
 
-from llmgate_plugins import Alert, Context
+from llmgate_plugins import Alert, Context, StorageError
 from llmgate_plugins.experiments import Arm, Experiment, Rollback, Stage
 from llmgate_plugins.experiments.canary import Counts, Course, judged
 from llmgate_plugins.intervals import mean_bounds, rate_bounds
@@ -227,6 +227,23 @@ def test_a_call_that_needed_another_attempt_counts_as_trouble() -> None:
         made.clock.advance(1.0)
     (_, course, _), *_ = next(p for _, p in made.gateway.plugins if isinstance(p, Experiments)).standing()
     assert course.status == "rolled_back"
+
+
+def test_counters_that_are_read_while_others_count_prove_nothing_odd() -> None:
+    assert rate_bounds(5, 3, 0.05) == rate_bounds(3, 3, 0.05)
+
+
+def test_a_state_that_is_down_for_a_while_stops_nothing() -> None:
+    class Down(MemoryState):
+        def add(self, key: str, amount: int = 1, *, ttl: float | None = None) -> int:
+            raise StorageError("down")
+
+    traffic = Traffic(canary())
+    shared, traffic.state = traffic.state, Down(clock=traffic.clock)
+    assert set(traffic.run(300, bad(fails=1.0))) == {"control", "candidate"}
+    traffic.state = shared
+    traffic.until_over(bad(fails=1.0))
+    assert traffic.courses[0].status == "rolled_back"
 
 
 def test_the_same_traffic_takes_the_same_course() -> None:

@@ -88,7 +88,8 @@ class Rollout:
     def _look(self, state: State) -> Steps:
         kept, back = yield [state.get(self.key), state.add(f"{self.key}:back", 0)]
         self._take_over(self.course, kept, back)
-        sums = yield [state.add(key, 0) for _, _, key in self._counters(self.course)]
+        keep = self._keep(self.course)
+        sums = yield [state.add(key, 0, ttl=keep) for _, _, key in self._counters(self.course)]
         self.totals = self._totals(self.course, sums)
 
     def _refresh(self, services: Services) -> Steps:
@@ -99,7 +100,7 @@ class Rollout:
             self._due = now + EVERY
             course, fresh, self._fresh = self.course, self._fresh, _nothing(self.experiment)
         state, where = services.state, self._counters(course)
-        keep = KEPT + self.experiment.stages[course.stage].seconds
+        keep = self._keep(course)
         try:
             kept, back, *sums = yield [
                 state.get(self.key),
@@ -118,10 +119,14 @@ class Rollout:
                 *_, first = yield answers
                 if step != (course.stage, course.status) and first == 1:
                     services.alerts.report(self._news(found, totals))
-        except StorageError as error:
-            log.warning("how canary %s stands could not be shared: %s", self.experiment.name, error)
-            with self._lock:
-                _add(self._fresh, fresh)
+        except StorageError as error:  # part of it may have arrived: said again, it would count twice
+            log.warning(
+                "what canary %s counted in the last %g s could not be shared: %s",
+                self.experiment.name, EVERY, error,
+            )  # fmt: skip
+
+    def _keep(self, course: Course) -> float:
+        return KEPT + self.experiment.stages[course.stage].seconds
 
     def _counters(self, course: Course) -> list[tuple[str, str, str]]:
         """(arm, what is counted, key) of this stage. Another threshold for slow calls counts anew."""
@@ -148,7 +153,7 @@ class Rollout:
         """Whether others have come to another course, which is then ours."""
         known = Course.from_bytes(kept, self.experiment) if kept is not None else None
         if back and (known is None or known.status != "rolled_back"):
-            known = replace(known or course, status="rolled_back")
+            known = replace(known or course, status="rolled_back", why="another process has seen why")
         if known is None or known == course:
             return False
         self._go_on(known, _nothing(self.experiment))
@@ -196,9 +201,3 @@ class Rollout:
 
 def _nothing(experiment: Experiment) -> dict[str, Counts]:
     return {arm.name: Counts() for arm in experiment.arms}
-
-
-def _add(into: Mapping[str, Counts], more: Mapping[str, Counts]) -> None:
-    for arm, counts in more.items():
-        for name in COUNTED:
-            setattr(into[arm], name, getattr(into[arm], name) + getattr(counts, name))
