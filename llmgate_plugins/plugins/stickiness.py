@@ -114,7 +114,7 @@ class Stickiness:
             ranks: What made the ranking.
         """
         kept = _kept_by(sticky, request, deployments, context) if deployments else None
-        if kept is None:
+        if kept is None or call.is_shadow:  # a copy would warm another cache than its original's
             return ranking
         call.stash[_KEPT] = kept
         return carried(self._weighed(kept, ranks, ranking, request, deployments, context, call, services))

@@ -50,14 +50,14 @@ class RecordedCall:
 def read_calls(
     books: Books, span: Span, since: float | None, where: tuple[Condition, ...]
 ) -> Iterator[list[RecordedCall]]:
-    """Batches in order of time; shadows of calls are left out.
+    """Batches in order of time, shadows of calls among them.
 
     Args:
         span: What is asked for.
         since: From when on to read: before the span, for what leads up to it.
     """
     table = calls.c
-    clauses = [table.shadow_of.is_(None), *(one.clause("calls", books) for one in where)]
+    clauses = [one.clause("calls", books) for one in where]
     if since is not None:
         clauses.append(table.at >= since)
     if span.until is not None:
@@ -75,7 +75,7 @@ def read_calls(
 def count_calls(
     books: Books, span: Span, since: float | None, where: tuple[Condition, ...]
 ) -> tuple[int, float | None]:
-    """How many there are to read, and when the first was made."""
+    """How many there are to replay, and when the first was made."""
     table = calls.c
     clauses = [table.shadow_of.is_(None), *(one.clause("calls", books) for one in where)]
     if since is not None:

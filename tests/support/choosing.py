@@ -43,8 +43,8 @@ class Choosing:
         outcome = Outcome(
             **({"status": "success", "latency": latency, "usage": Usage(input=10, output=output)} | fields)
         )
-        self.store.begin_attempt(attempt)
-        self.store.end_attempt(attempt, outcome, context, self.services)
+        self.store.begin_attempt(attempt, a_call())
+        self.store.end_attempt(attempt, outcome, context, a_call(), self.services)
 
     def failed(self, deployment: Deployment, scope: Scope = Scope.DEPLOYMENT, **fields: Any) -> None:
         """An attempt that has failed."""
@@ -54,7 +54,7 @@ class Choosing:
     def begin(self, deployment: Deployment, times: int = 1) -> None:
         """Attempts that are under way from now on."""
         for _ in range(times):
-            self.store.begin_attempt(an_attempt(deployment))
+            self.store.begin_attempt(an_attempt(deployment), a_call())
 
     def ranking(
         self,

@@ -157,12 +157,12 @@ class World:
         attempt = Attempt(
             call_id=call.id, number=1, deployment=deployment, alias="fast", reason="first", started=now
         )
-        process.store.begin_attempt(attempt)
+        process.store.begin_attempt(attempt, call)
 
         def end() -> None:
             server.load -= 1
             outcome = Outcome(status="success", latency=seconds, usage=Usage(input=10, output=100))
-            process.store.end_attempt(attempt, outcome, self._context, process.services)
+            process.store.end_attempt(attempt, outcome, self._context, call, process.services)
             call.record.status, call.record.latency = "success", seconds
             process.store.end_call(call.record, call, process.services)
             self.ended.append(Ended(now, server.id, seconds, server.usd))

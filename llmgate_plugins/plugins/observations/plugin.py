@@ -51,8 +51,10 @@ class Observations:
         self._aliases: dict[str, Lengths] = {}
 
     @hookimpl
-    def begin_attempt(self, attempt: Attempt) -> None:
+    def begin_attempt(self, attempt: Attempt, call: Call) -> None:
         """One more under way."""
+        if call.is_shadow:
+            return
         with self._lock:
             known = self._of.get(attempt.deployment.id)
             if known is None:
@@ -60,8 +62,12 @@ class Observations:
             known.in_flight += 1
 
     @hookimpl
-    def end_attempt(self, attempt: Attempt, outcome: Outcome, context: Context, services: Services) -> None:
-        """Learn from how it ended."""
+    def end_attempt(
+        self, attempt: Attempt, outcome: Outcome, context: Context, call: Call, services: Services
+    ) -> None:
+        """Learn from how it ended. Calls that nobody waits for teach nothing: no choice hangs on them."""
+        if call.is_shadow:
+            return
         status = outcome.status
         with self._lock:
             known = self._of.get(attempt.deployment.id)
