@@ -84,7 +84,7 @@ def _print(found: ShadowReport, zone: str) -> None:
         headers = ["shadow", "deployment", "copies", "ok %", "latency", "price", "length"]
         print_table(rows, headers, right=[2, 3, 4, 5, 6])
         cost = sum(row.cost for row in found.traffic)
-        click.echo(wrapped(f"The copies cost {usd(cost)}, which stands apart in reports (--shadow-calls)."))
+        click.echo(wrapped(f"The copies cost {usd(cost)}, which stands apart in reports (--shadow only)."))
         for row in found.traffic:
             if row.similarity is not None:
                 told = (
