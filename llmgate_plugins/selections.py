@@ -13,6 +13,8 @@ __all__ = ["MOST_NAMED", "Dropped", "Selection"]
 
 MOST_NAMED: Final = 32
 """Candidates that a record names; of further ones it says how many there were, and what removed them."""
+ALIKE: Final = 8
+"""Dropped for one and the same reason: so many are named where there are more candidates than that."""
 
 
 class Dropped(dict[str, tuple[str, str]]):
@@ -56,7 +58,7 @@ def _some_of(dropped: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
     by_reason: dict[str, list[str]] = {}
     for name, (reason, _) in dropped.items():
         some = by_reason.setdefault(reason, [])
-        if len(some) < MOST_NAMED:
+        if len(some) < ALIKE:
             some.append(name)
     turns = chain.from_iterable(zip_longest(*by_reason.values()))
     return tuple(islice((name for name in turns if name is not None), MOST_NAMED))
