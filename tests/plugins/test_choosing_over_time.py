@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 import pytest
 from support.choosing import Choosing
+from support.faces import ask, every_face
+from support.gateways import scene
 from support.values import a_deployment
 from support.world import Server, World
 
+from llmgate_plugins import ProviderError
 from llmgate_plugins.context import Context
-from llmgate_plugins.plugins import Cheapest, Fastest
+from llmgate_plugins.plugins import Cheapest, Fastest, Policies
 from llmgate_plugins.plugins.preferences import MostReliable, preference_of
 from llmgate_plugins.plugins.preferences.goals import Budget, goals_of
 from llmgate_plugins.policies import Policy
@@ -202,3 +205,18 @@ def test_a_goal_of_success_is_kept_too() -> None:
         choosing.failed(cheap) if n % 20 == 0 else choosing.saw(cheap)
         choosing.saw(sure)
     assert choosing.order(cheap, sure) == ["sure", "cheap"]
+
+
+@every_face
+def test_calls_of_every_face_burn_the_budget_of_their_feature_and_policy(face: str) -> None:
+    policies = Policies({"default": Policy(prefer="cheapest", success=0.9)})
+    s = scene({"a": ["a"] * 30, "b": ["b"] * 30}, policies)
+    support = Context(feature="support")
+    for _ in range(5):
+        assert ask(face, s.gateway, context=support).record.problems == []
+    reason = s.gateway.decisions[-1].selections[0].reason
+    assert reason.startswith("cheapest first of those that keep success: 4")  # 40 %: half of 20, and no more
+    broken = scene({"a": [ProviderError("down", status=503)] * 30}, policies)
+    for _ in range(6):
+        ask(face, broken.gateway, context=support)
+    assert broken.gateway.decisions[-1].selections[0].reason.endswith("of the budget burnt, tight")
