@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.core import ASKED, Instant
 from benchmarks.harness import Case, Suite
-from llmgate_plugins import Attempt, Context, Deployment, Gateway, Outcome, Price, Usage
+from llmgate_plugins import Attempt, Context, Deployment, Gateway, Outcome, Price, Request, Usage
 from llmgate_plugins.plugins import Policies, Policy
 from llmgate_plugins.plugins.observations import observations_of
 
@@ -53,11 +53,13 @@ def among(many: int, policy: Policy | None) -> Gateway:
 def _used_before(gateway: Gateway, group: list[Deployment]) -> None:
     """What is remembered of a deployment is made when it first serves: here each has."""
     store = observations_of(gateway.services)
+    call = gateway.admit(Request(model="fast"))
+    gateway.dismiss(call)
     for one in group:
         attempt = Attempt(call_id="", number=1, deployment=one, alias="fast", reason="first", started=0.0)
         outcome = Outcome(status="success", latency=1.0, usage=Usage(input=12, output=3))
-        store.begin_attempt(attempt)
-        store.end_attempt(attempt, outcome, Context(feature="search"), gateway.services)
+        store.begin_attempt(attempt, call)
+        store.end_attempt(attempt, outcome, Context(feature="search"), call, gateway.services)
 
 
 def suites() -> list[Suite]:

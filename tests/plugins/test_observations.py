@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.choosing import Choosing
 from support.faces import ask, every_face
 from support.gateways import scene
-from support.values import a_deployment, an_attempt
+from support.values import a_call, a_deployment, an_attempt
 
 from llmgate_plugins import ProviderError
 from llmgate_plugins.context import NOBODY, Context
@@ -92,9 +92,9 @@ def test_a_wait_that_led_to_nothing_counts_as_long_as_it_was() -> None:
     assert seen.store.of("a").p95 == 30.0
     hedged = an_attempt(B, limits=Limits(hedge_after=1.0))
     for latency in (1.0, 5.0):
-        seen.store.begin_attempt(hedged)
+        seen.store.begin_attempt(hedged, a_call())
         lost = Outcome(status="success" if latency == 1.0 else "cancelled", latency=latency)
-        seen.store.end_attempt(hedged, lost, NOBODY, seen.services)
+        seen.store.end_attempt(hedged, lost, NOBODY, a_call(), seen.services)
     assert seen.store.of("b").latency == pytest.approx(3.0)
 
 

@@ -96,7 +96,7 @@ class Observations:
     def end_call(self, record: DecisionRecord, call: Call, services: Services) -> None:
         """Count the call in the error budget of the goals it was chosen by."""
         watching = call.stashed(BUDGET)
-        if watching is not None:
+        if watching is not None and not call.is_shadow:
             with self._lock:
                 watching.ended(record, services.clock.monotonic())
 

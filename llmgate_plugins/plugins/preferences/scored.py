@@ -240,7 +240,7 @@ class Scored(Preferring):
         """Whether it is time for one more trial."""
         saved = min(self._trials.get(alias, TRIALS) + self._trial_share, TRIALS)
         may = saved >= 1.0
-        if not call.hypothetical:
+        if not (call.hypothetical or call.is_shadow):
             if alias not in self._trials and len(self._trials) >= MOST_KEYS:
                 self._trials.clear()
             self._trials[alias] = saved - may
