@@ -13,7 +13,7 @@ from llmgate_plugins.plugins.observations import Lengths
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.expected import Asked, asked_of, cost_of
 from llmgate_plugins.plugins.preferences.scored import Scored
-from llmgate_plugins.plugins.preferences.shortlist import FEW, NAMED
+from llmgate_plugins.plugins.preferences.shortlist import FEW
 from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.types import NANO, Deployment, Price, Request
 
@@ -52,12 +52,14 @@ class _Table:
     Attributes:
         rest: All of them, by what a usual call costs, those without a price last.
         unpriced: Those, in their order, as far as a call looks at them.
+        named: The cheapest one for a usual call, and for other sorts of calls.
         orders: Order of kinds -> the first few deployments.
     """
 
     kinds: list[_Kind]
     rest: tuple[Deployment, ...]
     unpriced: tuple[Deployment, ...]
+    named: tuple[Deployment, ...]
     orders: dict[tuple[int, ...], tuple[Deployment, ...]] = field(default_factory=dict)
 
 
@@ -144,15 +146,11 @@ class Cheapest(Scored):
                 state[one.id] = {"input_tokens": asked.read, "output_tokens": written}
         return Scores(values, self.unit, state)
 
-    def nominated(
-        self, request: Request, deployments: Sequence[Deployment], context: Context, services: Services
-    ) -> Sequence[Deployment]:
-        """Of a large group, one of each of the cheapest kinds."""
+    def nominated(self, deployments: Sequence[Deployment]) -> Sequence[Deployment]:
+        """Of a large group, the cheapest for calls of some sorts: what else is cheap is found in time."""
         if len(deployments) <= FEW:
             return ()
-        table = self._tables.of(deployments, None)
-        costs = self._costs(table, request, context, services)
-        return [table.kinds[place].one for _, place, _ in costs[:NAMED]]
+        return self._tables.of(deployments, None).named
 
     def _costs(
         self, table: _Table, request: Request, context: Context, services: Services
@@ -193,7 +191,10 @@ def _table(deployments: Sequence[Deployment], _key: None) -> _Table:
         kind.members.append(one)
     usual = sorted(kinds.values(), key=lambda kind: _nominal(kind, USUAL))
     rest = (*(one for kind in usual for one in kind.members), *unpriced)
-    return _Table(_some(list(kinds.values())), rest, tuple(unpriced[:FEW]))
+    named = dict.fromkeys(
+        min(usual, key=lambda kind: _nominal(kind, sort)).one for sort in (USUAL, *SORTS) if usual
+    )
+    return _Table(_some(list(kinds.values())), rest, tuple(unpriced[:FEW]), tuple(named))
 
 
 def _some(kinds: list[_Kind]) -> list[_Kind]:

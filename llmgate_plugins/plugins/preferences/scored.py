@@ -93,13 +93,7 @@ class Scored(Preferring):
         """Whether there is anything to go by."""
         return known.is_known(now)
 
-    def nominated(
-        self,
-        request: Request,  # noqa: ARG002 - as others need it
-        deployments: Sequence[Deployment],  # noqa: ARG002
-        context: Context,  # noqa: ARG002
-        services: Services,  # noqa: ARG002
-    ) -> Sequence[Deployment]:
+    def nominated(self, deployments: Sequence[Deployment]) -> Sequence[Deployment]:  # noqa: ARG002
         """Those of a large group that it is sure of wanting."""
         return ()
 
@@ -116,7 +110,7 @@ class Scored(Preferring):
             return None
         shortlist = self._shortlists.of(deployments, None)
         lots = Lots(call.draw(f"prefer: {self.prefers}"))
-        named = self.nominated(request, deployments, context, services)
+        named = self.nominated(deployments)
         few = shortlist.candidates(lots, named)
         answer = self.scores(request, few, context, call, services)
         if answer is None or isinstance(answer, Scores):

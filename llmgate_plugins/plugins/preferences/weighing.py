@@ -66,13 +66,11 @@ class Weighing(Scored):
         """Whether all of them know it."""
         return all(part.is_known(known, request, now) for part in self._learning)
 
-    def nominated(
-        self, request: Request, deployments: Sequence[Deployment], context: Context, services: Services
-    ) -> Sequence[Deployment]:
+    def nominated(self, deployments: Sequence[Deployment]) -> Sequence[Deployment]:
         """A few of each."""
         found: dict[Deployment, None] = {}
         for part in self._parts:
-            found.update(dict.fromkeys(part.nominated(request, deployments, context, services)))
+            found.update(dict.fromkeys(part.nominated(deployments)))
         return tuple(found)
 
     def scores(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -23,7 +24,7 @@ __all__ = ["Weighted"]
 DRAWN: Final = 4
 """Of a large group so many places are drawn."""
 
-Table = tuple[tuple[Deployment, ...], tuple[float, ...], bool]
+Table = tuple[tuple[Deployment, ...], Sequence[float], bool]
 """Those with a weight and then those without; sums of the weights; whether some have none."""
 
 
@@ -68,7 +69,7 @@ class Weighted(Preferring):
         weights = [(_check(one.id, self._weight(one)), one) for one in deployments]
         heavy = [(weight, one) for weight, one in weights if weight > 0]
         light = [one for weight, one in weights if weight == 0]
-        sums = tuple(accumulate(weight for weight, _ in heavy))
+        sums = array("d", accumulate(weight for weight, _ in heavy))
         return (*(one for _, one in heavy), *light), sums, bool(light)
 
     def _shuffle(self, ordered: Sequence[Deployment], lots: Lots) -> list[Deployment]:
