@@ -47,7 +47,7 @@ def test_what_is_foretold_is_what_happens(face: str, how: str) -> None:
     )
     before = told(here.gateway, EU, how)
     assert here.sent == []
-    record = ask(face, here.gateway, context=EU).record
+    record = ask(face, here.gateway, context=EU, prompt="hi").record
     (expected,), (happened,) = before.record.selections, record.selections
     assert expected.to_dict() == happened.to_dict()
     assert (before.first, before.eligible) == (record.served_by, True)
