@@ -108,9 +108,13 @@ def _class(name: str, kind: type) -> list[str]:
 
 
 def _members(kind: type) -> list[str]:
-    """Public methods and properties, with the first paragraph of what each says."""
+    """Public methods and properties, with the first paragraph of what each says.
+
+    Parts that a class is made of, in modules of their own that are not public, count as its own.
+    """
     lines = []
-    for name, member in vars(kind).items():
+    parts = [part for part in kind.__mro__ if part is kind or "._" in part.__module__]
+    for name, member in [pair for part in parts for pair in vars(part).items()]:
         if name.startswith(("_", "test_")) or name in BORN_WITH:
             continue
         function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
