@@ -78,7 +78,7 @@ def replay(
 
     \b
     llmgate replay --policy new.yaml --since 7d
-    llmgate replay --policy new.yaml --since 7d --fail-if 'cost > +5% or blocked > 0'
+    llmgate replay --policy new.yaml --since 7d --fail-if 'cost > +5%'
     """
     from llmgate_plugins.config.quantities import parse_duration
     from llmgate_plugins.replay import replay as run

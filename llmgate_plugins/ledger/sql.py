@@ -332,6 +332,8 @@ def _in_thread(work: Callable[[], T]) -> Future[T]:
     pending: Future[T] = Future()
 
     def run() -> None:
+        if not pending.set_running_or_notify_cancel():
+            return
         try:
             pending.set_result(work())
         except Exception as error:  # noqa: BLE001 - whoever waits is told

@@ -76,7 +76,7 @@ def test_what_does_not_exist_yet_is_not_promised() -> None:
     """The README's table and the configuration agree on what is refused."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     not_yet = "\n".join(line.split(" | ")[-1] for line in readme.splitlines() if line.startswith("| "))
-    for absent in ("health shared between processes", "a console", "stickiness"):
+    for absent in ("health shared between processes", "a console", "quality judged by models"):
         assert absent in not_yet
 
 

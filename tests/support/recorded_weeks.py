@@ -136,6 +136,9 @@ class Unwaited(SqlLedger):
     def standing(self, *args: Any, **named: Any) -> Any:
         return super().standing(*args, **named).result(30)
 
+    def gather(self) -> None:  # type: ignore[override]
+        super().gather().result(30)
+
 
 def record_week(
     path: Path, calls: int, *, seed: int = 1, config: Mapping[str, Any] = CONFIG, noise: float = 0.0
