@@ -10,7 +10,7 @@ from typing import Final
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.draws import draw
 from llmgate_plugins.plugins.policies.in_force import Constraints
-from llmgate_plugins.plugins.preferences import Learning, Preferring, preference_of
+from llmgate_plugins.plugins.preferences import Preferring, preference_of
 from llmgate_plugins.policies import Policy, Sticky, Target
 from llmgate_plugins.types import Deployment, OnBreak, Request
 
@@ -140,7 +140,6 @@ class Chains:
         }
         self._parts: dict[int, tuple[tuple[Target, Policy], ...]] = {}
         self._made = 0
-        self.learning: Final = tuple(one for one in ranks.values() if isinstance(one, Learning))
         self.start: Final = Chain(self, ())
 
     def has_room(self) -> bool:

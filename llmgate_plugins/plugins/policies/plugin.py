@@ -143,9 +143,7 @@ class Policies:
     def end_attempt(
         self, attempt: Attempt, outcome: Outcome, call: Call, services: Services
     ) -> MaybePending[object]:
-        """Let those learn that rank by what was seen."""
-        for one in self._chains.learning:
-            one.end_attempt(attempt, outcome, services)
+        """Remember where a prompt is warm now, and forget where it is not."""
         return self._stickiness.end_attempt(attempt, outcome, call, services)
 
     def _chain(

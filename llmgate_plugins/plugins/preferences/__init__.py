@@ -11,7 +11,7 @@ from llmgate_plugins.plugins.preferences.fastest import Fastest
 from llmgate_plugins.plugins.preferences.in_order import InOrder
 from llmgate_plugins.plugins.preferences.most_reliable import MostReliable
 from llmgate_plugins.plugins.preferences.named import Named
-from llmgate_plugins.plugins.preferences.preferring import Learning, Preferring
+from llmgate_plugins.plugins.preferences.preferring import Preferring
 from llmgate_plugins.plugins.preferences.scored import Scored
 from llmgate_plugins.plugins.preferences.weighing import Weighing
 from llmgate_plugins.plugins.preferences.weighted import Weighted
@@ -23,7 +23,6 @@ __all__ = [
     "Cheapest",
     "Fastest",
     "InOrder",
-    "Learning",
     "MostReliable",
     "Named",
     "Preferring",

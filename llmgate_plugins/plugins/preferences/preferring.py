@@ -9,9 +9,9 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.services import MaybePending, Services
-from llmgate_plugins.types import Attempt, Deployment, Outcome, Request
+from llmgate_plugins.types import Deployment, Request
 
-__all__ = ["Learning", "Preferring"]
+__all__ = ["Preferring"]
 
 
 class Preferring(ABC):
@@ -39,11 +39,3 @@ class Preferring(ABC):
     ) -> MaybePending[Ranking | None]:
         """As `rank`, of every call."""
         return self.rank(request, deployments, context, call, services)
-
-
-class Learning(Preferring):
-    """A preference that learns by itself: a policy tells it how attempts end."""
-
-    @abstractmethod
-    def end_attempt(self, attempt: Attempt, outcome: Outcome, services: Services) -> None:
-        """As of a plugin."""
