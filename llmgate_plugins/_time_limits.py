@@ -91,11 +91,16 @@ async def _waited(work: Awaitable[Any], seconds: float | None, late: list[bool])
         return done.value
     if seconds is None:
         return await _Rest(steps, waiting_for)
+    cut = False
     try:
         async with asyncio.timeout(seconds) as limit:
-            return await _Rest(steps, waiting_for)
-    except TimeoutError as error:
-        if limit.expired() and isinstance(error.__cause__, asyncio.CancelledError):
+            try:
+                return await _Rest(steps, waiting_for)
+            except asyncio.CancelledError:
+                cut = True
+                raise
+    except TimeoutError:
+        if cut and limit.expired():
             late.append(True)
         raise
 

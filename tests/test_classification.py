@@ -470,7 +470,6 @@ async def test_a_time_out_of_an_event_loop_is_a_time_out_and_no_cancelled_caller
     with pytest.raises(TimeoutError) as raised:
         async with asyncio.timeout(0):
             await asyncio.sleep(1)
-    assert isinstance(raised.value.__cause__, asyncio.CancelledError)
     failure = classify(raised.value)
     assert failure.error_class.value == "timeout"
     assert failure.scope.value == "deployment"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Final
 
+from llmgate_plugins.errors import StorageError
 from llmgate_plugins.plugins.holds import SETTLED
 from llmgate_plugins.plugins.limits.counts import Count
 from llmgate_plugins.plugins.pending import arrived
@@ -51,9 +52,7 @@ class Seeding:
                 others.append(other)
         try:
             if wanted:
-                gather = getattr(services.ledger, "gather", None)
-                if gather is not None:  # intents that the database has not taken yet
-                    await arrived(gather())
+                await _gather(services)
                 seeds = [await _seed(*one, services) for one in wanted]
                 await arrived(services.state.seed(seeds))
         finally:
@@ -61,6 +60,25 @@ class Seeding:
                 self._under_way.pop(count.key).set_result(None)
         for one in others:  # whoever reads for us may fail; then we ask the state again, and read ourselves
             await asyncio.wrap_future(one)
+
+
+async def _gather(services: Services) -> None:
+    """Have rows that the database has not taken yet brought into the books, before these are read.
+
+    The memory of this process has counted its own; for what others may have left it does not deny.
+
+    Raises:
+        StorageError: They could not be, and several processes share the state.
+    """
+    ledger, alone = services.ledger, isinstance(services.state, MemoryState)
+    gather = getattr(ledger, "gather", None)
+    if gather is None or (alone and getattr(ledger, "away", False)):
+        return
+    try:
+        await arrived(gather())
+    except StorageError:
+        if not alone:
+            raise
 
 
 def where_of(count: Count) -> dict[str, str | None]:
