@@ -86,7 +86,8 @@ class Looking(Calling):
         """
         if messages is None and isinstance(what, str):
             return Explanation(record=self.recall(what))
-        foreseen, call = self._supposed(what, messages or (), context, tags, call_id, params)
+        foreseen: list[Foreseen] = []
+        call = self._supposed(what, messages or (), context, tags, call_id, params)
         flight = self._departures.flight(call, None)
         for _ in drive(foresee(flight, foreseen), None, call, self.services):
             pass
@@ -105,7 +106,8 @@ class Looking(Calling):
         """`explain` for an event loop."""
         if messages is None and isinstance(what, str):
             return Explanation(record=await asyncio.to_thread(self.recall, what))
-        foreseen, call = self._supposed(what, messages or (), context, tags, call_id, params)
+        foreseen: list[Foreseen] = []
+        call = self._supposed(what, messages or (), context, tags, call_id, params)
         flight = self._departures.flight(call, None)
         async for _ in adrive(foresee(flight, foreseen), None, call, self.services):
             pass
@@ -293,14 +295,14 @@ class Looking(Calling):
         tags: Mapping[str, str] | None,
         call_id: str | None,
         params: Mapping[str, Any],
-    ) -> tuple[list[Foreseen], Call]:
+    ) -> Call:
         """A call that will not be made."""
         if isinstance(what, str):
             what = Request(model=what, messages=to_messages(messages), params=params, tags=tags or EMPTY)
         call = self._departures.call(what, context, None, call_id or supposed_id())
         call.named = False  # nobody repeats it
         call.hypothetical = True
-        return [], call
+        return call
 
     def _heard(self, feedback: Feedback, record: DecisionRecord | None) -> tuple[Steps, Call]:
         """Steps that make feedback known, and a call for the drivers to carry them out for."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from hashlib import blake2b
 from typing import Final
 
-__all__ = ["Lots", "draw"]
+__all__ = ["Lots", "arrival", "draw"]
 
 _RANGE: Final = 1 << 53
 """So many different numbers, as many as a float between 0 and 1 can tell apart."""
@@ -20,6 +21,16 @@ def draw(*names: str) -> float:
     """
     digest = blake2b("\0".join(names).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / _RANGE
+
+
+def arrival(lot: float, weight: float) -> float:
+    """When one of this weight, above 0, arrives by its lot: of several the first has it as often as its
+    weight says.
+
+    Each draws for itself, so that a weight that grows only takes, and one that shrinks only
+    loses (Schindelhauer and Schomaker 2005, "Weighted distributed hash tables").
+    """
+    return -math.log(1.0 - lot) / weight  # a lot is below 1, so that the logarithm exists
 
 
 class Lots:

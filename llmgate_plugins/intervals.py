@@ -7,7 +7,7 @@ from collections.abc import Callable
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
-__all__ = ["Interval", "difference", "mean_bounds", "patience", "rate_bounds", "wilson", "z_of"]
+__all__ = ["Interval", "Z", "difference", "mean_bounds", "patience", "rate_bounds", "wilson", "z_of"]
 
 _STEPS: Final = 60
 """Halvings of a span between 0 and 1: as exact as a float."""
@@ -23,6 +23,10 @@ class Interval(NamedTuple):
 def z_of(confidence: float) -> float:
     """How many standard errors a two-sided interval of this confidence (0.95) is to either side."""
     return NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
+Z: Final = z_of(0.95)
+"""Of a confidence of 95 %."""
 
 
 def wilson(successes: float, number: float, z: float) -> Interval:

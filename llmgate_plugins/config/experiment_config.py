@@ -14,6 +14,7 @@ from llmgate_plugins.config.deployment_config import Name
 from llmgate_plugins.config.quantities import Duration, Share, Threshold
 from llmgate_plugins.config.rule_config import When
 from llmgate_plugins.config.section import Section
+from llmgate_plugins.policies.policy import NEAR_ONE
 
 __all__ = ["ArmConfig", "ExperimentConfig", "PromptConfig", "RollbackConfig", "StageConfig"]
 
@@ -23,7 +24,6 @@ Param = Literal[
 ]  # fmt: skip
 """What an arm may set: how an answer is written, never where it comes from."""
 
-_EXACT = 1e-6
 _PLACE = "{prompt}"
 
 
@@ -146,7 +146,7 @@ class ExperimentConfig(Section):
             raise PydanticCustomError("weights", "an arm has no weight; give each one, or write stages")
         else:
             total = math.fsum(weight or 0.0 for weight in weights)
-            if abs(total - 1) > _EXACT:
+            if abs(total - 1) > NEAR_ONE:
                 raise PydanticCustomError(
                     "weights",
                     "the weights of its arms sum to {total}, not to 1; write weights that do",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmgate_plugins.context import Context
-from llmgate_plugins.policies import Rule, Rules
+from llmgate_plugins.policies import Rule, matcher
 from llmgate_plugins.policies.conditions import Condition as Asked
 from llmgate_plugins.policies.rules import Read
 from llmgate_plugins.types import EMPTY, Request
@@ -30,8 +30,7 @@ def condition_of(when: Any, aliases: Mapping[str, str] = EMPTY) -> Condition:
     """
     if callable(when):
         return when  # type: ignore[no-any-return]
-    rules = Rules([_rule(when)], aliases)
-    return lambda request, context: rules.match(request, context).rule is not None
+    return matcher(_rule(when), aliases)
 
 
 def may_both_match(one: Any, other: Any) -> bool:

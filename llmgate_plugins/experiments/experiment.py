@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Any, Final, Literal, get_args
 
 from llmgate_plugins.context import FACTS, Call, Context
-from llmgate_plugins.draws import draw
+from llmgate_plugins.draws import arrival, draw
 from llmgate_plugins.experiments.conditions import Condition, condition_of
 from llmgate_plugins.experiments.prompts import Prompt
+from llmgate_plugins.policies.policy import NEAR_ONE
 from llmgate_plugins.types import EMPTY, Request
 
 __all__ = ["BY", "Arm", "Experiment", "Rollback", "Stage", "Then"]
@@ -23,7 +24,6 @@ BY: Final = (*FACTS, "session", "call")
 Then = Literal["promote", "stay"]
 
 _EXTRA: Final = "extra:"
-_EXACT: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ class Experiment:
             object.__setattr__(self, "control", plain[0])
         if not any(arm.touches for arm in self.arms):
             raise ValueError("no arm changes anything: give one a model, policy, prompt or params")
-        if not self.stages and abs(math.fsum(arm.weight for arm in self.arms) - 1) > _EXACT:
+        if not self.stages and abs(math.fsum(arm.weight for arm in self.arms) - 1) > NEAR_ONE:
             total = math.fsum(arm.weight for arm in self.arms)
             raise ValueError(f"the weights of the arms sum to {total:g}, not to 1")
 
@@ -235,12 +235,7 @@ class Experiment:
         return value
 
     def arm_of(self, unit: str, share: float | None = None) -> Arm:
-        """The arm of a unit: weighted rendezvous hashing.
-
-        Each arm draws a time of arrival for the unit, sooner the heavier it is, and the first one
-        has it (Schindelhauer and Schomaker 2005, "Weighted distributed hash tables"). Arms draw
-        apart from each other: a weight that grows only takes units, one that shrinks only loses
-        some.
+        """The arm of a unit: the one that is first to arrive for it (weighted rendezvous hashing).
 
         Args:
             share: Of a canary's candidate at present.
@@ -252,10 +247,9 @@ class Experiment:
                 weight = 1 - share if arm.name == self.control else share
             if weight <= 0:
                 continue
-            # 1 - draw is never 0, so that the logarithm exists
-            arrival = -math.log(1.0 - draw("experiment", self.name, arm.name, unit)) / weight
-            if arrival < soonest:
-                best, soonest = arm, arrival
+            when = arrival(draw("experiment", self.name, arm.name, unit), weight)
+            if when < soonest:
+                best, soonest = arm, when
         return best
 
     def asks_of(self, request: Request) -> bool:

@@ -13,7 +13,7 @@ from llmgate_plugins.insight.books import Aggregate, Books
 from llmgate_plugins.insight.facts import TIMES, TimeUnit, fact_of, shadows
 from llmgate_plugins.insight.question import Question
 from llmgate_plugins.insight.report import NO_TIMES, Level, Quantiles, ReportRow
-from llmgate_plugins.insight.spans import Span
+from llmgate_plugins.insight.spans import Span, during
 from llmgate_plugins.ledger.schema import attempts, calls
 from llmgate_plugins.types import BUCKETS
 
@@ -173,7 +173,7 @@ class Reader:
 
         Only calls with several attempts are looked at; they are few."""
         table = attempts.c
-        several = select(table.call_id).where(table.number > 1, *self._during("attempts"))
+        several = select(table.call_id).where(table.number > 1, *during(self._span, table.at))
         chosen = (*self._chosen("attempts"), table.call_id.in_(several))
         more = func.count() - func.count(table.call_id.distinct())
         keys = self._keys("attempts")
@@ -227,13 +227,8 @@ class Reader:
         clauses = [one.clause(level, self._books) for one in self._question.conditions]
         if level == "attempts":
             clauses.append(attempts.c.status.not_in(_NOT_SENT))
-        return [*self._during(level), *shadows(level, self._question.shadow_calls), *clauses]
-
-    def _during(self, level: Level) -> list[ColumnElement[bool]]:
-        at = _TABLES[level].c.at
-        bounds = []
-        if self._span.since is not None:
-            bounds.append(at >= self._span.since)
-        if self._span.until is not None:
-            bounds.append(at < self._span.until)
-        return bounds
+        return [
+            *during(self._span, _TABLES[level].c.at),
+            *shadows(level, self._question.shadow_calls),
+            *clauses,
+        ]

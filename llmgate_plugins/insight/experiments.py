@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, literal, select
 
 from llmgate_plugins.insight.books import Books, open_books
 from llmgate_plugins.insight.comparing import UNKNOWN, Better, Difference, Estimate, Sample, compared
-from llmgate_plugins.insight.spans import Moment, Span, span_of
+from llmgate_plugins.insight.spans import Moment, Span, during, span_of
 from llmgate_plugins.intervals import patience, z_of
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
 from llmgate_plugins.ledger.schema import assignments, calls, feedback
@@ -204,13 +204,9 @@ _Arms = dict[str, Sample]
 def _samples(
     books: Books, name: str | None, span: Span, score: str
 ) -> tuple[dict[str, _Arms], dict[str, dict[str, dict[str, int]]]]:
-    chosen: list[ColumnElement[bool]] = []
+    chosen = during(span, assignments.c.at)
     if name is not None:
         chosen.append(assignments.c.experiment == name)
-    if span.since is not None:
-        chosen.append(assignments.c.at >= span.since)
-    if span.until is not None:
-        chosen.append(assignments.c.at < span.until)
     scores = _scores(books, chosen, score)
     tokens: ColumnElement[int] = sum((calls.c[column] for column in TOKEN_COLUMNS), literal(0))
     query = (

@@ -17,7 +17,7 @@ from llmgate_plugins.insight.books import open_books
 from llmgate_plugins.insight.conditions import Where, conditions_of
 from llmgate_plugins.insight.facts import Level
 from llmgate_plugins.insight.focus import FOCUS_COLUMNS, PriceOf, focus_rows
-from llmgate_plugins.insight.spans import Moment, span_of
+from llmgate_plugins.insight.spans import Moment, during, span_of
 from llmgate_plugins.insight.tabular import write_csv, write_parquet
 from llmgate_plugins.ledger.plain import dump_json
 from llmgate_plugins.ledger.schema import attempts, calls
@@ -73,10 +73,7 @@ def read_rows(
     span = span_of(since, until, now=time.time() if now is None else now, zone=zone)
     table = _TABLES[what]
     statement = select(*(table.c[name] for name in columns_of(what))).order_by(table.c.at)
-    if span.since is not None:
-        statement = statement.where(table.c.at >= span.since)
-    if span.until is not None:
-        statement = statement.where(table.c.at < span.until)
+    statement = statement.where(*during(span, table.c.at))
     with open_books(ledger) as books:
         statement = statement.where(*(one.clause(what, books) for one in conditions))
         reading = {"yield_per": _AT_ONCE}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from llmgate_plugins.intervals import Z, wilson
 from llmgate_plugins.services import ShadowCalls
 from llmgate_plugins.types import EMPTY, INPUT_BUCKETS, NANO, OUTPUT_BUCKETS
 
@@ -18,9 +18,6 @@ __all__ = ["NO_TIMES", "Level", "Quantiles", "Report", "ReportRow"]
 
 Level: TypeAlias = Literal["calls", "attempts"]
 """What `requests`, successes and times of a report are those of."""
-
-_Z: Final = 1.959963984540054
-"""Of a confidence of 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +85,7 @@ class ReportRow:
         ended = self.successes + self.failures
         if not ended:
             return None
-        share, spread = self.successes / ended, _Z * _Z / ended
-        middle = share + spread / 2
-        half = _Z * math.sqrt(share * (1 - share) / ended + spread / (4 * ended))
-        return max((middle - half) / (1 + spread), 0.0), min((middle + half) / (1 + spread), 1.0)
+        return wilson(self.successes, ended, Z)
 
     @property
     def throttles(self) -> int:

@@ -13,8 +13,8 @@ from sqlalchemy import Text, cast, select
 
 from llmgate_plugins.insight.books import Books, open_books
 from llmgate_plugins.insight.conditions import Condition, Where, conditions_of
-from llmgate_plugins.insight.spans import Moment, Span, span_of
-from llmgate_plugins.intervals import Interval, wilson
+from llmgate_plugins.insight.spans import Moment, Span, during, span_of
+from llmgate_plugins.intervals import Interval, Z, wilson
 from llmgate_plugins.ledger.schema import calls
 from llmgate_plugins.services import Ledger
 from llmgate_plugins.types import NANO
@@ -23,8 +23,6 @@ __all__ = ["Paired", "PolicyRow", "ShadowReport", "ShadowRow", "read_shadows"]
 
 FEW: Final = 30
 """Pairs below which no interval is told: it would rest on a distribution that nobody has seen."""
-_Z: Final = 1.959964
-"""Of the normal distribution: 95 % lie within so many standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Paired:
         if number < FEW:
             return cls(number, math.exp(mean))
         spread = math.sqrt(max(squares / number - mean * mean, 0.0) * number / (number - 1))
-        half = _Z * spread / math.sqrt(number)
+        half = Z * spread / math.sqrt(number)
         return cls(number, math.exp(mean), math.exp(mean - half), math.exp(mean + half))
 
 
@@ -291,7 +289,7 @@ def _policies(books: Books, span: Span, conditions: tuple[Condition, ...]) -> tu
             policy=policy,
             selections=told["selections"],
             agreeing=told["agreeing"],
-            agreement=wilson(told["agreeing"], told["selections"], _Z) if told["selections"] else None,
+            agreement=wilson(told["agreeing"], told["selections"], Z) if told["selections"] else None,
             expected=told["expected"],
             real_expected=told["real"],
             instead=dict(instead[policy].most_common()),
@@ -303,10 +301,4 @@ def _policies(books: Books, span: Span, conditions: tuple[Condition, ...]) -> tu
 
 
 def _chosen(books: Books, span: Span, conditions: tuple[Condition, ...]) -> list[Any]:
-    at = calls.c.at
-    chosen: list[Any] = [one.clause("calls", books) for one in conditions]
-    if span.since is not None:
-        chosen.append(at >= span.since)
-    if span.until is not None:
-        chosen.append(at < span.until)
-    return chosen
+    return [*during(span, calls.c.at), *(one.clause("calls", books) for one in conditions)]

@@ -6,12 +6,15 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from llmgate_plugins.windows import Calendar
 
-__all__ = ["Moment", "Span", "span_of"]
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+__all__ = ["Moment", "Span", "during", "span_of"]
 
 Moment: TypeAlias = str | float | datetime | date | timedelta
 """Text ("7d", "today", "2026-11-01", "2026-11-01T09:30"), Unix time, or as `datetime` has it.
@@ -33,6 +36,16 @@ class Span:
         return (
             f"{_shown(self.since, zone) or 'the beginning'} to {_shown(self.until, zone) or 'now'} ({zone})"
         )
+
+
+def during(span: Span, at: ColumnElement[float]) -> list[ColumnElement[bool]]:
+    """What rows of this span fulfil, by the column of their time."""
+    bounds = []
+    if span.since is not None:
+        bounds.append(at >= span.since)
+    if span.until is not None:
+        bounds.append(at < span.until)
+    return bounds
 
 
 def span_of(since: Moment | None, until: Moment | None, *, now: float, zone: str = "UTC") -> Span:

@@ -22,7 +22,7 @@ from llmgate_plugins.ledger.retention import Retention
 from llmgate_plugins.ledger.rows import ENDS, check_columns, not_an_end
 from llmgate_plugins.ledger.schema import assignments, attempts, calls, contents, feedback
 from llmgate_plugins.ledger.sweeping import Sweeper
-from llmgate_plugins.ledger.tables import Tables
+from llmgate_plugins.ledger.tables import Tables, standing_in
 from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.ledger.writer import Writer
 from llmgate_plugins.promises import Promise
@@ -294,7 +294,7 @@ class SqlLedger:
 
         def read() -> Standing:
             with self.reading() as connection:
-                return self._tables.standing(connection, where, since, until, part, shadow_calls)
+                return standing_in(connection, where, since, until, part, shadow_calls)
 
         return _in_thread(read)
 

@@ -208,18 +208,6 @@ class Tables:
             query = query.where(table.c.call_id == plain_text(call_id))
         return [dict(row) for row in connection.execute(query).mappings()]
 
-    def standing(
-        self,
-        connection: Connection,
-        where: Mapping[str, str | None],
-        since: float,
-        until: float,
-        part: float | None,
-        shadow_calls: ShadowCalls,
-    ) -> Standing:
-        """What the attempts opened in [since, until) have used."""
-        return standing_in(connection, where, since, until, part, shadow_calls)
-
 
 def standing_in(
     connection: Connection,

@@ -15,7 +15,7 @@ from llmgate_plugins.context import FACTS, Call, Context, StashKey
 from llmgate_plugins.decisions import Ranking
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.plugins.estimates import probable_cost, probable_tokens
-from llmgate_plugins.plugins.observations import Observations
+from llmgate_plugins.plugins.observations import observations_of
 from llmgate_plugins.plugins.pending import carried
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences import InOrder, Preferring, Scored, Weighted
@@ -247,8 +247,10 @@ def _is_worth_it(
 
 def _cached_anyway(one: Deployment, request: Request, services: Services) -> float:
     """Nano-dollars that an expected price takes off for what caches serve on the average."""
-    observations = next((found for _, found in services.plugins if isinstance(found, Observations)), None)
-    lengths = None if observations is None else observations.lengths(one.provider, one.model)
+    try:
+        lengths = observations_of(services).lengths(one.provider, one.model)
+    except LookupError:
+        return 0.0
     if one.price is None or lengths is None or not lengths.cached.count:
         return 0.0
     read, _ = probable_tokens(one, request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from llmgate_plugins.policies.expressions import Expression
 from llmgate_plugins.policies.facts import Fact, fact_of, is_trusted
 from llmgate_plugins.types import Request
 
-__all__ = ["NO_MATCH", "Match", "Rule", "Rules"]
+__all__ = ["NO_MATCH", "Match", "Rule", "Rules", "matcher"]
 
 _MOST: Final = 4096
 """Values of one fact that are remembered."""
@@ -201,6 +201,20 @@ class Rules:
 
     def _table(self, name: str) -> _Fitting:
         return _Fitting(fact_of(name, self.alias_of), [one.conditions.get(name) for one in self.rules])
+
+
+def matcher(rule: Rule, aliases: Mapping[str, str] | None = None) -> Callable[[Request, Context], bool]:
+    """Whether a rule by itself matches a call. One that cannot be evaluated does not.
+
+    Args:
+        rule, aliases: As of `Rules`.
+
+    Raises:
+        ValueError: It makes no sense.
+        ImportError: It is an expression, and the extra `cel` is not installed.
+    """
+    rules = Rules([rule], aliases)
+    return lambda request, context: rules.match(request, context).rule is not None
 
 
 class _Fitting:

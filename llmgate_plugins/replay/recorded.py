@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from llmgate_plugins.insight.books import Books
 from llmgate_plugins.insight.conditions import Condition
-from llmgate_plugins.insight.spans import Span
+from llmgate_plugins.insight.spans import Span, during
 from llmgate_plugins.ledger.schema import calls
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.types import Message, Request
@@ -57,11 +57,7 @@ def read_calls(
         since: From when on to read: before the span, for what leads up to it.
     """
     table = calls.c
-    clauses = [one.clause("calls", books) for one in where]
-    if since is not None:
-        clauses.append(table.at >= since)
-    if span.until is not None:
-        clauses.append(table.at < span.until)
+    clauses = [*during(Span(since, span.until), table.at), *(one.clause("calls", books) for one in where)]
     statement = select(*(table[name] for name in _COLUMNS)).where(*clauses).order_by(table.at, table.call_id)
     result = books.connection.execute(statement.execution_options(yield_per=BATCH))
     for rows in result.mappings().partitions():
@@ -77,11 +73,8 @@ def count_calls(
 ) -> tuple[int, float | None]:
     """How many there are to replay, and when the first was made."""
     table = calls.c
-    clauses = [table.shadow_of.is_(None), *(one.clause("calls", books) for one in where)]
-    if since is not None:
-        clauses.append(table.at >= since)
-    if span.until is not None:
-        clauses.append(table.at < span.until)
+    clauses = [*during(Span(since, span.until), table.at), *(one.clause("calls", books) for one in where)]
+    clauses.append(table.shadow_of.is_(None))
     number, first = books.connection.execute(select(func.count(), func.min(table.at)).where(*clauses)).one()
     return int(number), first
 

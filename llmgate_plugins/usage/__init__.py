@@ -7,7 +7,7 @@ from llmgate_plugins.usage.counting import count_tokens, most_input
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 from llmgate_plugins.usage.encodings import prepare_counting
 from llmgate_plugins.usage.estimating import estimate_tokens, estimate_usage
-from llmgate_plugins.usage.expecting import USUAL_OUTPUT, expected_output, longest_answer
+from llmgate_plugins.usage.expecting import USUAL_OUTPUT, allowed_output, expected_output, longest_answer
 from llmgate_plugins.usage.reading import (
     usage_from_anthropic,
     usage_from_langchain,
@@ -21,6 +21,7 @@ __all__ = [
     "ATTACHMENT_TOKENS",
     "MOST_TOKENS",
     "USUAL_OUTPUT",
+    "allowed_output",
     "count_tokens",
     "estimate_tokens",
     "estimate_usage",

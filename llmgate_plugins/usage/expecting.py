@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from llmgate_plugins.types import Deployment, Request
 
-__all__ = ["USUAL_OUTPUT", "expected_output", "longest_answer"]
+__all__ = ["USUAL_OUTPUT", "allowed_output", "expected_output", "longest_answer"]
 
 USUAL_OUTPUT: Final = 256
 """Output tokens of an answer whose length nobody bounds."""
 
 
+def allowed_output(params: Mapping[str, Any]) -> int | None:
+    """Output tokens that these parameters allow; None if they do not say."""
+    value = params.get("max_completion_tokens") or params.get("max_tokens")
+    return value if isinstance(value, int) and value > 0 else None
+
+
 def longest_answer(deployment: Deployment, request: Request) -> int | None:
     """Output tokens that the request or else the configuration allows; None if neither says."""
     for params in (request.params, deployment.params):
-        if params:
-            value: Any = params.get("max_completion_tokens") or params.get("max_tokens")
-            if isinstance(value, int) and value > 0:
-                return value
+        if params and (tokens := allowed_output(params)) is not None:
+            return tokens
     return None
 
 

@@ -22,13 +22,6 @@ from llmgate_plugins.testing import Fault, ProviderSimulator, SimulatedProvider
 
 litellm.suppress_debug_info = True
 
-pytestmark = [  # what LiteLLM itself warns of
-    pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:pytest.PytestUnraisableExceptionWarning"),
-]
-
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
 MARK = {"type": "ephemeral"}
 TOOL = {

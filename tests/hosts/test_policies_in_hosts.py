@@ -17,13 +17,6 @@ from litellm_llmgate import register
 from llmgate_plugins import Context, Gateway, use_context
 from llmgate_plugins.testing import ProviderSimulator
 
-pytestmark = [  # what LiteLLM itself warns of
-    pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:pytest.PytestUnraisableExceptionWarning"),
-]
-
 IDS = ("alpha", "beta", "gamma")
 FACTS: dict[str, dict[str, Any]] = {
     "alpha": {"region": "us"},

@@ -33,13 +33,6 @@ from llmgate_plugins import (
 )
 from llmgate_plugins.testing import Fault, ProviderSimulator
 
-pytestmark = [  # what LiteLLM itself warns of
-    pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:pytest.PytestUnraisableExceptionWarning"),
-]
-
 IDS = ("alpha", "beta", "gamma")
 PROMPTS = ("0 apples", "1 pear", "2 plums", "what is forbidden", "0 for the eu", "1 for the eu", "2 give up")
 

@@ -161,7 +161,8 @@ def test_similarity_is_the_share_of_common_pairs_of_words() -> None:
     assert similarity("a b c d", "a b c x") == pytest.approx(3 / 5)
 
 
-def test_what_does_not_fit_into_the_queue_is_dropped_and_counted() -> None:
+def held_up(follow_ups: FollowUps) -> tuple[Scene, threading.Event]:
+    """A scene whose copies wait until the event is set."""
     hold = threading.Event()
 
     class Waits:
@@ -170,12 +171,12 @@ def test_what_does_not_fit_into_the_queue_is_dropped_and_counted() -> None:
             if call.is_shadow:
                 hold.wait(5)
 
-    scene = Scene(
-        {"a": ["hello"], "b": ["hello"]},
-        [Waits(), ShadowTraffic([Shadow(name="candidate", to="candidate")])],
-        TWO,
-        follow_ups=FollowUps(workers=1, queue=2),
-    )
+    traffic = ShadowTraffic([Shadow(name="candidate", to="candidate")])
+    return Scene({"a": ["hello"], "b": ["hello"]}, [Waits(), traffic], TWO, follow_ups=follow_ups), hold
+
+
+def test_what_does_not_fit_into_the_queue_is_dropped_and_counted() -> None:
+    scene, hold = held_up(FollowUps(workers=1, queue=2))
     began = time.monotonic()
     for _ in range(10):
         scene.gateway.complete("fast", "hello")
@@ -187,20 +188,7 @@ def test_what_does_not_fit_into_the_queue_is_dropped_and_counted() -> None:
 
 
 def test_closing_a_gateway_drops_what_waits_and_waits_briefly_for_the_rest() -> None:
-    hold = threading.Event()
-
-    class Waits:
-        @hookimpl
-        def begin_attempt(self, call: Any) -> None:
-            if call.is_shadow:
-                hold.wait(5)
-
-    scene = Scene(
-        {"a": ["hello"], "b": ["hello"]},
-        [Waits(), ShadowTraffic([Shadow(name="candidate", to="candidate")])],
-        TWO,
-        follow_ups=FollowUps(workers=1, patience=0.05),
-    )
+    scene, hold = held_up(FollowUps(workers=1, patience=0.05))
     for _ in range(3):
         scene.gateway.complete("fast", "hello")
     time.sleep(0.05)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from math import exp, inf
 from typing import Final
 
-from llmgate_plugins.intervals import z_of
 from llmgate_plugins.plugins.observations.durations import Durations
 from llmgate_plugins.plugins.observations.lengths import Lengths
 
-__all__ = ["RELIABILITY", "SPEED", "STALE", "Experience", "Z"]
-
-Z: Final = z_of(0.95)
-"""With which confidence a share of successes is known."""
+__all__ = ["RELIABILITY", "SPEED", "STALE", "Experience"]
 
 SPEED: Final = 120.0
 """Seconds in which a duration fades to a third (to 1/e, 37 %)."""

@@ -8,8 +8,8 @@ from typing import Final, Protocol, TypeVar
 
 from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.hookspecs import hookimpl
-from llmgate_plugins.intervals import wilson
-from llmgate_plugins.plugins.observations.experience import Experience, Z
+from llmgate_plugins.intervals import Z, wilson
+from llmgate_plugins.plugins.observations.experience import Experience
 from llmgate_plugins.plugins.observations.lengths import Lengths
 from llmgate_plugins.plugins.observations.observed import Observed
 from llmgate_plugins.records import DecisionRecord

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from llmgate_plugins.context import Call, Context
-from llmgate_plugins.draws import draw
+from llmgate_plugins.draws import arrival, draw
 from llmgate_plugins.plugins.policies.in_force import Constraints
 from llmgate_plugins.plugins.preferences import Preferring, preference_of
 from llmgate_plugins.policies import Policy, Sticky, Target
@@ -114,7 +114,6 @@ class Chains:
         narrowing: Without what can do more than narrow: no other fallbacks, nothing on how streams
             break.
         bare: Without their preferences, too.
-        learning: The preferences that are told how attempts end.
 
     Raises:
         ValueError: A preference is not what it seems; the message names the policy.
@@ -204,11 +203,7 @@ def _ranks(name: str, policy: Policy) -> Preferring | None:
 
 
 def _chosen(policy: Policy, ways: Sequence[tuple[Target, Chain]], context: Context, call: Call) -> Chain:
-    """The first of them, or by lot: each as often as its weight says.
-
-    By rendezvous: each target draws for itself, so that where one falls away, or weighs
-    more, only the calls move that must.
-    """
+    """The first of them, or by lot: each as often as its weight says (weighted rendezvous hashing)."""
     if len(ways) == 1 or ways[0][0].weight is None:
         return ways[0][1]
     whom = getattr(context, policy.by) if policy.by is not None else None
@@ -218,7 +213,7 @@ def _chosen(policy: Policy, ways: Sequence[tuple[Target, Chain]], context: Conte
             continue
         purpose = f"policies: {policy.name}: {target.policy or ','.join(target.only)}"
         lot = call.draw(purpose) if whom is None else draw(purpose, f"{policy.by}={whom}")
-        arrival = -math.log(1.0 - lot) / target.weight  # 1 - lot is never 0
-        if arrival < least:
-            best, least = chain, arrival
+        when = arrival(lot, target.weight)
+        if when < least:
+            best, least = chain, when
     return best

@@ -9,13 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.policies.constraints import is_above
 from llmgate_plugins.types import NANO, Deployment, Request, Usage
-from llmgate_plugins.usage import USUAL_OUTPUT, longest_answer, tier_of
+from llmgate_plugins.usage import USUAL_OUTPUT, allowed_output, tier_of
 
 __all__ = ["Asked", "CallPrice", "Clearance", "Fit", "PerCall", "TierPrice"]
 
@@ -111,7 +111,7 @@ class CallPrice:
 
     def key(self, asked: Asked) -> tuple[int, int | None, str]:
         """(tokens read, tokens written if the call bounds them, how it is to be served)."""
-        written = _answer(asked.request)
+        written = allowed_output(asked.request.params)
         tier = tier_of(asked.request.params.get("service_tier"))
         return _rounded_up(asked.read), written if written is None else _rounded_up(written), tier
 
@@ -121,7 +121,7 @@ class CallPrice:
         if deployment.price is None:
             return True
         if written is None:
-            written = longest_answer(deployment, _NOTHING) or USUAL_OUTPUT
+            written = allowed_output(deployment.params) or USUAL_OUTPUT
         if deployment.max_output is not None:
             written = min(written, deployment.max_output)
         usage = Usage(input=read, output=written)
@@ -139,7 +139,7 @@ class Fit:
 
     def key(self, asked: Asked) -> tuple[bool, int]:
         """(whether the call bounds its answer, the least room that does for it)."""
-        answer = _answer(asked.request)
+        answer = allowed_output(asked.request.params)
         needed = asked.read + (answer or 0)
         rooms = self._rooms.of(asked.deployments, answer is not None)
         place = bisect_left(rooms, needed)
@@ -150,16 +150,6 @@ class Fit:
         bounded, least = key
         room = _room(deployment, bounded)
         return room is None or room < least
-
-
-_NOTHING: Final = Request(model="")
-"""Asks for nothing: what a deployment's own configuration says then holds."""
-
-
-def _answer(request: Request) -> int | None:
-    """Output tokens that the call allows; None if it does not say."""
-    asked = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
-    return asked if isinstance(asked, int) and asked > 0 else None
 
 
 def _rounded_up(tokens: int) -> int:
@@ -183,4 +173,4 @@ def _room(deployment: Deployment, bounded: bool) -> int | None:
     """Tokens for what is read and written; where the call bounds no answer, for what is read."""
     if deployment.context_window is None or bounded:
         return deployment.context_window
-    return deployment.context_window - (longest_answer(deployment, _NOTHING) or USUAL_OUTPUT)
+    return deployment.context_window - (allowed_output(deployment.params) or USUAL_OUTPUT)

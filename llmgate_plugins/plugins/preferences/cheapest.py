@@ -8,7 +8,6 @@ from typing import Final
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking, Scores
-from llmgate_plugins.plugins.estimates import longest_answer
 from llmgate_plugins.plugins.observations import Lengths
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.expected import Asked, asked_of, cost_of
@@ -16,6 +15,7 @@ from llmgate_plugins.plugins.preferences.scored import Scored
 from llmgate_plugins.plugins.preferences.shortlist import FEW
 from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.types import NANO, Deployment, Price, Request
+from llmgate_plugins.usage import allowed_output
 
 __all__ = ["Cheapest"]
 
@@ -27,7 +27,6 @@ OF_EACH_SORT: Final = 16
 MOST_KINDS: Final = 64
 """Up to so many different models and prices each call reckons with all; of more, with those that
 are among the 16 cheapest for some sort of call."""
-_PLAIN: Final = Request(model="")
 
 
 @dataclass(slots=True)
@@ -183,7 +182,7 @@ def _table(deployments: Sequence[Deployment], _key: None) -> _Table:
         if one.price is None:
             unpriced.append(one)
             continue
-        longest = longest_answer(one, _PLAIN) if one.params else None
+        longest = allowed_output(one.params)
         key = (one.provider, one.model, one.price, longest, one.max_output)
         kind = kinds.get(key)
         if kind is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from llmgate_plugins.plugins.estimates import USUAL_MESSAGE, longest_answer
+from llmgate_plugins.plugins.estimates import USUAL_MESSAGE
 from llmgate_plugins.plugins.observations import USUAL_OUTPUT, Lengths, Observations
 from llmgate_plugins.types import Deployment, LazyMessages, Price, Request
-from llmgate_plugins.usage import tier_of
+from llmgate_plugins.usage import allowed_output, tier_of
 
 __all__ = ["Asked", "asked_of", "cost_of", "expected_cost"]
 
@@ -36,15 +36,12 @@ class Asked(NamedTuple):
     general: float
 
 
-_NOWHERE: Final = Deployment(id="", alias="", provider="", model="")
-
-
 def asked_of(request: Request, alias: str, feature: str | None, observations: Observations | None) -> Asked:
     """What the request says, and what answers to such requests are like."""
     params = request.params
     most, answers, tier = None, 1, ""
     if params:
-        most = longest_answer(_NOWHERE, request)
+        most = allowed_output(params)
         wanted = params.get("n")
         if type(wanted) is int and wanted > 1:
             answers = wanted
@@ -90,11 +87,8 @@ def written_by(deployment: Deployment, lengths: Lengths | None, asked: Asked) ->
     if most is None:
         most = deployment.max_output
         if deployment.params:
-            most = longest_answer(deployment, _PLAIN) or most
+            most = allowed_output(deployment.params) or most
     return written if most is None or written < most else most
-
-
-_PLAIN: Final = Request(model="")
 
 
 def _read(request: Request) -> int:

@@ -7,9 +7,8 @@ from typing import Final
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Scores
-from llmgate_plugins.intervals import wilson
+from llmgate_plugins.intervals import Z, wilson
 from llmgate_plugins.plugins.observations import Experience
-from llmgate_plugins.plugins.observations.experience import Z
 from llmgate_plugins.plugins.preferences.scored import Scored
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Deployment, Request

@@ -11,7 +11,7 @@ from typing import Final
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking
-from llmgate_plugins.draws import Lots
+from llmgate_plugins.draws import Lots, arrival
 from llmgate_plugins.plugins.arguments import non_negative
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.preferring import Preferring
@@ -79,8 +79,7 @@ class Weighted(Preferring):
         arrivals = []
         for place, one in enumerate(ordered):
             weight = self._weight(one)
-            # 1 - a lot is never 0, so that the logarithm exists
-            when = -math.log(1.0 - lots.next()) / weight if weight > 0 else math.inf
+            when = arrival(lots.next(), weight) if weight > 0 else math.inf
             arrivals.append((when, place, one))
         arrivals.sort(key=lambda arrival: arrival[:2])
         return [one for _, _, one in arrivals]

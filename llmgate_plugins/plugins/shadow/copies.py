@@ -16,7 +16,7 @@ from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import positive, whole
 from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
 from llmgate_plugins.plugins.policies import POLICY
-from llmgate_plugins.policies import Rule, Rules
+from llmgate_plugins.policies import Rule, matcher
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.types import Deployment, Request, Response
 
@@ -96,7 +96,7 @@ class ShadowTraffic:
         if len(set(names)) < len(names):
             raise ValueError(f"two shadows have the same name: {', '.join(sorted(names))}")
         self._by_name = dict(zip(names, self.shadows, strict=True))
-        self._rules = [Rules([Rule(use=one.name, when=one.when)]) for one in self.shadows]
+        self._wanted = [matcher(Rule(use=one.name, when=one.when)) for one in self.shadows]
         self._reads = any(one.similarity for one in self.shadows)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
@@ -142,8 +142,8 @@ class ShadowTraffic:
         if shadow is not None:
             self._ended(shadow, record, call)
         elif record.status == "success" and not call.is_shadow:
-            for one, rules in zip(self.shadows, self._rules, strict=True):
-                if self._drawn(one, call) and rules.match(request, context).rule is not None:
+            for one, is_wanted in zip(self.shadows, self._wanted, strict=True):
+                if self._drawn(one, call) and is_wanted(request, context):
                     self._ask_for(one, record, call)
 
     # ------------------------------------------------------------ inside

@@ -10,7 +10,7 @@ from typing import Any, Final
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.estimates import probable_cost
-from llmgate_plugins.policies import Rule, Rules
+from llmgate_plugins.policies import Rule, matcher
 from llmgate_plugins.records import DecisionRecord, Selection
 from llmgate_plugins.second_opinions import SECOND_OPINION, SecondOpinion
 from llmgate_plugins.types import Deployment, Request
@@ -54,16 +54,16 @@ class ShadowPolicies:
 
     def __init__(self, policies: Iterable[ShadowPolicy]) -> None:
         self.policies: Final = tuple(policies)
-        self._rules = [Rules([Rule(use=one.policy, when=one.when)]) for one in self.policies]
+        self._wanted = [matcher(Rule(use=one.policy, when=one.when)) for one in self.policies]
 
     @hookimpl(trylast=True)
     def admit_request(self, request: Request, context: Context, call: Call) -> None:
         """Have a call decided twice."""
         if call.is_shadow:
             return
-        for one, rules in zip(self.policies, self._rules, strict=True):
+        for one, is_wanted in zip(self.policies, self._wanted, strict=True):
             drawn = call.draw(f"shadow policy: {one.policy}") < one.sample
-            if drawn and rules.match(request, context).rule is not None:
+            if drawn and is_wanted(request, context):
                 call.stash[SECOND_OPINION] = SecondOpinion(one.policy)
                 return
 
