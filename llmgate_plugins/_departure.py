@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from opentelemetry.context import get_current
+from opentelemetry.trace import format_trace_id, get_current_span
+
 from llmgate_plugins._engine.flight import Core, Flight, Steps
 from llmgate_plugins._engine.pipeline import carry_out, whole_call
 from llmgate_plugins.context import Call, Context, current_context
@@ -99,6 +102,7 @@ class Departures:
             tags=request.tags,
             operation=request.operation,
             stream=request.stream,
+            trace_id=_trace_id() if get_current() else None,  # mostly there is nothing around a call
         )
         until = None if seconds is None else started + seconds
         call = Call(call_id, request, context, started, until, record, named=named)
@@ -148,11 +152,16 @@ def _neutral_meter(_attempt: Attempt, _request: Request) -> ChunkMeter:
     return ChunkMeter()
 
 
+def _trace_id() -> str | None:
+    """Of the trace that the application is in, if it is in one."""
+    surrounding = get_current_span().get_span_context()
+    return format_trace_id(surrounding.trace_id) if surrounding.is_valid else None
+
+
 def uuid7(at: float, random: Random) -> str:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Sorts by time."""
-    bits, millis = random.getrandbits(74), int(at * 1000)
-    low = bits & 0x3FFF_FFFF_FFFF_FFFF
-    return (
-        f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7{bits >> 62:03x}"
-        f"-{0x8000 | low >> 48:04x}-{low & 0xFFFF_FFFF_FFFF:012x}"
-    )
+    bits = random.getrandbits(74)
+    version, variant = 0x7000 | bits >> 62, 0x8000 | bits >> 48 & 0x3FFF
+    whole = int(at * 1000) << 80 | version << 64 | variant << 48 | bits & 0xFFFF_FFFF_FFFF
+    digits = f"{whole:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -311,8 +311,7 @@ class Looking(Calling):
 
     def _remember(self, record: DecisionRecord) -> None:
         """Keep a finished record, without the errors: they hold on to frames, and so to prompts."""
-        if any(outcome.error is not None for _, outcome in record.attempts):
-            record.attempts[:] = [
-                (attempt, replace(outcome, error=None)) for attempt, outcome in record.attempts
-            ]
+        for place, (attempt, outcome) in enumerate(record.attempts):
+            if outcome.error is not None:
+                record.attempts[place] = attempt, replace(outcome, error=None)
         self._decisions.append(record)

@@ -14,7 +14,7 @@ def to_messages(messages: str | Sequence[Message | Mapping[str, Any]]) -> tuple[
     """Neutral messages from a prompt, from dicts in the OpenAI shape, or from neutral ones."""
     if isinstance(messages, str):
         return (Message(role="user", content=messages),)
-    return tuple(one if isinstance(one, Message) else to_message(one) for one in messages)
+    return tuple([one if isinstance(one, Message) else to_message(one) for one in messages])
 
 
 def to_message(message: Mapping[str, Any]) -> Message:

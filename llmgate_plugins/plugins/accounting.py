@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final, TypeVar, cast
 
-from opentelemetry import trace
-
 from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.decisions import Skip, Wait
 from llmgate_plugins.errors import StorageError
@@ -108,8 +106,6 @@ class LedgerAccounting:
     ) -> MaybePending[None]:
         deployment = attempt.deployment
         record = call.record
-        if record.trace_id is None:
-            record.trace_id = _trace_id()
         at, expires = services.clock.time(), held.expires
         if expires is None and attempt.deadline is not None:
             expires = at + attempt.deadline - services.clock.monotonic() + GRACE
@@ -224,9 +220,3 @@ def _answered(
 async def _all_of(answers: Sequence[MaybePending[Any]]) -> None:
     for answer in answers:
         await arrived(answer)
-
-
-def _trace_id() -> str | None:
-    """Of the trace that the application is in, if it is in one."""
-    context = trace.get_current_span().get_span_context()
-    return f"{context.trace_id:032x}" if context.is_valid else None

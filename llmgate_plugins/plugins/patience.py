@@ -19,6 +19,8 @@ GAIN: Final = 1 / 8
 DEVIATION_GAIN: Final = 1 / 4
 DEVIATIONS: Final = 4
 """As TCP's retransmission timer: mean + 4 mean deviations, smoothed by 1/8 and 1/4 (RFC 6298)."""
+MUCH: Final = 0.1
+"""The part by which what is expected must change for limits to be worked out anew."""
 KEPT: Final = 256
 LEAST_SAMPLES: Final = 20
 """Waits of one model that are kept for the p95 of hedging, and how many it takes to trust it."""
@@ -29,27 +31,40 @@ THINKING: Final = ("reasoning_effort", "thinking", "reasoning")
 class _History:
     """The waits of one model for a first token (or for a whole answer)."""
 
-    __slots__ = ("alone", "deviation", "limits", "mean", "place", "waits")
+    __slots__ = ("alone", "deviation", "limits", "mean", "place", "told", "waits")
 
     def __init__(self) -> None:
         self.mean: float | None = None
         self.deviation = 0.0
+        self.told = 0.0
         self.waits: list[float] = []
         self.place = 0
         self.limits: Limits | None = None
         self.alone: Limits | None = None
 
-    def add(self, wait: float) -> None:
-        if self.mean is None:
+    def add(self, wait: float) -> bool:
+        """One more; whether much else is expected now than when this was last said."""
+        mean = self.mean
+        if mean is None:
             self.mean, self.deviation = wait, wait / 2
         else:
-            self.deviation += DEVIATION_GAIN * (abs(wait - self.mean) - self.deviation)
-            self.mean += GAIN * (wait - self.mean)
+            further = wait - mean
+            self.mean = mean + GAIN * further
+            self.deviation += DEVIATION_GAIN * (abs(further) - self.deviation)
+        expected = self.mean + DEVIATIONS * self.deviation
+        if abs(expected - self.told) <= MUCH * self.told:
+            return False
+        self.told = expected
+        return True
+
+    def keep(self, wait: float) -> bool:
+        """Keep one for the p95; whether that is still being learned."""
         if len(self.waits) < KEPT:
             self.waits.append(wait)
-        else:
-            self.waits[self.place] = wait
-            self.place = (self.place + 1) % KEPT
+            return True
+        self.waits[self.place] = wait
+        self.place = (self.place + 1) % KEPT
+        return False
 
     @property
     def expected(self) -> float | None:
@@ -158,10 +173,8 @@ class Patience:
             return
         history = self._history(attempt.deployment, request)
         with self._lock:
-            before = history.expected
-            history.add(wait)
-            now = history.expected
-            if before is None or now is None or abs(now - before) > 0.1 * before or len(history.waits) < KEPT:
+            learning = bool(self._hedge) and history.keep(wait)
+            if history.add(wait) or learning:
                 history.limits = history.alone = None  # worked out anew when next asked for
 
     def _history(self, deployment: Deployment, request: Request) -> _History:

@@ -11,6 +11,7 @@ import pytest
 from opentelemetry import trace
 from support.values import DEAR, a_call, a_deployment, a_request, an_attempt, an_error, some_services
 
+from llmgate_plugins import Gateway
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.plugins import LedgerAccounting, Policies, Policy
@@ -18,6 +19,7 @@ from llmgate_plugins.plugins.holds import HOLDS, Hold
 from llmgate_plugins.promises import Promise
 from llmgate_plugins.records import Selection
 from llmgate_plugins.services import Services
+from llmgate_plugins.testing import ScriptedProvider
 from llmgate_plugins.types import ErrorClass, LazyMessages, Message, Outcome, Request, Usage
 
 A = a_deployment("a", price=DEAR)
@@ -91,13 +93,16 @@ def test_the_policy_of_a_row_is_the_one_that_was_applied() -> None:
 
 
 def test_the_trace_of_a_row_is_the_one_the_application_is_in() -> None:
+    def traced() -> str | None:
+        gateway = Gateway([A], transport=ScriptedProvider(), plugins=[LedgerAccounting()], defaults=False)
+        gateway.complete("a", "Hi")
+        (row,) = gateway.services.ledger.attempts()
+        return row["trace_id"]
+
     trace_id = 0x0AF7651916CD43DD8448EB211C80319C
     with trace.use_span(trace.NonRecordingSpan(trace.SpanContext(trace_id, 1, is_remote=True))):
-        assert book(None)["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
-    assert book(None)["trace_id"] is None
-    call = a_call()
-    call.record.trace_id = "f" * 32
-    assert book(None, call=call)["trace_id"] == "f" * 32
+        assert traced() == "0af7651916cd43dd8448eb211c80319c"
+    assert traced() is None
 
 
 def test_an_attempt_that_another_plugin_skipped_cost_nothing() -> None:

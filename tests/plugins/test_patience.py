@@ -49,6 +49,19 @@ def test_a_model_that_takes_long_is_given_the_time_it_takes() -> None:
     assert 60 < patience < 150
 
 
+def test_a_model_that_grows_slower_little_by_little_is_given_more_time_all_along() -> None:
+    plugin, wait = Patience(), 10.0
+    seen(plugin, *[wait] * 300)
+    assert first_token(plugin) == pytest.approx(10.0, rel=0.11)
+    for _ in range(200):
+        wait *= 1.01
+        seen(plugin, wait)
+        patience = first_token(plugin)
+        assert patience is not None
+        assert patience > 0.9 * wait
+    assert wait > 70
+
+
 def test_a_time_out_makes_patience_grow_until_the_model_is_heard() -> None:
     plugin = Patience()
     timed_out(plugin, 30)

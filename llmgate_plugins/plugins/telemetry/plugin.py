@@ -137,9 +137,10 @@ class Telemetry:
             if measuring is not None:
                 measuring.count_call(record, _gaps(record, call.stash.get(_ARRIVALS) or {}))
         finally:
-            if record.trace_id is None and self._tracer(call) is not None:
-                self._begin(call)  # another plugin that comes first has denied it
             spans = _spans_of(call)
+            if spans is None and not record.attempts and self._tracer(call) is not None:
+                self._begin(call)  # another plugin that comes first has denied it
+                spans = _spans_of(call)
             if spans is not None:
                 content = EMPTY
                 if self._content and spans.are_recorded:
@@ -156,8 +157,11 @@ class Telemetry:
     # ------------------------------------------------------------ inside
 
     def _begin(self, call: Call) -> None:
+        tracer = self._tracer(call)
+        if tracer is None:
+            return
         try:
-            spans = begin_call(self._tracer(call), call, self._attempts)
+            spans = begin_call(tracer, call, self._attempts)
         except Exception:  # a broken span processor must not stop a call
             if not self._failed:
                 self._failed = True

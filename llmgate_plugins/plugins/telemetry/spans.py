@@ -37,30 +37,26 @@ AttemptsAs = Literal["spans", "events"]
 """Whether attempts are spans of their own below the call's, or events on it."""
 
 
-def begin_call(tracer: Tracer | None, call: Call, attempts: AttemptsAs) -> CallSpans | None:
+def begin_call(tracer: Tracer, call: Call, attempts: AttemptsAs) -> CallSpans | None:
     """Begin the span of a call, and note in its record which trace that is part of.
 
-    Returns None where nobody makes spans: then it is at most part of a trace that came from
-    elsewhere.
+    Returns None where the tracer makes no spans.
     """
     record = call.record
     above = call.origin.run(get_current)
-    if tracer is None:
-        trace = get_current_span(above).get_span_context()
-    else:
-        operation = n.operation(record.operation)
-        span = tracer.start_span(
-            f"{operation} {record.model}",
-            above,
-            SpanKind.CLIENT,
-            {n.OPERATION: operation, n.REQUEST_MODEL: record.model},  # what a sampler may go by
-            start_time=_nanos(record.at),
-        )
-        trace = span.get_span_context()
+    operation = n.operation(record.operation)
+    span = tracer.start_span(
+        f"{operation} {record.model}",
+        above,
+        SpanKind.CLIENT,
+        {n.OPERATION: operation, n.REQUEST_MODEL: record.model},  # what a sampler may go by
+        start_time=_nanos(record.at),
+    )
+    trace = span.get_span_context()
     if not trace.is_valid:
         return None
     record.trace_id = format_trace_id(trace.trace_id)
-    if tracer is None or trace == get_current_span(above).get_span_context():  # spans of ours are off
+    if trace == get_current_span(above).get_span_context():  # spans of ours are off
         return None
     return CallSpans(tracer, call, span, above, attempts)
 
