@@ -13,9 +13,13 @@ from llmgate_plugins.plugins.health.numbers import Numbers
 from llmgate_plugins.plugins.health.scopes import Key
 from llmgate_plugins.types import EMPTY, Deployment
 
-__all__ = ["Group", "View"]
+__all__ = ["Groups", "View"]
 
 NOBODY: Final[frozenset[str]] = frozenset()
+MOST_MEMBERS: Final = 65_536
+"""Deployments of all groups together that are kept worked out; some hosts bring new tuples at every call."""
+A_GROUP: Final = 8
+"""What a group counts for besides its members."""
 
 
 class Standing(IntEnum):
@@ -155,6 +159,34 @@ class Group:
         if key.scope == "deployment":
             return self._ids.get(key.name, ())
         return (self._by_credential if key.scope == "credential" else self._by_provider).get(key.name, ())
+
+
+class Groups:
+    """The groups that calls chose from, as long as there are not too many.
+
+    Not thread-safe: whoever owns it locks.
+
+    Attributes:
+        known: Id of a tuple of deployments -> its group, which may be that of another tuple by now.
+    """
+
+    __slots__ = ("_keys", "_members", "known")
+
+    def __init__(self, keys: Callable[[Deployment], tuple[Key, ...]]) -> None:
+        self.known: dict[int, Group] = {}
+        self._keys = keys
+        self._members = 0
+
+    def of(self, deployments: Sequence[Deployment]) -> Group:
+        """The group of this very tuple, made if it must be."""
+        group = self.known.get(id(deployments))
+        if group is None or group.deployments is not deployments:
+            self._members += A_GROUP + len(deployments)
+            if self._members > MOST_MEMBERS:
+                self.known.clear()
+                self._members = A_GROUP + len(deployments)
+            group = self.known[id(deployments)] = Group(deployments, self._keys)
+        return group
 
 
 def _mark(breakers: Sequence[Breaker]) -> _Mark:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Final
 
 from llmgate_plugins.alerts import NO_ALERTS, Alerts
 from llmgate_plugins.context import Call
@@ -16,26 +14,18 @@ from llmgate_plugins.plugins.failover import MOST_ATTEMPTS
 from llmgate_plugins.plugins.health.alerting import ALERTS, alert_of
 from llmgate_plugins.plugins.health.breaker import State
 from llmgate_plugins.plugins.health.breakers import Breakers
-from llmgate_plugins.plugins.health.groups import Group, View
+from llmgate_plugins.plugins.health.evidence import evidence
+from llmgate_plugins.plugins.health.groups import Groups, View
 from llmgate_plugins.plugins.health.leave import LEAVE, Leave, may_pass, takes_leave
 from llmgate_plugins.plugins.health.numbers import Numbers
 from llmgate_plugins.plugins.health.reporting import HealthChange, HealthRow, row_of
-from llmgate_plugins.plugins.health.scopes import ILLNESS, Ailment, Finding, finding
+from llmgate_plugins.plugins.health.scopes import ILLNESS, Ailment, finding
 from llmgate_plugins.services import Services
-from llmgate_plugins.types import Attempt, Deployment, ErrorClass, Outcome
+from llmgate_plugins.types import Attempt, Deployment, Outcome
 
 __all__ = ["Health"]
 
 log = logging.getLogger("llmgate")
-
-MOST_MEMBERS: Final = 65_536
-"""Deployments of all groups together that are kept worked out; some hosts bring new tuples at every call."""
-STALE: Final = "stale_connection"
-"""Once, it is a connection that was kept too long; twice in one call, the deployment hangs up."""
-NEAR: Final = 0.05
-"""Seconds by which a client may end an attempt before the call's deadline."""
-A_GROUP: Final = 8
-"""What a group counts for besides its members."""
 
 
 class Health:
@@ -133,8 +123,7 @@ class Health:
             forget=forget,
         )
         self._breakers = Breakers(self.numbers)
-        self._groups: dict[int, Group] = {}
-        self._members = 0
+        self._groups = Groups(self._breakers.keys)
         self._lock = threading.Lock()
         self._on_change = on_change
         self._alerts: Alerts = NO_ALERTS
@@ -159,7 +148,7 @@ class Health:
         if not breakers.open:
             return None
         now = services.clock.monotonic()
-        group = self._groups.get(id(deployments))
+        group = self._groups.known.get(id(deployments))
         if (
             group is None
             or group.deployments is not deployments
@@ -220,7 +209,7 @@ class Health:
                 breakers.succeeded(deployment, attempt, attempt.started, now)
         else:
             now = services.clock.monotonic()
-            found = self._finding(attempt, outcome, call, now)
+            found = evidence(attempt, outcome, call, now=now, fair_time=self.numbers.fair_time)
             with self._lock:
                 breakers.wake(now)
                 if found is None:
@@ -263,20 +252,6 @@ class Health:
 
     # ------------------------------------------------------------ inside
 
-    def _finding(self, attempt: Attempt, outcome: Outcome, call: Call, now: float) -> Finding | None:
-        """What the outcome says about health; None if nothing."""
-        failure = outcome.failure
-        if failure is None or outcome.status != "error":
-            return None
-        if failure.error_class is ErrorClass.TIMEOUT and failure.status is None:
-            # A call that had little time says nothing about who could not answer within it.
-            at_deadline = attempt.deadline is not None and now >= attempt.deadline - NEAR
-            if at_deadline and now - attempt.started < self.numbers.fair_time:
-                return None
-        if failure.code == STALE and _hung_up_before(attempt, call):
-            failure = replace(failure, code=None)  # a fresh connection, and it is gone as well
-        return finding(failure, attempt.deployment)
-
     def _is_ejected(self, deployment: Deployment) -> bool:
         return any(one.state is not State.THROTTLED for one in self._breakers.around(deployment))
 
@@ -285,13 +260,7 @@ class Health:
         with self._lock:
             breakers = self._breakers
             breakers.wake(now)
-            group = self._groups.get(id(deployments))
-            if group is None or group.deployments is not deployments:
-                self._members += A_GROUP + len(deployments)
-                if self._members > MOST_MEMBERS:
-                    self._groups.clear()
-                    self._members = A_GROUP + len(deployments)
-                group = self._groups[id(deployments)] = Group(deployments, breakers.keys)
+            group = self._groups.of(deployments)
             if group.version != breakers.version:
                 unix = services.clock.time() - now
                 group.refresh(breakers.open, breakers.version, unix, self.numbers.least_left)
@@ -319,14 +288,3 @@ class Health:
                 self._on_change(change)
             except Exception:  # an alert that fails must not stop a call
                 log.exception("on_change of Health failed; the call goes on")
-
-
-def _hung_up_before(attempt: Attempt, call: Call) -> bool:
-    """Whether this deployment has hung up on this call before."""
-    return any(
-        earlier.deployment is attempt.deployment
-        and earlier is not attempt
-        and outcome.failure is not None
-        and outcome.failure.code == STALE
-        for earlier, outcome in call.record.attempts
-    )

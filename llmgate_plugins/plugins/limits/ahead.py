@@ -7,11 +7,11 @@ from typing import Any
 
 from llmgate_plugins.foresight import Objection
 from llmgate_plugins.plugins.limits import words
+from llmgate_plugins.plugins.limits.asked import Asked
 from llmgate_plugins.plugins.limits.counts import Count
 from llmgate_plugins.plugins.limits.exhausted import code_of
 from llmgate_plugins.plugins.limits.limit import Instead
 from llmgate_plugins.plugins.limits.seeding import held_by, used_of, where_of
-from llmgate_plugins.plugins.limits.taken import Asked
 from llmgate_plugins.state import MemoryState
 
 __all__ = ["objections"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmgate_plugins.context import Call
+from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.plugins.limits import words
 from llmgate_plugins.plugins.limits.counts import Count, Rule
 from llmgate_plugins.plugins.limits.limit import Instead, Limit
 from llmgate_plugins.services import Refusal
+from llmgate_plugins.types import Deployment, Request
 
-__all__ = ["alias_of", "code_of", "denial", "note", "policy_of", "wants"]
+__all__ = ["alias_of", "code_of", "denial", "is_tight", "note", "policy_of", "wants"]
 
 
 def wants(rule: Rule, what: str) -> bool:
@@ -29,6 +31,17 @@ def alias_of(limit: Limit) -> str | None:
     """The alias under which they go on, in the same way."""
     instead = limit.on_exhausted
     return instead.alias if isinstance(instead, Instead) and not limit.shadow else None
+
+
+def is_tight(count: Count, request: Request, deployments: Sequence[Deployment], now: float) -> bool:
+    """Whether the dearest deployment no longer fits, as far as this process knows."""
+    if count.rule.mode == "soft" or count.is_short(now):
+        return count.is_short(now)
+    if count.rule.kind != "budget" or count.is_over(now):
+        return False
+    left = count.limit.limit - count.spent - count.held
+    assumed = count.limit.assume_output
+    return any(worst_cost(one, request, assume_output=assumed) > left for one in deployments)
 
 
 def code_of(rule: Rule) -> str:

@@ -5,103 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from llmgate_plugins.context import Call, Context, StashKey
-from llmgate_plugins.plugins.estimates import probable_cost, probable_tokens, worst_price, worst_tokens
-from llmgate_plugins.plugins.limits.counts import Count, Rule
-from llmgate_plugins.services import Lease, Refusal, Reservation, Services
-from llmgate_plugins.types import Attempt, Deployment, Request
+from llmgate_plugins.context import Call, StashKey
+from llmgate_plugins.plugins.limits.counts import Count
+from llmgate_plugins.services import Lease, Refusal
 
-__all__ = ["TAKEN", "Asked", "Taken", "taken_of"]
-
-
-class Asked:
-    """What an attempt needs of each limit, before anybody is asked whether it may have it.
-
-    Attributes:
-        id: Of the lease.
-        at: Monotonic time at which the state was asked last.
-        counts, wanted: The counts that have something to say of it, and what it needs of each.
-        nano_usd, tokens: The worst case, as far as limits are about it.
-    """
-
-    __slots__ = (
-        "_worst", "at", "attempt", "call", "context", "counts", "id", "nano_usd", "request", "services",
-        "taken", "tokens", "wanted",
-    )  # fmt: skip
-
-    def __init__(
-        self, attempt: Attempt, request: Request, context: Context, call: Call, services: Services
-    ) -> None:
-        self.attempt = attempt
-        self.request = request
-        self.context = context
-        self.call = call
-        self.services = services
-        self.taken = taken_of(call)
-        self.id = f"{attempt.call_id}:{attempt.number}"
-        self.at = 0.0
-        self.counts: list[Count] = []
-        self.wanted: list[Reservation] = []
-        self.nano_usd = self.tokens = 0
-        self._worst: tuple[int, tuple[int, int]] | None = None
-
-    @property
-    def is_hard(self) -> bool:
-        """Whether any of the limits is enforced."""
-        return any(one.enforced for one in self.wanted)
-
-    def gather(self, rules: Sequence[Rule]) -> None:
-        """What is needed of each rule that has anything to say of the attempt."""
-        context, attempt, tags = self.context, self.attempt, self.request.tags
-        counted, counts, wanted = self.taken.counted, self.counts, self.wanted
-        for rule in rules:
-            count = rule.count(context, attempt, tags)
-            if count is None:
-                continue
-            if not rule.by_one:
-                one = self._amount_of(rule, count)
-            elif rule.once and count in counted:
-                continue
-            else:
-                one = count.one
-            counts.append(count)
-            wanted.append(one)
-
-    def _amount_of(self, rule: Rule, count: Count) -> Reservation:
-        """Money or tokens: the worst case, and what it will probably be."""
-        deployment, request = self.attempt.deployment, self.request
-        amount = self.amount(count, deployment)
-        if rule.kind == "budget":
-            if amount > self.nano_usd:
-                self.nano_usd = amount
-            estimate = probable_cost(deployment, request)
-        else:
-            if amount > self.tokens:
-                self.tokens = amount
-            estimate = sum(probable_tokens(deployment, request))
-        return count.reservation(0 if rule.mode == "soft" else amount, estimate)
-
-    def amount(self, count: Count, deployment: Deployment) -> int:
-        """What an attempt at this deployment may use of a count at most."""
-        if count.rule.by_one:
-            return 1
-        money = count.rule.kind == "budget"
-        if money and deployment.price is None:
-            return 0
-        assumed, request = count.limit.assume_output, self.request
-        if deployment is not self.attempt.deployment:
-            tokens = worst_tokens(deployment, request, assume_output=assumed)
-        elif self._worst is not None and self._worst[0] == assumed:
-            tokens = self._worst[1]
-        else:
-            tokens = worst_tokens(deployment, request, assume_output=assumed)
-            self._worst = assumed, tokens
-        return worst_price(deployment, request, *tokens) if money else sum(tokens)
-
-    def count_of(self, key: str) -> tuple[Count, Reservation]:
-        """The count with this key, and what is needed of it."""
-        pairs = zip(self.counts, self.wanted, strict=True)
-        return next((count, wanted) for count, wanted in pairs if wanted.key == key)
+__all__ = ["TAKEN", "Taken", "taken_of"]
 
 
 class Taken:
