@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, Final, Literal, Self
 
+from llmgate_plugins._record_values import attempt_of, tell_attempt, tell_usage, whole_attempt, whole_usage
 from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.money import cost_per_1k
 from llmgate_plugins.selections import Selection
-from llmgate_plugins.types import (
-    BUCKETS,
-    EMPTY,
-    NANO,
-    Attempt,
-    Deployment,
-    ErrorClass,
-    Failure,
-    Outcome,
-    Price,
-    Scope,
-    Usage,
-)
+from llmgate_plugins.types import BUCKETS, EMPTY, NANO, Attempt, Outcome, Usage
 
 __all__ = ["CallStatus", "DecisionRecord", "Selection"]
 
@@ -138,51 +126,62 @@ class DecisionRecord:
             told["dropped"] = dict(dropped)
         return told
 
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON values, without anything secret."""
-        usage = self.usage
-        return {
+    def told(self) -> dict[str, Any]:
+        """What there is to say, as plain JSON values, without anything secret: what is null, zero, false
+        or empty is left out. `from_dict` reads it."""
+        usage, context, cost = self.usage, self.context, self.cost
+        told: dict[str, Any] = {
             "call_id": self.call_id,
             "model": self.model,
             "at": self.at,
             "operation": self.operation,
-            "stream": self.stream,
-            "status": self.status,
-            "served_by": self.served_by,
-            "latency_s": self.latency,
-            "first_token_s": self.first_token,
-            "cost_nano_usd": self.cost,
-            "cost_usd": self.cost / NANO,
-            "cost_per_1k_nano_usd": cost_per_1k(self.cost, usage),
-            "usage": _usage(usage),
-            "context": {
-                name: value
-                for name in Context.__dataclass_fields__
-                if (value := getattr(self.context, name)) not in (None, EMPTY)
-            },
-            "tags": dict(self.tags),
-            "denied_by": self.denied_by,
-            "reason": self.reason,
-            "error": self.error,
-            "policy": self.policy,
-            "policy_version": self.policy_version,
-            "rule": self.rule,
-            "experiments": dict(self.experiments),
-            "units": dict(self.units),
-            "shadow_of": self.shadow_of,
-            "shape": dict(self.shape),
-            "trace_id": self.trace_id,
-            "notes": dict(self.notes),
-            "selections": [selection.to_dict() for selection in self.selections],
-            "attempts": [_attempt(attempt, outcome) for attempt, outcome in self.attempts],
-            "problems": [
+        }
+        if self.stream:
+            told["stream"] = True
+        told["status"] = self.status
+        if (served_by := self.served_by) is not None:
+            told["served_by"] = served_by
+        if self.latency:
+            told["latency_s"] = self.latency
+        if self.first_token is not None:
+            told["first_token_s"] = self.first_token
+        if cost:
+            told["cost_nano_usd"] = cost
+            told["cost_usd"] = cost / NANO
+            if each := cost_per_1k(cost, usage):
+                told["cost_per_1k_nano_usd"] = each
+        told["usage"] = tell_usage(usage)
+        told["context"] = dict(_CALLED_BY_NOBODY) if context is NOBODY else _who(context)
+        for name in _LABELS:
+            if value := getattr(self, name):
+                told[name] = value if isinstance(value, str) else dict(value)
+        told["selections"] = [selection.told() for selection in self.selections]
+        told["attempts"] = [tell_attempt(attempt, outcome) for attempt, outcome in self.attempts]
+        if self.problems:
+            told["problems"] = [
                 {"plugin": plugin, "hook": hook, "error": error} for plugin, hook, error in self.problems
-            ],
+            ]
+        return told
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON values, everything that can be said of a call, in one order."""
+        told = self.told()
+        none: dict[str, Any] = dict.fromkeys(_WHOLE)
+        none |= {"stream": False, "latency_s": 0.0, "cost_nano_usd": 0, "cost_usd": 0.0, "reason": ""}
+        none |= {name: {} for name in ("tags", "experiments", "units", "shape", "notes")}
+        return {
+            **none,
+            "cost_per_1k_nano_usd": 0 if told["usage"].get("total") else None,
+            "problems": [],
+            **told,
+            "usage": whole_usage(told["usage"]),
+            "selections": [selection.to_dict() for selection in self.selections],
+            "attempts": [whole_attempt(one) for one in told["attempts"]],
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The record that `to_dict` told, also without what was empty.
+        """The record that `told` or `to_dict` told.
 
         What is worked out from the rest (cost, usage, who served) is worked out anew. Errors
         are not kept, and of a deployment and its price no more than a record tells.
@@ -191,7 +190,7 @@ class DecisionRecord:
         return cls(
             context=Context(**values.get("context") or {}),
             selections=[Selection.from_dict(one) for one in values.get("selections") or ()],
-            attempts=[_attempt_of(one, call_id) for one in values.get("attempts") or ()],
+            attempts=[attempt_of(one, call_id) for one in values.get("attempts") or ()],
             problems=[(one["plugin"], one["hook"], one["error"]) for one in values.get("problems") or ()],
             latency=values.get("latency_s") or 0.0,
             first_token=values.get("first_token_s"),
@@ -212,86 +211,24 @@ _AS_THEY_ARE: Final = (
 )
 """Attributes that are told under their own names."""
 
-_USAGE: Final = tuple(Usage.__dataclass_fields__)
-_usage_values: Final = attrgetter(*_USAGE)
+_LABELS: Final = (
+    *("tags", "denied_by", "reason", "error", "policy", "policy_version", "rule", "experiments", "units"),
+    *("shadow_of", "shape", "trace_id", "notes"),
+)
+_WHOLE: Final = (
+    *("call_id", "model", "at", "operation", "stream", "status", "served_by", "latency_s", "first_token_s"),
+    *("cost_nano_usd", "cost_usd", "cost_per_1k_nano_usd", "usage", "context"),
+    *(*_LABELS, "selections", "attempts", "problems"),
+)
+"""All that a record tells, in order."""
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
-    told = dict(zip(_USAGE, _usage_values(usage), strict=True))
-    told["total"] = usage.total
-    return told
-
-
-def _attempt(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
-    failure = outcome.failure
+def _who(context: Context) -> dict[str, Any]:
     return {
-        "number": attempt.number,
-        "deployment": attempt.deployment.id,
-        "provider": attempt.deployment.provider,
-        "model": outcome.model or attempt.deployment.model,
-        "region": attempt.deployment.region,
-        "alias": attempt.alias,
-        "reason": attempt.reason,
-        "status": outcome.status,
-        "error_class": failure.error_class.value if failure else None,
-        "scope": failure.scope.value if failure else None,
-        "http_status": failure.status if failure else None,
-        "code": failure.code if failure else None,
-        "retry_after_s": failure.retry_after if failure else None,
-        "latency_s": outcome.latency,
-        "first_token_s": outcome.first_token,
-        "usage": _usage(outcome.usage),
-        "cost_nano_usd": outcome.cost,
-        "cost_per_1k_nano_usd": outcome.cost_per_1k,
-        "price_source": outcome.price.source if outcome.price else None,
-        "price_as_of": outcome.price.as_of if outcome.price else None,
-        "finish_reason": outcome.finish_reason,
-        "adapted": list(attempt.adapted),
-        "skipped": outcome.skipped,
-        "skipped_by": outcome.skipped_by,
+        name: value
+        for name in Context.__dataclass_fields__
+        if (value := getattr(context, name)) not in (None, EMPTY)
     }
 
 
-def _attempt_of(values: Mapping[str, Any], call_id: str) -> tuple[Attempt, Outcome]:
-    """What `_attempt` told, also without what was empty."""
-    deployment = Deployment(
-        id=values["deployment"],
-        alias=values["alias"],
-        provider=values["provider"],
-        model=values["model"],
-        region=values.get("region"),
-    )
-    attempt = Attempt(
-        call_id=call_id,
-        number=values["number"],
-        deployment=deployment,
-        alias=values["alias"],
-        reason=values["reason"],
-        started=0.0,
-        deadline=None,
-        adapted=list(values.get("adapted") or ()),
-    )
-    failure = None
-    if values.get("error_class"):
-        failure = Failure(
-            error_class=ErrorClass(values["error_class"]),
-            scope=Scope(values["scope"]),
-            status=values.get("http_status"),
-            code=values.get("code"),
-            retry_after=values.get("retry_after_s"),
-        )
-    source = values.get("price_source")
-    usage = {name: value for name, value in (values.get("usage") or {}).items() if name in _USAGE}
-    outcome = Outcome(
-        status=values["status"],
-        failure=failure,
-        usage=Usage(**usage),
-        cost=values.get("cost_nano_usd") or 0,
-        price=Price(source=source, as_of=values.get("price_as_of") or "") if source else None,
-        latency=values.get("latency_s") or 0.0,
-        first_token=values.get("first_token_s"),
-        finish_reason=values.get("finish_reason"),
-        skipped=values.get("skipped"),
-        skipped_by=values.get("skipped_by"),
-    )
-    return attempt, outcome
+_CALLED_BY_NOBODY: Final = _who(NOBODY)

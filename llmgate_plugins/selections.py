@@ -131,36 +131,49 @@ class Selection:
         first = self.order[: max(MOST_NAMED - len(dropped), MOST_NAMED // 2)]
         return tuple(islice(dict.fromkeys((*first, *dropped, *self.order)), MOST_NAMED))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The selection as plain JSON values; names `MOST_NAMED` candidates at most."""
+    def told(self) -> dict[str, Any]:
+        """What there is to say, as plain JSON values: what is empty is left out. Names `MOST_NAMED`
+        candidates at most."""
         named = self.named
-        return {
-            "alias": self.alias,
-            "considered": list(named),
-            "total": self.number,
-            "dropped": {
-                name: {"reason": self.dropped[name][0], "plugin": self.dropped[name][1]}
+        told: dict[str, Any] = {"alias": self.alias}
+        if named:
+            told["considered"] = list(named)
+        if total := self.number:
+            told["total"] = total
+        if dropped := self.dropped:
+            told["dropped"] = {
+                name: {"reason": dropped[name][0], "plugin": dropped[name][1]}
                 for name in named
-                if name in self.dropped
+                if name in dropped
             }
-            if self.dropped
-            else {},
-            "reasons": dict(self.reasons),
-            "until": _of(self.until, named),
-            "order": list(self.order[:MOST_NAMED]),
-            "ranked_by": self.ranked_by,
-            "scores": _of(self.scores, named),
-            "reason": self.reason,
-            "parts": {name: _of(scores, named) for name, scores in self.parts.items()},
-            "state": {name: dict(facts) for name, facts in _of(self.state, named).items()},
-            "policy": self.policy,
-            "policy_version": self.policy_version,
-            "policies": list(self.policies),
-        }
+        if reasons := self.reasons:
+            told["reasons"] = dict(reasons)
+        if self.order:
+            told["order"] = list(self.order[:MOST_NAMED])
+        for name in _WORDS:
+            if value := getattr(self, name):
+                told[name] = value
+        for name, known in (("until", self.until), ("scores", self.scores)):
+            if known:
+                told[name] = _of(known, named)
+        if self.parts:
+            told["parts"] = {name: _of(scores, named) for name, scores in self.parts.items()}
+        if self.state:
+            told["state"] = {name: dict(facts) for name, facts in _of(self.state, named).items()}
+        if self.policies:
+            told["policies"] = list(self.policies)
+        return told
+
+    def to_dict(self) -> dict[str, Any]:
+        """The selection as plain JSON values, everything that can be said of one, in one order."""
+        none: dict[str, Any] = dict.fromkeys(("alias", "considered", "total", "dropped", "reasons", "until"))
+        none |= {"considered": [], "total": 0, "dropped": {}, "reasons": {}, "until": {}, "order": []}
+        none |= {"ranked_by": None, "scores": {}, "reason": "", "parts": {}, "state": {}}
+        return none | {"policy": None, "policy_version": None, "policies": []} | self.told()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` told; what was empty may be left out."""
+        """What `told` or `to_dict` told."""
         dropped = values.get("dropped") or {}
         return cls(
             alias=values["alias"],
@@ -179,6 +192,9 @@ class Selection:
             total=values.get("total") or 0,
             counts=values.get("reasons") or EMPTY,
         )
+
+
+_WORDS: Final = ("ranked_by", "reason", "policy", "policy_version")
 
 
 def _of(known: Mapping[str, Any], named: Iterable[str]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from llmgate_plugins.context import NOBODY, Context
@@ -39,7 +38,8 @@ def call_row(record: DecisionRecord) -> dict[str, Any]:
 
 def closed_columns(record: DecisionRecord) -> dict[str, Any]:
     """What there is to say in it."""
-    decision = record.to_dict()
+    decision = record.told()
+    decision.pop("shape", None)  # it has a column of its own
     row: dict[str, Any] = {
         "call_id": plain_text(record.call_id),
         "at": record.at,
@@ -53,14 +53,14 @@ def closed_columns(record: DecisionRecord) -> dict[str, Any]:
         **usage_columns(record.usage),
         **_context_columns(record.context),
         "priority": record.context.priority,
-        "tags": dump_json(decision["tags"]),
+        "tags": dump_json(decision.get("tags") or {}),
         "extra": dump_json(record.context.extra),
-        "problems": dump_json(decision["problems"]),
-        "decision": dump_json(_told(decision)),
+        "problems": dump_json(decision.get("problems") or []),
+        "decision": dump_json(decision),
         **_serving_columns(record),
     }
-    if decision["cost_nano_usd"]:
-        row["cost_nano_usd"] = decision["cost_nano_usd"]
+    if cost := decision.get("cost_nano_usd"):
+        row["cost_nano_usd"] = cost
     if record.first_token is not None:
         row["first_token_s"] = record.first_token
     if record.denied_by is not None:
@@ -143,23 +143,3 @@ def _context_columns(context: Context) -> dict[str, Any]:
         }
         _latest = (context, columns)
     return columns
-
-
-def _told(decision: Mapping[str, Any]) -> dict[str, Any]:
-    """The record without what is empty (null, zero, false, ""), which is most of it."""
-    whole = _said(decision)
-    whole.pop("shape", None)  # it has a column of its own
-    whole["usage"] = _said(decision["usage"])
-    whole["selections"] = [_said(one) for one in decision["selections"]]
-    whole["attempts"] = [_said({**one, "usage": _said(one["usage"])}) for one in decision["attempts"]]
-    return whole
-
-
-def _said(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value for name, value in values.items() if value or (value == 0.0 and name in _TOLD_AS_ZERO)
-    }
-
-
-_TOLD_AS_ZERO = ("first_token_s", "retry_after_s")
-"""Of these, 0 is not the same as nothing."""
