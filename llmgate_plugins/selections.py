@@ -137,15 +137,9 @@ class Selection:
         named = self.named
         told: dict[str, Any] = {"alias": self.alias}
         if named:
-            told["considered"] = list(named)
-        if total := self.number:
-            told["total"] = total
-        if dropped := self.dropped:
-            told["dropped"] = {
-                name: {"reason": dropped[name][0], "plugin": dropped[name][1]}
-                for name in named
-                if name in dropped
-            }
+            told |= {"considered": list(named), "total": self.number}
+        if self.dropped:
+            told["dropped"] = _what_dropped(self.dropped, named)
         if reasons := self.reasons:
             told["reasons"] = dict(reasons)
         if self.order:
@@ -192,6 +186,12 @@ class Selection:
             total=values.get("total") or 0,
             counts=values.get("reasons") or EMPTY,
         )
+
+
+def _what_dropped(dropped: Mapping[str, tuple[str, str]], named: Iterable[str]) -> dict[str, Any]:
+    return {
+        name: {"reason": dropped[name][0], "plugin": dropped[name][1]} for name in named if name in dropped
+    }
 
 
 _WORDS: Final = ("ranked_by", "reason", "policy", "policy_version")
