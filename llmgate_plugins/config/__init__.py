@@ -20,14 +20,9 @@ from llmgate_plugins.config.ledger_config import LedgerConfig, RetentionConfig, 
 from llmgate_plugins.config.limit_config import BudgetConfig, Degrade, LimitConfig, UnderAlias, UnderPolicy
 from llmgate_plugins.config.litellm_settings import LiteLLMSettings, RouterSettings
 from llmgate_plugins.config.loading import Report, check_config, load_config, parse_config
-from llmgate_plugins.config.policy_config import (
-    LatencyGoal,
-    PluginConfig,
-    PolicyConfig,
-    PriceOverride,
-    Requirements,
-    TargetConfig,
-)
+from llmgate_plugins.config.plugin_config import PluginConfig
+from llmgate_plugins.config.policy_config import LatencyGoal, PolicyConfig, Requirements, TargetConfig
+from llmgate_plugins.config.price_config import PriceOverride
 from llmgate_plugins.config.references import config_secrets
 from llmgate_plugins.config.rule_config import RuleConfig
 from llmgate_plugins.config.schema import config_schema

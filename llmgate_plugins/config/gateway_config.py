@@ -15,7 +15,9 @@ from llmgate_plugins.config.failover_config import FailoverConfig
 from llmgate_plugins.config.ledger_config import LedgerConfig, WrittenLedger
 from llmgate_plugins.config.limit_config import BudgetConfig, LimitConfig
 from llmgate_plugins.config.litellm_settings import FallbackList, LiteLLMSettings, RouterSettings
-from llmgate_plugins.config.policy_config import PluginConfig, PolicyConfig, PriceOverride
+from llmgate_plugins.config.plugin_config import PluginConfig
+from llmgate_plugins.config.policy_config import PolicyConfig
+from llmgate_plugins.config.price_config import PriceOverride
 from llmgate_plugins.config.problems import Locator
 from llmgate_plugins.config.rule_config import RuleConfig
 from llmgate_plugins.config.section import Section

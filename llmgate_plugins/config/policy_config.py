@@ -1,4 +1,4 @@
-"""The sections that say who may use what, and in which order."""
+"""The section `policies`: who may use what, and in which order."""
 
 from __future__ import annotations
 
@@ -9,24 +9,16 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmgate_plugins.config.deployment_config import Name, Text
+from llmgate_plugins.config.deployment_config import Name
 from llmgate_plugins.config.problems import closest
 from llmgate_plugins.config.quantities import Duration, Share, UsdPerMillion
 from llmgate_plugins.config.section import Section
-from llmgate_plugins.config.shielding import Free, shield
 from llmgate_plugins.policies import Policy, Sticky, Target
 from llmgate_plugins.policies.policy import NEAR_ONE
 from llmgate_plugins.policies.preferences import PREFERENCES, UNWEIGHED
 from llmgate_plugins.types import OnBreak
 
-__all__ = [
-    "LatencyGoal",
-    "PluginConfig",
-    "PolicyConfig",
-    "PriceOverride",
-    "Requirements",
-    "TargetConfig",
-]
+__all__ = ["LatencyGoal", "PolicyConfig", "Requirements", "TargetConfig"]
 
 
 def _one_or_many(value: Any) -> Any:
@@ -245,81 +237,3 @@ class PolicyConfig(Section):
             sticky=None if self.sticky is None else Sticky(**dict(self.sticky)),
             version=self.version,
         )
-
-
-class _BucketPrices(Section):
-    """Prices in US dollars per million tokens."""
-
-    input: UsdPerMillion | None = Field(None, description="Input tokens at full price.")
-    cached_input: UsdPerMillion | None = Field(
-        None, description="Input tokens the provider's prompt cache served; as input if left out."
-    )
-    cache_write: UsdPerMillion | None = Field(
-        None, description="Input tokens written to the provider's prompt cache; as input if left out."
-    )
-    cache_write_1h: UsdPerMillion | None = Field(
-        None, description="The same, to be kept for an hour; as cache_write if left out."
-    )
-    audio_input: UsdPerMillion | None = Field(
-        None, description="Input tokens of sound; as input if left out."
-    )
-    image_input: UsdPerMillion | None = Field(
-        None, description="Input tokens of pictures; as input if left out."
-    )
-    output: UsdPerMillion | None = Field(None, description="Output tokens.")
-    reasoning: UsdPerMillion | None = Field(
-        None, description="Output tokens spent on reasoning; as output if left out."
-    )
-    audio_output: UsdPerMillion | None = Field(
-        None, description="Output tokens of sound; as output if left out."
-    )
-    image_output: UsdPerMillion | None = Field(
-        None, description="Output tokens of pictures; as output if left out."
-    )
-
-
-class PriceTierOverride(_BucketPrices):
-    """Other prices of the same model, under a condition. What is left out costs what it costs otherwise."""
-
-    above: int | None = Field(
-        None, ge=1, description="For the whole call, when its input has more tokens than this."
-    )
-    tier: Name | None = Field(
-        None, description='For calls served in this way: "batch", "flex", "priority", ...'
-    )
-    discount: Share | None = Field(None, description='Off every price of a plain call: "50%".')
-
-
-class PriceOverride(_BucketPrices):
-    """What is known of a model, over what the catalogue knows. Prices in US dollars per million tokens."""
-
-    tiers: tuple[PriceTierOverride, ...] | None = Field(
-        None, description="Other prices for long inputs, service tiers and batches."
-    )
-    context_window: int | None = Field(None, ge=1, description="Tokens it can read at once.")
-    max_output: int | None = Field(None, ge=1, description="Tokens it can write at once.")
-    capabilities: tuple[str, ...] | None = Field(None, description='What it can do ("tools", "vision").')
-    mode: str | None = Field(None, description='"chat" or "embedding".')
-
-
-class PluginConfig(Section):
-    """A plugin that may be loaded from an installed package. A plain name is short for {name: ...}."""
-
-    name: Name = Field(description="Name of its entry point in the group `llmgate`.")
-    dist: Name | None = Field(None, description="The distribution it must come from.")
-    version: Text | None = Field(
-        None, description='The version that distribution must have: "1.2.0" or ">=1.2,<2".'
-    )
-    options: Mapping[str, Free] = Field(
-        default_factory=dict, description="What it is made with; secrets as references."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        options = value.get("options") if isinstance(value, Mapping) else None
-        if isinstance(options, Mapping):
-            return {**value, "options": shield("", options)}
-        return value

@@ -49,11 +49,13 @@ class Provider:
         raise NotImplementedError
 
     async def asend(self, attempt: Attempt, request: Request) -> Response:  # noqa: ARG002 - the interface
+        """A whole answer, after its time."""
         seconds, usage = self._take(attempt)
         await asyncio.sleep(seconds)
         return Response.of("word", usage=usage)
 
     async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[Chunk]:  # noqa: ARG002
+        """The same in pieces."""
         seconds, usage = self._take(attempt)
         for _ in range(3):
             await asyncio.sleep(seconds / 4)
