@@ -6,11 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from llmgate_plugins._calling import Calling
 from llmgate_plugins._departure import Departures, Messages
 from llmgate_plugins._drivers import adrive, drive
+from llmgate_plugins._engine.effects import Await
 from llmgate_plugins._engine.flight import Steps
 from llmgate_plugins._engine.foreseeing import foresee
 from llmgate_plugins._engine.hearing import hear
@@ -22,10 +23,11 @@ from llmgate_plugins.foresight import Explanation, Foreseen
 from llmgate_plugins.messages import to_messages
 from llmgate_plugins.plugins import Limits, LimitStanding
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import Feedback, ShadowCalls
+from llmgate_plugins.services import Feedback, ShadowCalls, is_pending
 from llmgate_plugins.types import EMPTY, Request
 
 if TYPE_CHECKING:
+    from llmgate_plugins.experiments import Course
     from llmgate_plugins.insight import ExperimentResult, Forecast, Level, LiveBy, LiveRow, Report
     from llmgate_plugins.insight.conditions import Where
     from llmgate_plugins.insight.spans import Moment
@@ -207,6 +209,28 @@ class Looking(Calling):
         )
         return with_canaries(results, plugins)
 
+    def reset_experiment(self, name: str) -> Course:
+        """Let a canary that was taken back begin anew, from its first stage; how it had ended.
+
+        This gateway begins at once. Other processes that share its state do when they next look
+        at it, which is with their first call that comes 5 seconds or more after the last look.
+
+        Raises:
+            ValueError: There is no canary of this name, or it was not taken back.
+            StorageError: The state that processes share cannot be asked.
+        """
+        ended: list[Course] = []
+        for _ in drive(self._resetting(name, ended), None, self._aside(), self.services):
+            pass
+        return ended[0]
+
+    async def areset_experiment(self, name: str) -> Course:
+        """`reset_experiment` for an event loop."""
+        ended: list[Course] = []
+        async for _ in adrive(self._resetting(name, ended), None, self._aside(), self.services):
+            pass
+        return ended[0]
+
     def live(self, seconds: float = 300.0, *, by: LiveBy = "deployment") -> tuple[LiveRow, ...]:
         """How the last seconds of this process were, if it has the plugin `LiveStatistics`.
 
@@ -304,9 +328,22 @@ class Looking(Calling):
         call.hypothetical = True
         return call
 
+    def _aside(self, call_id: str | None = None) -> Call:
+        """A call that asks nothing, for the drivers to carry steps out for."""
+        return self._departures.call(Request(model=""), None, None, call_id or supposed_id())
+
+    def _resetting(self, name: str, ended: list[Course]) -> Steps:
+        from llmgate_plugins.insight.canaries import canary_of
+
+        canary = canary_of((plugin for _, plugin in self.plugins), name)
+        answer = canary.reset(self.services.state, self.services.alerts)
+        if is_pending(answer):
+            answer = yield Await(answer)
+        ended.append(cast("Course", answer))
+
     def _heard(self, feedback: Feedback, record: DecisionRecord | None) -> tuple[Steps, Call]:
         """Steps that make feedback known, and a call for the drivers to carry them out for."""
-        call = self._departures.call(Request(model=""), None, None, feedback.call_id)
+        call = self._aside(feedback.call_id)
         return hear(self._departures.flight(call, None), feedback, record), call
 
     def _remember(self, record: DecisionRecord) -> None:

@@ -1,9 +1,10 @@
-"""`llmgate experiments`: how the arms fare, and whether that can be told yet."""
+"""`llmgate experiments`: how the arms fare, whether that can be told yet, and a canary's way back."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -11,6 +12,7 @@ import click
 
 from llmgate_plugins.cli.output import heading, print_json, print_table, seconds, short, usd, wrapped
 from llmgate_plugins.cli.reading import (
+    CONFIG,
     config_of,
     config_option,
     ledger_of,
@@ -19,12 +21,14 @@ from llmgate_plugins.cli.reading import (
     understood,
     waiting,
 )
+from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.types import NANO
 
 if TYPE_CHECKING:
     from llmgate_plugins.config import GatewayConfig
     from llmgate_plugins.insight import ArmResult, Difference, Estimate, ExperimentResult
     from llmgate_plugins.plugins import Experiments
+    from llmgate_plugins.services import State
 
 __all__ = ["experiments"]
 
@@ -63,7 +67,37 @@ SHOWN: Final = {
 }
 
 
-@click.command()
+class Comparing(click.Group):
+    """Compares where no subcommand is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As a group does, with a subcommand in any case."""
+        helped = args[:1] and args[0] in ctx.help_option_names
+        return super().parse_args(ctx, args if helped else self.completed(args))
+
+    def completed(self, args: list[str]) -> list[str]:
+        """Whatever begins with no subcommand is the name of an experiment, or an option."""
+        return args if args and args[0] in self.commands else [str(compare.name), *args]
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Those of comparing."""
+        return compare.collect_usage_pieces(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Those of comparing, and the subcommands."""
+        compare.format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+@click.group(cls=Comparing)
+def experiments() -> None:
+    """Compare the arms of experiments, all or one by NAME.
+
+    Intervals hold however often you look, unless you say --once.
+    """
+
+
+@experiments.command(hidden=True)
 @click.argument("name", required=False)
 @span_options
 @click.option(
@@ -79,7 +113,7 @@ SHOWN: Final = {
 @ledger_option
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def experiments(
+def compare(
     name: str | None,
     since: str | None,
     until: str | None,
@@ -124,32 +158,89 @@ def experiments(
         _print(one)
 
 
+@experiments.command()
+@click.argument("name")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def reset(name: str, config: str | None, as_json: bool) -> None:
+    """Let the canary NAME begin anew after it was taken back.
+
+    Gateways notice when they next look at the state they share: with the first call that comes
+    5 seconds or more after their last look.
+    """
+    from llmgate_plugins.experiments.canary import as_facts
+    from llmgate_plugins.insight.canaries import canary_of
+    from llmgate_plugins.plugins.experiments.rollout import EVERY
+
+    known = config_of(config)
+    if known is None:
+        raise click.UsageError(f"there is no {CONFIG} here; name the configuration: --config FILE")
+    with understood():
+        canary = canary_of([_experiments(known)], name)
+        with _shared_state(known) as state:
+            if state is None:
+                raise ConfigurationError(
+                    f"{config or CONFIG} keeps its state in memory, where each process has a canary of its "
+                    "own; restart it, or call gateway.reset_experiment() in it"
+                )
+            ended: Any = canary.reset(state)  # no event loop runs here, so nothing is pending
+    was = as_facts(canary.experiment, ended, {})
+    now = as_facts(canary.experiment, canary.course, canary.totals)
+    if as_json:
+        print_json({"experiment": name, "was": was, "now": now})
+        return
+    click.echo(wrapped(_canary(was)))
+    click.echo(
+        wrapped(
+            f"It begins anew: {short(now['candidate'])} gets {_share(now['share'])}. A gateway notices with "
+            f"its first call that comes {EVERY:g} s or more after it last looked."
+        )
+    )
+
+
+def _experiments(config: GatewayConfig) -> Experiments:
+    from llmgate_plugins.config.experiment_checks import experiment_of
+    from llmgate_plugins.plugins import Experiments
+
+    return Experiments(experiment_of(name, one) for name, one in config.experiments.items())
+
+
 def _plugins(config: GatewayConfig | None) -> tuple[list[Experiments], list[Experiments]]:
     """The experiments of a configuration; the same, if a state that is shared knows of its canaries."""
     if config is None or not config.experiments:
         return [], []
-    from llmgate_plugins.config.experiment_checks import experiment_of
-    from llmgate_plugins.plugins import Experiments
-    from llmgate_plugins.state import MemoryState, open_state
-
-    made = Experiments(experiment_of(name, one) for name, one in config.experiments.items())
+    made = _experiments(config)
     if not made.rollouts:
         return [made], []
-    state = open_state(config.state_url())
-    try:
-        if isinstance(state, MemoryState):
+    with _shared_state(config) as state:
+        if state is None:
             return [made], []
         for one in made.rollouts:
             one.look(state)
+        if getattr(state, "away", False):
+            click.echo(wrapped("The state is away: how far canaries have come is not known."), err=True)
+            return [made], []
+    return [made], [made]
+
+
+@contextmanager
+def _shared_state(config: GatewayConfig) -> Iterator[State | None]:
+    """The state that processes share; None if each has its own."""
+    from llmgate_plugins.state import MemoryState, open_state
+
+    state = open_state(config.state_url())
+    try:
+        yield None if isinstance(state, MemoryState) else state
     finally:
         state.close()
-    return [made], [made]
 
 
 def _print(result: ExperimentResult) -> None:
     heading(f"Experiment {short(result.name, 60)}")
     if result.canary is not None:
         click.echo(wrapped(_canary(result.canary)))
+        if result.canary["status"] == "rolled_back":
+            click.echo(f"To begin it anew: llmgate experiments reset {result.name}")
         click.echo()
     judged = any(arm.rated for arm in result)
     print_table(
@@ -211,19 +302,21 @@ def _honesty(result: ExperimentResult) -> str:
 
 
 def _canary(canary: Any) -> str:
-    since = canary["since"]
+    since, candidate, share = canary["since"], canary["candidate"], _share(canary["share"])
     when = "" if since is None else f" since {datetime.fromtimestamp(since).astimezone():%Y-%m-%d %H:%M}"
+    said = "Canary" if canary["round"] == 1 else f"Canary, round {canary['round']}"
     match canary["status"]:
         case "rolled_back":
-            return f"Canary: taken back in stage {canary['stage']}{when}: {canary['why']}."
+            return f"{said}: taken back in stage {canary['stage']}{when}: {canary['why']}."
         case "promoted":
-            return f"Canary: through all stages; {canary['candidate']} gets all calls{when}."
+            return f"{said}: through all stages; {candidate} gets all calls{when}."
         case "done":
-            return f"Canary: through all stages; {canary['candidate']} keeps {canary['share']:.0%}."
-    return (
-        f"Canary: stage {canary['stage']} of {canary['stages']}, {canary['candidate']} gets "
-        f"{canary['share']:.0%}{when}."
-    )
+            return f"{said}: through all stages; {candidate} keeps {share}."
+    return f"{said}: stage {canary['stage']} of {canary['stages']}, {candidate} gets {share}{when}."
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:g}%"
 
 
 def _part(written: str, option: str) -> float:

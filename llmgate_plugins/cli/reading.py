@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmgate_plugins.config import GatewayConfig
 
 __all__ = [
+    "CONFIG",
     "config_of",
     "config_option",
     "ledger_of",
@@ -32,6 +33,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 CONFIG: Final = "llmgate.yaml"
+"""The configuration that is read where none is named."""
 
 ledger_option: Final = click.option(
     "--ledger", "ledger", metavar="URL", help="The ledger: sqlite:///FILE or postgresql://..."

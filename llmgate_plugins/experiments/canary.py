@@ -71,6 +71,7 @@ class Course:
         since: Unix time at which the stage began; None before its first call.
         status: "running"; "promoted": the candidate has all; "done": it stays at its last share;
             "rolled_back": control has all.
+        round: Counted from 0: one that was taken back and is reset begins the next.
         slow: Seconds above which a call counts as slow in this stage: control's p95 and the
             tolerance. None while too little is known of control.
         why: Why it was taken back, in words.
@@ -81,6 +82,12 @@ class Course:
     status: Status = "running"
     slow: float | None = None
     why: str = ""
+    round: int = 0
+
+    @property
+    def part(self) -> tuple[int, int, Status]:
+        """What is counted apart from all else: round, stage, status."""
+        return self.round, self.stage, self.status
 
     def share(self, experiment: Experiment) -> float:
         """The candidate's."""
@@ -124,7 +131,7 @@ def judged(experiment: Experiment, course: Course, counts: Mapping[str, Counts],
     if course.status == "done" or now - course.since < stage.seconds or candidate.calls < stage.calls:
         return course
     if course.stage + 1 < len(experiment.stages):
-        return Course(stage=course.stage + 1, since=now)
+        return Course(stage=course.stage + 1, since=now, round=course.round)
     status: Status = "promoted" if experiment.then == "promote" else "done"
     return replace(course, status=status, since=now if status == "promoted" else course.since)
 
@@ -209,9 +216,10 @@ class Times:
 
 
 def as_facts(experiment: Experiment, course: Course, counts: Mapping[str, Counts]) -> dict[str, Any]:
-    """How it stands, as plain values; stages counted from 1."""
+    """How it stands, as plain values; rounds and stages counted from 1."""
     return {
         "status": course.status,
+        "round": course.round + 1,
         "stage": course.stage + 1,
         "stages": len(experiment.stages),
         "share": course.share(experiment),

@@ -12,6 +12,7 @@ from support.pages import DOCS, ROOT, blocks_of
 
 from llmgate_plugins import errors, plugins, testing
 from llmgate_plugins.cli._main import llmgate
+from llmgate_plugins.cli.experiments import Comparing
 from llmgate_plugins.hookspecs import RULES
 from llmgate_plugins.types import ErrorClass
 
@@ -87,6 +88,8 @@ def parses(words: list[str]) -> bool:
     command: click.Command | None = llmgate
     context = click.Context(llmgate, info_name="llmgate")
     while isinstance(command, click.Group):
+        if isinstance(command, Comparing):
+            words = command.completed(words)
         if not words or words[0].startswith("-"):
             return True
         command = command.get_command(context, words[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from llmgate_plugins import Context, Gateway
 from llmgate_plugins.cli._main import llmgate
-from llmgate_plugins.testing import ScriptedProvider
+from llmgate_plugins.testing import Fault, ScriptedProvider, VirtualClock, VirtualSleeper
 
 CONFIG = """\
 model_list:
@@ -88,3 +89,94 @@ def test_a_canarys_course_is_read_from_the_state_that_processes_share(
     assert found["canary"]["status"] == "running"
     assert found["canary"]["share"] == 0.5
     assert "stage 1 of 1" in " ".join(run("--config", str(tmp_path / "llmgate.yaml")).output.split())
+
+
+CANARY = """\
+model_list:
+  - {model_name: fast, litellm_params: {model: openai/gpt-4o-mini, api_key: k}, model_info: {id: small}}
+  - {model_name: strong, litellm_params: {model: openai/gpt-4o, api_key: k}, model_info: {id: large}}
+experiments:
+  stronger:
+    when: {alias: fast}
+    arms: [{name: control}, {name: strong, model: strong}]
+    stages: [{share: 37.5%, for: 1h}, {share: 50%, for: 1h}]
+  plain:
+    when: {alias: strong}
+    arms: [{name: control, weight: 0.5}, {name: cool, weight: 0.5, params: {temperature: 0.1}}]
+"""
+
+
+def taken_back(folder: Path, state: str) -> str:
+    """A configuration whose canary was taken back by a gateway that is gone; its name."""
+    file = folder / "llmgate.yaml"
+    file.write_text(f"{CANARY}state: {state}\nledger: sqlite:///{folder}/books.db\n")
+    clock = VirtualClock()
+    provider = ScriptedProvider({"small": ["hello"] * 150, "large": [Fault("server")] * 150}, default=None)
+    with Gateway.from_config(file, transport=provider, clock=clock, sleeper=VirtualSleeper(clock)) as gateway:
+        for at in range(150):
+            with suppress(Exception):  # the candidate's
+                gateway.complete("fast", "hi", context=Context(user=f"u{at}"))
+            clock.advance(1.0)
+    return str(file)
+
+
+def test_a_canary_that_was_taken_back_begins_anew(tmp_path: Path, redis_server: Any) -> None:
+    file = taken_back(tmp_path, redis_server.url)
+    shown = run("--config", file, "stronger", "--json").output
+    assert json.loads(shown)[0]["canary"]["status"] == "rolled_back"
+    assert "To begin it anew: llmgate experiments reset stronger" in run("--config", file).output
+    told = run("reset", "stronger", "--config", file)
+    assert told.exit_code == 0
+    assert max(map(len, told.output.splitlines())) <= 80
+    said = " ".join(told.output.split())
+    assert "Canary: taken back in stage 1 since" in said
+    assert "It begins anew: strong gets 37.5%. A gateway notices with its first call that comes 5 s" in said
+    assert "Canary, round 2: stage 1 of 2, strong gets 37.5%." in run("--config", file).output
+
+
+def test_machines_are_told_what_it_was_and_what_it_is(tmp_path: Path, redis_server: Any) -> None:
+    file = taken_back(tmp_path, redis_server.url)
+    told = json.loads(run("reset", "stronger", "--config", file, "--json").output)
+    assert told["experiment"] == "stronger"
+    assert (told["was"]["status"], told["was"]["round"], told["was"]["stage"]) == ("rolled_back", 1, 1)
+    assert "in trouble" in told["was"]["why"]
+    assert (told["now"]["status"], told["now"]["round"], told["now"]["share"]) == ("running", 2, 0.375)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("stronger", "was not taken back: as it is defined now, no call of it has been counted yet"),
+        ("plain", "has no stages"),
+        ("strnger", "there are: stronger, plain"),
+    ],
+)
+def test_what_cannot_be_reset_is_told(tmp_path: Path, redis_server: Any, name: str, said: str) -> None:
+    file = tmp_path / "llmgate.yaml"
+    file.write_text(f"{CANARY}state: {redis_server.url}\nledger: sqlite:///{tmp_path}/books.db\n")
+    told = run("reset", name, "--config", str(file))
+    assert told.exit_code == 2
+    assert said in " ".join(told.output.split())
+
+
+def test_what_another_process_has_in_memory_cannot_be_reset_from_here(tmp_path: Path) -> None:
+    told = run("reset", "stronger", "--config", taken_back(tmp_path, "memory"))
+    assert told.exit_code == 2
+    assert "each process has a canary of its own" in " ".join(told.output.split())
+
+
+def test_a_state_that_is_away_says_nothing_of_canaries(tmp_path: Path) -> None:
+    file = taken_back(tmp_path, "redis://127.0.0.1:1/0?timeout=100ms")
+    told = run("--config", file, "stronger", "--json")
+    assert json.loads(told.stdout)[0]["canary"] is None
+    assert "how far canaries have come is not known" in " ".join(told.stderr.split())
+    refused = run("reset", "stronger", "--config", file)
+    assert refused.exit_code == 1
+    assert "'stronger' is not reset" in " ".join(refused.output.split())
+
+
+def test_without_a_subcommand_its_help_is_that_of_comparing() -> None:
+    told = run("--help").output
+    assert "Usage: llmgate experiments [OPTIONS] [NAME]" in told
+    assert "--once" in told
+    assert "reset" in told
