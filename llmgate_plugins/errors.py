@@ -22,7 +22,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 __all__ = [
     "AlertUndelivered",
@@ -43,9 +44,18 @@ __all__ = [
     "UnknownModel",
 ]
 
+MOST_TOLD: Final = 10
+"""Deployments that a message names; a group may have thousands."""
+
 
 class LLMGateError(Exception):
-    """The base of every error that llmgate raises."""
+    """The base of every error that llmgate raises.
+
+    Attributes:
+        call_id: The call that it ended, for `Gateway.explain`; None for none.
+    """
+
+    call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +191,15 @@ class AllDeploymentsUnavailable(LLMGateError):
         self.alias = alias
         self.reasons = dict(reasons)
         self.retry_at = retry_at
-        why = ", ".join(f"{name}: {reason}" for name, reason in self.reasons.items())
-        super().__init__(f"no deployment of {alias!r} could be tried" + (f" ({why})" if why else ""))
+        super().__init__(f"no deployment of {alias!r} could be tried" + self.why)
+
+    @property
+    def why(self) -> str:
+        """The first reasons in parentheses, for messages; empty if there are none."""
+        told = [f"{name}: {reason}" for name, reason in islice(self.reasons.items(), MOST_TOLD)]
+        if len(self.reasons) > MOST_TOLD:
+            told.append(f"and {len(self.reasons) - MOST_TOLD} more")
+        return f" ({', '.join(told)})" if told else ""
 
 
 class DeadlineExceeded(LLMGateError, TimeoutError):

@@ -26,6 +26,7 @@ that tests ask is on 127.0.0.1."""
 ONE_AT_A_TIME = (
     "tests/fleet/",
     "tests/litellm/test_proxy.py",
+    "tests/litellm/test_proxy_policies.py",
     "tests/state/test_outages.py",
     "tests/docs/test_notebooks.py",
     "tests/cli/test_demo.py",

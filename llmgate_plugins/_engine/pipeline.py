@@ -6,7 +6,7 @@ from llmgate_plugins._engine.attempts import serve
 from llmgate_plugins._engine.dispatch import ask, settle, tell
 from llmgate_plugins._engine.effects import Emit, Left
 from llmgate_plugins._engine.flight import Flight, Steps
-from llmgate_plugins.errors import HookFailed, RequestDenied
+from llmgate_plugins.errors import HookFailed, LLMGateError, RequestDenied
 from llmgate_plugins.records import CallStatus, DecisionRecord
 from llmgate_plugins.shape import shape_of
 from llmgate_plugins.types import Chunk, Response
@@ -105,6 +105,8 @@ def _review(flight: Flight, response: Response) -> Steps:
 
 def _end_badly(flight: Flight, error: Exception) -> Steps:
     note_failure(flight.call.record, error)
+    if isinstance(error, LLMGateError):
+        error.call_id = flight.call.id
     yield from _end(flight, "denied" if isinstance(error, RequestDenied) else "error")
     _follow(flight)
 

@@ -6,7 +6,7 @@ aliases are applied before anything is expanded or built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,20 +44,29 @@ class Place:
     Attributes:
         line: Counted from 1; None if the value is not from a file.
         parts: Key or index -> place of what stands there.
+        file: The file it stands in, with its parts; None for that of what is around it.
     """
 
     line: int | None = None
     parts: dict[str | int, Place] = field(default_factory=dict)
+    file: str | None = None
 
     def line_of(self, path: Sequence[str | int]) -> int | None:
         """The line of what stands at this path, or of the nearest thing around it."""
-        place = self
-        for step in path:
-            inner = place.parts.get(step) or place._entry(step)
-            if inner is None:
-                break
-            place = inner
-        return place.line
+        *_, nearest = self._along(path)
+        return nearest.line
+
+    def file_of(self, path: Sequence[str | int]) -> str | None:
+        """The file that this stands in, if it is another one than the document's."""
+        return next((place.file for place in self._along(path) if place.file is not None), None)
+
+    def _along(self, path: Sequence[str | int]) -> Iterator[Place]:
+        place: Place | None = self
+        steps = iter(path)
+        while place is not None:
+            yield place
+            step = next(steps, None)
+            place = None if step is None else place.parts.get(step) or place._entry(step)
 
     def _entry(self, key: str | int) -> Place | None:
         """The entry of this key in a list of one-key mappings, as LiteLLM writes fallbacks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from llmgate_plugins.config.checks import cross_check
 from llmgate_plugins.config.document import Document, document_of, plain_document, read_file
 from llmgate_plugins.config.gateway_config import GatewayConfig
+from llmgate_plugins.config.litellm_proxy import models_beside, plain_models, with_models
 from llmgate_plugins.config.litellm_settings import leave_aside
 from llmgate_plugins.config.problems import Locator, document_path, explain
 from llmgate_plugins.config.salvage import without
@@ -44,16 +45,22 @@ class Report:
         return not self.errors
 
 
-def load_config(source: str | Path | Mapping[str, Any]) -> GatewayConfig:
+def load_config(
+    source: str | Path | Mapping[str, Any], *, model_list: Sequence[Mapping[str, Any]] | None = None
+) -> GatewayConfig:
     """The configuration in a YAML file, or in Python objects of the same shape.
 
     References to secrets are not followed. What has no meaning here is listed in
     `config.ignored` and logged in one line.
 
+    Args:
+        model_list: The deployments, for a source that has none. Left out, those in the `config.yaml`
+            beside the file count: so a gateway's file for a LiteLLM proxy is whole by itself.
+
     Raises:
         ConfigurationError: With every mistake in `problems`.
     """
-    return _accepted(_read(source))
+    return _accepted(_read(source, model_list))
 
 
 def parse_config(text: str, *, file: str = "<text>") -> GatewayConfig:
@@ -101,11 +108,17 @@ def _beside_deployments(report: Report, config: GatewayConfig) -> Report:
     )
 
 
-def _read(source: str | Path | Mapping[str, Any]) -> Document:
+def _read(
+    source: str | Path | Mapping[str, Any], model_list: Sequence[Mapping[str, Any]] | None = None
+) -> Document:
     if isinstance(source, Mapping):
-        return plain_document(source)
+        document = plain_document(source)
+        return document if model_list is None else with_models(document, plain_models(model_list))
     if isinstance(source, str | Path):
-        return read_file(source)
+        document = read_file(source)
+        return with_models(
+            document, models_beside(source) if model_list is None else plain_models(model_list)
+        )
     raise ConfigurationError(
         problems=[
             Problem(

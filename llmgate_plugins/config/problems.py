@@ -52,7 +52,7 @@ class Locator:
         return Problem(
             message=message,
             remedy=remedy,
-            file=self.file,
+            file=self.place.file_of(path) or self.file,
             line=self.place.line_of(path),
             path=shown(path),
             severity=severity,

@@ -303,3 +303,51 @@ def test_every_example_that_litellm_ships_is_accepted_but_for_two_that_are_broke
         "langfuse_config.yaml": ["litellm_params is missing"],
         "load_balancer.yaml": ["'mistralai' is no known provider"],
     }
+
+
+# ---------------------------------------------------------------- beside a proxy's file
+
+PROXYS = """
+model_list:
+  - model_name: fast
+    litellm_params: {model: openai/gpt-4o-mini, api_key: os.environ/OPENAI_API_KEY}
+    model_info: {id: mini, region: eu}
+"""
+
+
+def test_a_file_without_deployments_has_those_of_the_proxy_beside_it(tmp_path):
+    (tmp_path / "config.yaml").write_text(PROXYS)
+    own = tmp_path / "llmgate.yaml"
+    own.write_text("policies: {eu: {require: {region: eu, only: mini}}}\n")
+    assert check_config(own, secrets=False).errors == ()
+    (entry,) = load_config(own).model_list
+    assert entry.model_name == "fast"
+
+
+def test_a_mistake_is_told_with_the_file_it_is_in(tmp_path):
+    (tmp_path / "config.yaml").write_text(PROXYS.replace("openai/gpt-4o-mini", "[]"))
+    own = tmp_path / "llmgate.yaml"
+    own.write_text("policies: {eu: {prefer: chepest}}\n")
+    found = [(Path(one.file).name, one.line) for one in check_config(own, secrets=False).errors]
+    assert found == [("llmgate.yaml", 1), ("config.yaml", 4)]
+
+
+def test_its_own_deployments_or_those_it_is_given_come_first(tmp_path):
+    (tmp_path / "config.yaml").write_text(PROXYS)
+    own = tmp_path / "llmgate.yaml"
+    own.write_text(PROXYS.replace("fast", "own"))
+    given = [{"model_name": "given", "litellm_params": {"model": "openai/x"}}]
+    assert [one.model_name for one in load_config(own, model_list=given).model_list] == ["own"]
+    own.write_text("ledger: memory\n")
+    assert [one.model_name for one in load_config(own, model_list=given).model_list] == ["given"]
+    assert [one.model_name for one in load_config({}, model_list=given).model_list] == ["given"]
+
+
+@pytest.mark.parametrize("beside", [None, "general_settings: {}\n"])
+def test_without_a_proxy_that_has_some_they_are_missing(tmp_path, beside):
+    if beside is not None:
+        (tmp_path / "config.yaml").write_text(beside)
+    own = tmp_path / "llmgate.yaml"
+    own.write_text("ledger: memory\n")
+    (problem,) = check_config(own, secrets=False).errors
+    assert problem.path == "model_list"

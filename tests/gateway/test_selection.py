@@ -74,7 +74,14 @@ def test_nothing_left_is_an_error_with_every_reason(face: str) -> None:
     assert isinstance(told.error, AllDeploymentsUnavailable)
     assert told.error.reasons == {"a": "region", "b": "no_tools"}
     assert "a: region, b: no_tools" in str(told.error)
+    assert told.error.call_id == told.record.call_id
     assert s.sent == []
+
+
+def test_of_thousands_a_message_names_a_few() -> None:
+    told = AllDeploymentsUnavailable("fast", {f"d{number}": "region" for number in range(5_000)})
+    assert len(told.reasons) == 5_000
+    assert str(told).endswith("d9: region, and 4990 more)")
 
 
 @every_face

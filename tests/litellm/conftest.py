@@ -12,6 +12,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 import pytest
+from support.litellm_proxy import running_proxy
 
 from llmgate_plugins.testing import ProviderSimulator
 
@@ -31,6 +32,20 @@ LISTS = (
 def sim():
     with ProviderSimulator(seed=7) as simulator:
         yield simulator
+
+
+@pytest.fixture(scope="session")
+def proxy(tmp_path_factory):
+    """One for all tests: it takes twenty seconds of CPU to start."""
+    with running_proxy(tmp_path_factory.mktemp("proxy"), tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _healthy_providers(request):
+    yield
+    if "proxy" in request.fixturenames:
+        request.getfixturevalue("proxy").heal()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,15 @@ import pytest
 from litellm.exceptions import GuardrailRaisedException
 from support.litellm_routers import FACES, HELLO, ask, ends, entry, registered, rows
 
-from llmgate_plugins import Drop, Gateway, HookFailed, Ranking, RequestDenied, hookimpl
+from llmgate_plugins import (
+    AllDeploymentsUnavailable,
+    Drop,
+    Gateway,
+    HookFailed,
+    Ranking,
+    RequestDenied,
+    hookimpl,
+)
 from llmgate_plugins.plugins import Failover, LedgerAccounting, Policies
 from llmgate_plugins.testing import Fault
 
@@ -221,6 +229,21 @@ async def test_nothing_left_to_try_says_why_and_may_fall_back(sim, face):
     router, _ = registered(entries, Never(), fallbacks=[{"fast": ["strong"]}])
     assert await ask(face, router, "fast")
     assert (len(one.requests), len(other.requests)) == (0, 1)
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_group_that_policies_rule_out_is_forbidden_and_not_just_away(sim, face):
+    us, eu = sim.provider("us"), sim.provider("eu")
+    entries = [entry("fast", "us", us, info_region="us"), entry("strong", "eu", eu, info_region="eu")]
+    policies = Policies({"default": {"region": ["eu"]}})
+    router, registration = registered(entries, policies)
+    with pytest.raises(litellm.PermissionDeniedError, match="us: region") as caught:
+        await ask(face, router, "fast")
+    assert isinstance(caught.value, AllDeploymentsUnavailable)
+    assert registration.gateway.decision(caught.value.call_id).policy == "default"
+    router, _ = registered(entries, policies, fallbacks=[{"fast": ["strong"]}])
+    assert await ask(face, router, "fast")
+    assert (len(us.requests), len(eu.requests)) == (0, 1)
 
 
 @pytest.mark.parametrize("face", FACES)

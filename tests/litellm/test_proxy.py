@@ -3,181 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import openai
 import pytest
 import yaml
+from support.litellm_proxy import CALLBACK, MASTER, MOST_SECONDS, free_port, start, stop
 from support.litellm_routers import HELLO, KEY, entry, text_of
 
-from llmgate_plugins.ledger import open_ledger
-from llmgate_plugins.testing import Fault, ProviderSimulator
-
-MASTER = "sk-master-0123456789abcdefghijklmnopqrstuvwxyz"
-MOST_SECONDS = 120
-
-GUARD = '''
-from llmgate_plugins import RequestDenied, hookimpl
-
-
-class Guard:
-    """Denies what it must, and has a bug."""
-
-    @hookimpl
-    def admit_request(self, request):
-        said = " ".join(message.text for message in request.messages)
-        if "forbidden" in said:
-            raise RequestDenied("forbidden words are not sent", code="words")
-        if "bug" in said:
-            raise ZeroDivisionError("oh")
-'''
-
-
-class Proxy:
-    """A running proxy: its address, its files, its clients."""
-
-    def __init__(self, sim: ProviderSimulator, folder: Path, port: int, process: subprocess.Popen) -> None:
-        self.sim = sim
-        self.folder = folder
-        self.url = f"http://127.0.0.1:{port}"
-        self.process = process
-        self.client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=MASTER, max_retries=0, timeout=30)
-        self.ledger = open_ledger(f"sqlite:///{folder / 'books.db'}")
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
-
-    def rows_after(self, before: int, expected: int) -> list[dict]:
-        """The attempt rows written since there were `before`, once there are `expected` settled ones."""
-        until = time.monotonic() + 10
-        while True:
-            rows = self.ledger.attempts()[before:]
-            if len(rows) >= expected and all(row["status"] != "intent" for row in rows):
-                return rows
-            assert time.monotonic() < until, f"{rows}\n{self.log[-2000:]}"
-            time.sleep(0.05)
-
-    def count(self) -> int:
-        return len(self.ledger.attempts())
-
-
-def plugin_package(folder: Path) -> Path:
-    """An installed distribution with one plugin, as far as Python can tell."""
-    (folder / "guard.py").write_text(GUARD)
-    info = folder / "guard_plugin-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guard-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[llmgate]\nguard = guard:Guard\n")
-    return folder
-
-
-def start(folder: Path, environment: dict[str, str], port: int) -> subprocess.Popen:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LITELLM", "PYTEST"))}
-    with (folder / "log.txt").open("wb") as log:
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-c", "from litellm import run_server; run_server()"),
-                *("--config", str(folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)),
-            ],
-            env=clean | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PROVIDER_KEY": KEY} | environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            start_new_session=True,
-        )
-
-
-def stop(process: subprocess.Popen) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(15)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-@pytest.fixture(scope="session")
-def proxy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("proxy")
-    site = plugin_package(tmp_path_factory.mktemp("site"))
-    with ProviderSimulator(seed=11) as sim:
-        one, two, other = sim.provider("one"), sim.provider("two"), sim.provider("other")
-        embed = "openai/text-embedding-3-small"
-        config = {
-            "model_list": [
-                entry("fast", "one", one),
-                entry("fast", "two", two),
-                entry("strong", "other", other),
-                entry("embed", "embedder", other, model=embed),
-                entry("dying", "dead", sim.provider("dead")),
-                entry("dying", "dead-too", sim.provider("dead-too")),
-                entry("breaking", "broken", sim.provider("broken"), weight=1_000_000),
-                entry("breaking", "whole", sim.provider("whole"), weight=1),
-            ],
-            "router_settings": {
-                "fallbacks": [{"fast": ["strong"]}, {"dying": ["strong"]}],
-                "disable_cooldowns": True,
-            },
-            "litellm_settings": {"callbacks": ["litellm_llmgate.proxy.gateway"]},
-            "general_settings": {"master_key": MASTER},
-        }
-        for one_entry in config["model_list"]:
-            one_entry["litellm_params"]["api_key"] = "os.environ/PROVIDER_KEY"
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
-        gate = {"ledger": f"sqlite:///{folder / 'books.db'}", "plugins": [{"name": "guard"}]}
-        (folder / "llmgate.yaml").write_text(yaml.safe_dump(gate))
-        port = free_port()
-        process = start(folder, {"PYTHONPATH": str(site)}, port)
-        try:
-            running = Proxy(sim, folder, port, process)
-            wait_until_ready(running)
-            yield running
-        finally:
-            stop(process)
-
-
-def wait_until_ready(proxy: Proxy) -> None:
-    until = time.monotonic() + MOST_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(f"{proxy.url}/health/readiness", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass
-        assert proxy.process.poll() is None, proxy.log[-4000:]
-        assert time.monotonic() < until, proxy.log[-4000:]
-        time.sleep(0.3)
-
-
-@pytest.fixture(autouse=True)
-def _healthy_providers(request):
-    yield
-    if "proxy" in request.fixturenames:
-        for provider in request.getfixturevalue("proxy").sim.providers.values():
-            provider.heal()
-            provider.pace()
-            provider.reply(None)
-
-
-def sent(proxy: Proxy) -> int:
-    return sum(len(provider.requests) for provider in proxy.sim.providers.values())
+from llmgate_plugins.testing import Fault
 
 
 def test_the_start_says_that_the_gateway_is_ready_and_with_which_plugins(proxy):
@@ -263,7 +99,7 @@ def test_a_stream_that_breaks_goes_on_for_the_openai_client(proxy, on_break):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_choice_that_is_none_is_a_400(proxy, stream):
-    asked = sent(proxy)
+    asked = proxy.sent()
     with pytest.raises(openai.BadRequestError, match="llmgate_on_break"):
         proxy.client.chat.completions.create(
             model="fast",
@@ -271,7 +107,7 @@ def test_a_choice_that_is_none_is_a_400(proxy, stream):
             stream=stream,
             extra_body={"metadata": {"llmgate_on_break": "magic"}},
         )
-    assert sent(proxy) == asked
+    assert proxy.sent() == asked
 
 
 def test_a_named_call_keeps_its_name_within_its_key(proxy):
@@ -295,14 +131,14 @@ def test_embeddings_go_through_the_gateway(proxy):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_denial_is_a_403_with_its_reason_and_nothing_is_sent(proxy, stream):
-    before, asked = proxy.count(), sent(proxy)
+    before, asked = proxy.count(), proxy.sent()
     with pytest.raises(openai.PermissionDeniedError) as caught:
         proxy.client.chat.completions.create(
             model="fast", messages=[{"role": "user", "content": "a forbidden word"}], stream=stream
         )
     assert caught.value.status_code == 403
     assert caught.value.body["message"] == "forbidden words are not sent"
-    assert (proxy.count(), sent(proxy)) == (before, asked)
+    assert (proxy.count(), proxy.sent()) == (before, asked)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +150,7 @@ def test_a_denial_is_a_403_with_its_reason_and_nothing_is_sent(proxy, stream):
     ],
 )
 def test_a_policy_holds_for_endpoints_of_other_shapes(proxy, path, body):
-    asked = sent(proxy)
+    asked = proxy.sent()
     request = urllib.request.Request(
         f"{proxy.url}{path}",
         data=json.dumps({"model": "fast", **body}).encode(),
@@ -324,21 +160,21 @@ def test_a_policy_holds_for_endpoints_of_other_shapes(proxy, path, body):
         urllib.request.urlopen(request, timeout=30)
     assert caught.value.code == 403
     assert "forbidden words are not sent" in caught.value.read().decode()
-    assert sent(proxy) == asked
+    assert proxy.sent() == asked
 
 
 def test_a_plugins_bug_is_a_500_that_names_it_and_nothing_is_sent(proxy):
-    asked = sent(proxy)
+    asked = proxy.sent()
     with pytest.raises(openai.InternalServerError, match="Guard"):
         proxy.client.chat.completions.create(model="fast", messages=[{"role": "user", "content": "bug"}])
-    assert sent(proxy) == asked
+    assert proxy.sent() == asked
 
 
 def test_a_wrong_key_reaches_neither_gateway_nor_provider(proxy):
-    before, asked = proxy.count(), sent(proxy)
+    before, asked = proxy.count(), proxy.sent()
     with pytest.raises(openai.APIStatusError, match=r"40[01]"):
         proxy.client.with_options(api_key="sk-wrong").chat.completions.create(model="fast", messages=HELLO)
-    assert (proxy.count(), sent(proxy)) == (before, asked)
+    assert (proxy.count(), proxy.sent()) == (before, asked)
 
 
 def test_who_is_calling_comes_from_the_key_and_not_from_the_request(proxy):
@@ -382,7 +218,7 @@ def test_a_bad_file_stops_the_start_with_its_line(tmp_path):
         yaml.safe_dump(
             {
                 "model_list": [entry("fast", "one", "http://127.0.0.1:9/v1")],
-                "litellm_settings": {"callbacks": ["litellm_llmgate.proxy.gateway"]},
+                "litellm_settings": CALLBACK,
                 "general_settings": {"master_key": MASTER},
             }
         )

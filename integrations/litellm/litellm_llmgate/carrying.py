@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,12 +15,17 @@ from litellm_llmgate.router_transport import RouterTransport
 from litellm_llmgate.streams import aopened, opened
 from llmgate_plugins import Gateway
 from llmgate_plugins.context import Context, current_context
-from llmgate_plugins.types import NANO, Request
+from llmgate_plugins.errors import LLMGateError
+from llmgate_plugins.types import NANO
 
-__all__ = ["Carrier", "caller", "proxy_context"]
+__all__ = ["Carrier", "caller", "proxy_context", "proxy_failures"]
 
 proxy_context: ContextVar[Context | None] = ContextVar("litellm_llmgate_proxy_context", default=None)
 """Who is calling by the proxy's own authentication. Wins over `use_context`."""
+proxy_failures: ContextVar[list[Mapping[str, Any]] | None] = ContextVar(
+    "litellm_llmgate_proxy_failures", default=None
+)
+"""What the failed calls of a request to the proxy were, for the headers of its response."""
 
 
 def caller() -> Context:
@@ -61,7 +66,7 @@ class Carrier:
                         sending = host.answered_by(response)
                         answer = native_answer(response, sending.response if sending else None, request)
                 except Exception as error:  # noqa: BLE001 - whatever it is, in LiteLLM's terms
-                    _raise_for_litellm(error, request)
+                    _raise_for_litellm(error, host)
                 return _noted(answer, host, sending)
 
             return acarried
@@ -83,7 +88,7 @@ class Carrier:
                     sending = host.answered_by(response)
                     answer = native_answer(response, sending.response if sending else None, request)
             except Exception as error:  # noqa: BLE001 - whatever it is, in LiteLLM's terms
-                _raise_for_litellm(error, request)
+                _raise_for_litellm(error, host)
             return _noted(answer, host, sending)
 
         return carried
@@ -125,8 +130,20 @@ def forget_frames(errors: Iterable[BaseException | None]) -> None:
             left.extend(one for one in (error.__cause__, error.__context__) if one is not None)
 
 
-def _raise_for_litellm(error: Exception, request: Request) -> None:
-    made = for_litellm(error, request.model)
+def _raise_for_litellm(error: Exception, host: HostCall) -> None:
+    failures = proxy_failures.get()
+    if failures is not None:
+        failures.append(_failed(error, host))
+    made = for_litellm(error, host.asked.model)
     if made is error:
         raise error
     raise made from made.__cause__
+
+
+def _failed(error: Exception, host: HostCall) -> Mapping[str, Any]:
+    """Which call failed, and why it went where it did; of one that was denied only its id is known here."""
+    call = host.call
+    if call is None:
+        call_id = error.call_id if isinstance(error, LLMGateError) else None
+        return {} if call_id is None else {"call_id": call_id}
+    return {"call_id": call.id, "attempts": len(host.sendings), **call.record.brief()}

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from llmgate_plugins import Gateway
 from llmgate_plugins.config import (
-    GatewayConfig,
     LiteLLMSettings,
     RouterSettings,
     load_config,
-    parse_config,
 )
-from llmgate_plugins.errors import ConfigurationError
 
 __all__ = ["gateway_of"]
 
@@ -47,24 +43,12 @@ def gateway_of(
     """
     if isinstance(gateway_or_config, Gateway):
         return gateway_or_config
-    config = _loaded(gateway_or_config, [_named(entry) for entry in entries] or NOBODY)
+    named = [_named(entry) for entry in entries] or NOBODY
+    config = load_config(gateway_or_config, model_list=named)
     settings = RouterSettings(num_retries=config.num_retries)
     config = config.model_copy(update={"router_settings": settings, "litellm_settings": LiteLLMSettings()})
     built: Any = config  # what `load_config` returned is accepted as well
     return Gateway.from_config(built, check_secrets=False)
-
-
-def _loaded(source: str | Path | Mapping[str, Any], named: list[dict[str, Any]]) -> GatewayConfig:
-    if isinstance(source, Mapping):
-        return load_config(source if "model_list" in source else {**source, "model_list": named})
-    try:
-        return load_config(source)
-    except ConfigurationError as error:
-        if not any(one.path == "model_list" and "missing" in one.message for one in error.problems):
-            raise
-    text = Path(source).expanduser().read_text(encoding="utf-8-sig")
-    # At the end, so that every line of the file keeps its number in messages.
-    return parse_config(f"{text}\nmodel_list: {json.dumps(named)}\n", file=str(source))
 
 
 def _named(entry: Entry) -> dict[str, Any]:

@@ -7,10 +7,13 @@ class in line, and ours take other arguments.
 from __future__ import annotations
 
 import time
+from typing import Final
 
+import httpx
 from litellm.exceptions import (
     APIConnectionError,
     GuardrailRaisedException,
+    PermissionDeniedError,
     ServiceUnavailableError,
     Timeout,
 )
@@ -24,6 +27,7 @@ from llmgate_plugins.errors import (
     ResponseRejected,
     StreamInterrupted,
 )
+from llmgate_plugins.reasons import REASONS
 
 __all__ = [
     "INVALID_CALL",
@@ -32,6 +36,7 @@ __all__ = [
     "CallOutOfTime",
     "CallRejected",
     "NothingAvailable",
+    "NothingEligible",
     "PluginFailed",
     "StreamBroken",
     "for_litellm",
@@ -40,6 +45,12 @@ __all__ = [
 NAME = "llmgate"
 INVALID_CALL = "invalid_call"
 """The code of a denial for which the caller's own mistake is to blame."""
+RULED_OUT: Final = frozenset(
+    one.code
+    for one in REASONS
+    if one.decision == "dropped" and one.plugin in ("ContextConstraints", "Policies", "Capabilities")
+)
+"""Reasons that will hold whenever the same is asked again: what a deployment is, and what a policy wants."""
 
 
 class CallDenied(RequestDenied, GuardrailRaisedException):  # type: ignore[misc]
@@ -66,11 +77,7 @@ class CallDenied(RequestDenied, GuardrailRaisedException):  # type: ignore[misc]
         self.plugin = error.plugin
         self.type = "request_denied"
         self.param = None
-        self.headers = (
-            {}
-            if error.retry_at is None
-            else {"retry-after": str(max(0, round(error.retry_at - time.time())))}
-        )
+        self.headers = _retry_after(error.retry_at)
 
 
 class CallRejected(CallDenied, ResponseRejected):
@@ -95,13 +102,38 @@ class PluginFailed(HookFailed, GuardrailRaisedException):  # type: ignore[misc]
 
 
 class NothingAvailable(AllDeploymentsUnavailable, ServiceUnavailableError):  # type: ignore[misc]
-    """Nothing of this group could be tried. LiteLLM falls back to another group, if one is configured."""
+    """Nothing of this group could be tried. LiteLLM falls back to another group, if one is configured.
+
+    Attributes:
+        headers: `retry-after`, if it is known when something can be.
+    """
 
     def __init__(self, error: AllDeploymentsUnavailable) -> None:
         ServiceUnavailableError.__init__(self, message=str(error), llm_provider=NAME, model=error.alias)
         self.alias = error.alias
         self.reasons = error.reasons
         self.retry_at = error.retry_at
+        self.headers = _retry_after(error.retry_at)
+
+
+class NothingEligible(AllDeploymentsUnavailable, PermissionDeniedError):  # type: ignore[misc]
+    """Policies rule out all of this group for this call. LiteLLM falls back to another group, if it may.
+
+    With status 403, since asking again would change nothing: clients retry a 503.
+    """
+
+    def __init__(self, error: AllDeploymentsUnavailable) -> None:
+        message = f"no deployment of {error.alias!r} may serve this call{error.why}"
+        request = httpx.Request("POST", "https://llmgate.invalid")  # openai's errors want one
+        response = httpx.Response(403, request=request)
+        PermissionDeniedError.__init__(
+            self, message=message, llm_provider=NAME, model=error.alias, response=response
+        )
+        self.alias = error.alias
+        self.reasons = error.reasons
+        self.retry_at = error.retry_at
+        self.type = "request_denied"
+        self.param = None
 
 
 class CallOutOfTime(DeadlineExceeded, Timeout):  # type: ignore[misc]
@@ -145,7 +177,8 @@ def for_litellm(error: Exception, model: str) -> Exception:
         case HookFailed():
             made = PluginFailed(error)
         case AllDeploymentsUnavailable():
-            made = NothingAvailable(error)
+            is_final = bool(error.reasons) and RULED_OUT.issuperset(error.reasons.values())
+            made = NothingEligible(error) if is_final else NothingAvailable(error)
         case DeadlineExceeded():
             made = CallOutOfTime(error, model)
         case StreamInterrupted():
@@ -156,7 +189,14 @@ def for_litellm(error: Exception, model: str) -> Exception:
             made = AttemptTimedOut(error, model)
         case _:
             return error
+    if isinstance(made, LLMGateError) and isinstance(error, LLMGateError):
+        made.call_id = error.call_id
     made.__cause__ = error.__cause__ or error
     for note in getattr(error, "__notes__", ()):
         made.add_note(note)
     return made
+
+
+def _retry_after(moment: float | None) -> dict[str, str]:
+    """As a header, if it is known."""
+    return {} if moment is None else {"retry-after": str(max(0, round(moment - time.time())))}
