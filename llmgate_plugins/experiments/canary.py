@@ -32,7 +32,7 @@ class Counts:
 
     Attributes:
         calls: Those that were answered or failed.
-        troubled: Those of them that failed, or needed another attempt.
+        troubled: Those of them that failed, or needed another attempt, or another alias.
         timed: Those whose time was compared with `Course.slow`.
         slow: Those of them that took longer.
         cost, cost_squares: Micro-dollars, and the sum of their squares.
@@ -51,11 +51,20 @@ class Counts:
         self.calls += 1
         self.cost += cost
         self.cost_squares += cost * cost
-        if record.status != "success" or any(outcome.status == "error" for _, outcome in record.attempts):
+        if _is_troubled(record):
             self.troubled += 1
         if slow is not None and record.status == "success":
             self.timed += 1
             self.slow += time_of(record) > slow
+
+
+def _is_troubled(record: DecisionRecord) -> bool:
+    """A candidate that is ejected fails no attempt: its calls go on to another alias at once."""
+    return (
+        record.status != "success"
+        or any(outcome.status == "error" for _, outcome in record.attempts)
+        or len({selection.alias for selection in record.selections}) > 1
+    )
 
 
 COUNTED: Final = tuple(one.name for one in fields(Counts))

@@ -96,7 +96,7 @@ class Rollback:
     Attributes:
         errors: The candidate's calls are in trouble more often than control's by more than this, 0.01
             for one in a hundred. In trouble is a call that failed, or that needed another
-            attempt: failover would hide a bad candidate.
+            attempt or alias: failover would hide a bad candidate.
         p95: More of the candidate's calls than 5 %, and than of control's, take longer than
             control's p95 and this part of it, 0.2 for a fifth. Of streams: to the first content.
         cost: Its calls cost more than control's and this part of it, on average.

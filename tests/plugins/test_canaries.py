@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.gateways import deployment, scene
 from support.rollouts import ARMS, GOOD, HOUR, STAGES, SUBJECT, How, Traffic, bad, canary
+from support.values import a_request
 
 from llmgate_plugins import Context, StorageError
 from llmgate_plugins.experiments import Arm, Experiment, Rollback, Stage
@@ -126,6 +127,21 @@ def test_a_call_that_needed_another_attempt_counts_as_trouble() -> None:
     for at in range(400):
         made.gateway.complete("fast", "hi", context=Context(user=f"u{at}"))
         made.clock.advance(1.0)
+    (_, course, _), *_ = next(p for _, p in made.gateway.plugins if isinstance(p, Experiments)).standing()
+    assert course.status == "rolled_back"
+
+
+def test_a_candidate_that_is_ejected_is_not_saved_by_the_fallback_that_answers_in_its_place() -> None:
+    made = scene(
+        {"bad": [RuntimeError("no")] * 400, "old": ["fine"] * 800},
+        Experiments([canary((Stage(share=0.5, seconds=60, calls=20),))]),
+        deployments=[deployment("bad", "new"), deployment("old", "fast")],
+    )
+    asked = a_request().replace(fallbacks=("fast",))
+    for at in range(200):
+        made.gateway.complete(asked, context=Context(user=f"u{at}"))
+        made.clock.advance(1.0)
+    assert made.sent.count("bad") < 20  # ejected long before it was taken back
     (_, course, _), *_ = next(p for _, p in made.gateway.plugins if isinstance(p, Experiments)).standing()
     assert course.status == "rolled_back"
 

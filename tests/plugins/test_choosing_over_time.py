@@ -171,6 +171,8 @@ def test_in_need_the_choice_moves_to_the_fast_and_with_slack_back_to_the_cheap()
     ranking = choosing.ranking(cheap, sure)
     assert [one.id for one in ranking.order] == ["sure", "cheap"]
     assert ranking.reason.endswith("of the budget burnt, tight")
+    cheap_misses, sure_misses = (ranking.state[one.id] for one in (cheap, sure))
+    assert cheap_misses["misses"] > cheap_misses["may_miss"] == 0.025 > sure_misses["misses"]
 
 
 def test_each_feature_has_a_budget_of_its_own() -> None:

@@ -133,9 +133,15 @@ class Budget:
         elif burnt <= SPARED:
             self.is_tight = False
 
-    def strain(self, known: Experience, now: float) -> float:
-        """How close a deployment comes to what may be chosen now; above 1 it may not."""
-        tight = self.is_tight
-        return max(
-            goal.missed_by(known, now) / (goal.tight if tight else goal.relaxed) for goal in self._goals
-        )
+    def strain(self, known: Experience, now: float) -> tuple[float, float, float]:
+        """How close a deployment comes to what may be chosen now, by the goal that it misses most.
+
+        Returns:
+            (part of what it may miss, above 1 it may not be chosen; the share that it misses; the
+            share that it may miss).
+        """
+        tight, found = self.is_tight, (-1.0, 0.0, 0.0)
+        for goal in self._goals:
+            most, missed = goal.tight if tight else goal.relaxed, goal.missed_by(known, now)
+            found = max(found, (missed / most, missed, most))
+        return found

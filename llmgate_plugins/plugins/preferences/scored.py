@@ -145,10 +145,12 @@ class Scored(Preferring):
         known = [(values[one.id], place, one) for place, one in enumerate(few) if one.id in values]
         known.sort()
         reason = f"{self.prefers} first"
-        budget, equal = None, len(known)
+        budget, equal, state = None, len(known), scores.state
         if self.goals:
             budget = self._budget(context.feature)
-            known, equal, reason = self._kept(known, budget, services, reason)
+            missed: dict[str, Mapping[str, float]] = {}
+            known, equal, reason = self._kept(known, budget, services, reason, missed)
+            state = {one.id: {**state.get(one.id, EMPTY), **missed.get(one.id, EMPTY)} for one in few}
             if not call.hypothetical:
                 call.stash[BUDGET] = budget
         if self.near > 1.0 and equal > 1:
@@ -166,7 +168,7 @@ class Scored(Preferring):
                 reason = f"finding out about {tried.id}"
         if not call.hypothetical:
             shortlist.keep(order)
-        return Ranking(order, scores=values, reason=reason, parts=self.parts(scores), state=scores.state)
+        return Ranking(order, scores=values, reason=reason, parts=self.parts(scores), state=state)
 
     def parts(self, scores: Scores) -> Mapping[str, Mapping[str, float]]:  # noqa: ARG002 - see `Weighing`
         """What each of several preferences says."""
@@ -248,8 +250,19 @@ class Scored(Preferring):
             budget = self._budgets[feature] = Budget(self.goals)
         return budget
 
-    def _kept(self, known: Known, budget: Budget, services: Services, reason: str) -> tuple[Known, int, str]:
-        """Those first that keep the goals, and then those that come closest."""
+    def _kept(
+        self,
+        known: Known,
+        budget: Budget,
+        services: Services,
+        reason: str,
+        missed: dict[str, Mapping[str, float]],
+    ) -> tuple[Known, int, str]:
+        """Those first that keep the goals, and then those that come closest.
+
+        Args:
+            missed: Gets what each misses of the goal that it keeps worst, and what it may miss.
+        """
         store, now = self.observations(services), services.clock.monotonic()
         keeping: Known = []
         missing: list[tuple[float, tuple[float, int, Deployment]]] = []
@@ -258,7 +271,8 @@ class Scored(Preferring):
             if seen is None:
                 missing.append((1.0, one))
                 continue
-            strain = budget.strain(seen, now)
+            strain, misses, most = budget.strain(seen, now)
+            missed[one[2].id] = {"misses": misses, "may_miss": most}
             # What has hardly been tried is not given everything at once.
             if strain <= 1.0 and seen.in_flight <= 2 * seen.count + 1:
                 keeping.append(one)
