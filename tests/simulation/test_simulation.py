@@ -1,4 +1,4 @@
-"""The gateway with all that ships holds every promise in a thousand simulated worlds."""
+"""The gateway with all that ships holds every promise in simulated worlds, 200 of them or many more."""
 
 from __future__ import annotations
 
@@ -32,22 +32,21 @@ def test_what_once_was_wrong_stays_right(seed: int, options: Options, why: str) 
     assert result.ok, f"{why}, again: {result.replay()}\n" + "\n".join(map(str, result.violations))
 
 
-@pytest.mark.timeout(1_200)  # a minute on two processors that have nothing else to do
-def test_every_invariant_holds_in_a_thousand_seeds() -> None:
-    summary = campaign(range(1_000))
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(200), id="200"),
+        pytest.param(range(1_000), id="1000", marks=[pytest.mark.campaign, pytest.mark.timeout(0)]),
+        pytest.param(range(1_000, 51_000), id="50000", marks=[pytest.mark.campaign, pytest.mark.timeout(0)]),
+    ],
+)
+def test_every_invariant_holds_in_every_seed(seeds: range) -> None:
+    summary = campaign(seeds)
     assert summary.ok, told(summary)
-    assert summary.seeds == 1_000
-    assert sum(summary.calls.values()) == 200_000
-    assert summary.sent > 180_000
+    assert summary.seeds == len(seeds)
+    assert sum(summary.calls.values()) == 200 * len(seeds)
+    assert summary.sent > 180 * len(seeds)
     assert {"success", "error", "cancelled", "abandoned"} <= summary.calls.keys()
-
-
-@pytest.mark.campaign
-@pytest.mark.timeout(0)
-def test_every_invariant_holds_in_fifty_thousand_seeds() -> None:
-    summary = campaign(range(1_000, 51_000))
-    assert summary.ok, told(summary)
-    assert summary.seeds == 50_000
 
 
 def test_the_same_seed_gives_the_same_trace() -> None:
