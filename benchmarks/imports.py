@@ -43,7 +43,8 @@ def measure_imports(rounds: int) -> list[dict[str, Any]]:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's interpreter keeps its bytecode
     times: dict[str, list[float]] = {name: [] for name in IMPORTS}
     sizes: dict[str, list[float]] = {name: [] for name in IMPORTS}
-    for number in range(rounds + 1):
+    warm_up = rounds > 1  # one round only asks whether everything runs
+    for number in range(rounds + warm_up):
         for name, (code, _, _) in IMPORTS.items():
             ran = subprocess.run(
                 [sys.executable, "-c", PROBE.format(code=code)],
@@ -53,7 +54,7 @@ def measure_imports(rounds: int) -> list[dict[str, Any]]:
                 env=environment,
             )
             took, size = map(float, ran.stdout.split()[-2:])
-            if number:
+            if number or not warm_up:
                 times[name].append(took)
                 sizes[name].append(size)
     rows = []

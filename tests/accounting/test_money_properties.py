@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmgate_plugins.types import BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS, Price, PriceTier, Usage, cost_per_1k
+from llmgate_plugins.money import cost_per_1k
+from llmgate_plugins.types import BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS, Price, PriceTier, Usage
 from llmgate_plugins.usage import (
     tier_of,
     together,
