@@ -244,11 +244,13 @@ def _of_list(value: list[float | None] | None) -> tuple[float, ...] | None:
 
 
 @contextmanager
-def open_books(ledger: Ledger | str) -> Iterator[Books]:
+def open_books(ledger: Ledger | str, *, decisions: bool = False) -> Iterator[Books]:
     """Read the books of a ledger, as they stand now.
 
     Args:
         ledger: A gateway's, or the URL of one in a database.
+        decisions: Whether what was decided will be asked for, which is most of a row: of books in
+            memory it is copied then as well.
 
     Raises:
         ConfigurationError: No such ledger, or a package that is not installed.
@@ -259,7 +261,7 @@ def open_books(ledger: Ledger | str) -> Iterator[Books]:
     elif isinstance(ledger, SqlLedger):
         reading = ledger.reading()
     else:
-        reading = _copied(ledger)
+        reading = _copied(ledger, decisions)
     with reading as connection:
         yield (SqliteBooks if connection.dialect.name == "sqlite" else PostgresBooks)(connection)
 
@@ -288,11 +290,10 @@ def _database(url: str) -> Iterator[Connection]:
 
 
 @contextmanager
-def _copied(ledger: Ledger) -> Iterator[Connection]:
+def _copied(ledger: Ledger, decisions: bool) -> Iterator[Connection]:
     """The rows of a ledger that is in no database, in one of their own."""
     engine = create_engine("sqlite://", poolclass=StaticPool, json_serializer=dump_json)
-    # Nobody asks a report for what was decided; it is most of a row.
-    without: dict[str, Any] = {"decision": {}, "problems": []}
+    without: dict[str, Any] = {} if decisions else {"decision": {}, "problems": []}
     try:
         with engine.connect() as connection:
             metadata.create_all(connection)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from asyncio import events
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,10 +47,10 @@ def replay(
 
     The gateway is the real one, with its plugins, on virtual time, each call at its own moment;
     providers answer from the books. See docs/explanation/replay.md for what is exact.
-    Must not be called from a running event loop.
+    Called in an event loop that runs, a notebook's say, it works in a thread while the loop waits.
 
     Args:
-        ledger: A gateway's in a database, or the URL of one. Nothing is written to it.
+        ledger: A gateway's, or the URL of one in a database. Nothing is written to it.
         config: Deployments, policies, limits: what the calls are run through. Its secrets are
             not looked up, and its own ledger, state and alerts are left alone.
         since, until: The span, half-open: "7d", "2026-11-01", a `datetime`, Unix time, ...
@@ -75,8 +78,16 @@ def replay(
     if not warm_up >= 0:
         raise ValueError(f"warm_up must be at least 0 seconds, not {warm_up!r}")
     result = Replay(since=span.since, until=span.until, seed=seed)
-    with open_books(ledger) as books:
-        _run(read, books, span, conditions, warm_up, result, plugins, each, progress)
+
+    def work() -> None:
+        with open_books(ledger, decisions=True) as books:
+            _run(read, books, span, conditions, warm_up, result, plugins, each, progress)
+
+    if events._get_running_loop() is None:
+        work()
+    else:
+        with ThreadPoolExecutor(1, "llmgate-replay") as threads:
+            threads.submit(copy_context().run, work).result()
     return result
 
 

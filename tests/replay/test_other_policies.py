@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import yaml
 from click.testing import CliRunner
 from support.recorded_weeks import CONFIG, record_week
 
-from llmgate_plugins import ConfigurationError
+from llmgate_plugins import ConfigurationError, Gateway
 from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.replay import Replay, replay
 from llmgate_plugins.replay.comparing import Latencies
 from llmgate_plugins.replay.conditions import check
+from llmgate_plugins.testing import ScriptedProvider
 
 CHEAP: dict[str, Any] = {**CONFIG, "policies": {name: {"prefer": "cheapest"} for name in CONFIG["policies"]}}
 
@@ -174,3 +176,17 @@ def test_quantiles_are_within_half_a_percent() -> None:
         times.add(place / 100)
     assert times.quantile(0.5) == pytest.approx(5.0, rel=0.006)
     assert times.quantile(0.95) == pytest.approx(9.5, rel=0.006)
+
+
+def test_books_in_memory_are_replayed_too_and_in_a_loop_that_runs() -> None:
+    """As in a notebook, whose cells run in an event loop."""
+    provider = ScriptedProvider({}, default="hello")
+    with Gateway.from_config({**CONFIG, "ledger": "memory"}, transport=provider) as gateway:
+        for _ in range(5):
+            gateway.complete(CONFIG["model_list"][0]["model_name"], "hi")
+
+    async def cell() -> Replay:
+        return replay(gateway.services.ledger, CONFIG)
+
+    result = asyncio.run(cell())
+    assert (result.calls, result.same) == (5, 5)
