@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, Final
 
+from llmgate_plugins.limits import Quota
 from llmgate_plugins.money import cost_per_1k
 from llmgate_plugins.types import Attempt, Deployment, ErrorClass, Failure, Outcome, Price, Scope, Usage
 
@@ -53,16 +54,31 @@ def tell_attempt(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
         told["cost_nano_usd"] = cost
         if each := cost_per_1k(cost, outcome.usage):
             told["cost_per_1k_nano_usd"] = each
-    price = outcome.price
-    if price is not None:
-        told["price_source"] = price.source
-        if price.as_of:
-            told["price_as_of"] = price.as_of
+    if outcome.price is not None:
+        told |= _tell_price(outcome.price)
     if attempt.adapted:
         told["adapted"] = list(attempt.adapted)
     for name in ("finish_reason", "skipped", "skipped_by"):
         if value := getattr(outcome, name):
             told[name] = value
+    if outcome.quota is not None:
+        told["quota"] = _tell_quota(outcome.quota)
+    return told
+
+
+def _tell_quota(quota: Quota) -> dict[str, Any]:
+    """A replay needs it: rate limits are learned from it."""
+    return {
+        "limits": dict(quota.limits),
+        "remaining": dict(quota.remaining),
+        "resets_s": dict(quota.resets),
+    }
+
+
+def _tell_price(price: Price) -> dict[str, Any]:
+    told = {"price_source": price.source}
+    if price.as_of:
+        told["price_as_of"] = price.as_of
     return told
 
 
@@ -90,7 +106,7 @@ _ATTEMPT: Final = (
     *("number", "deployment", "provider", "model", "region", "alias", "reason", "status"),
     *("error_class", "scope", "http_status", "code", "retry_after_s", "latency_s", "first_token_s"),
     *("usage", "cost_nano_usd", "cost_per_1k_nano_usd", "price_source", "price_as_of", "finish_reason"),
-    *("adapted", "skipped", "skipped_by"),
+    *("adapted", "skipped", "skipped_by", "quota"),
 )
 
 
@@ -135,5 +151,10 @@ def attempt_of(values: Mapping[str, Any], call_id: str) -> tuple[Attempt, Outcom
         finish_reason=values.get("finish_reason"),
         skipped=values.get("skipped"),
         skipped_by=values.get("skipped_by"),
+        quota=_quota_of(values["quota"]) if values.get("quota") else None,
     )
     return attempt, outcome
+
+
+def _quota_of(values: Mapping[str, Any]) -> Quota:
+    return Quota(limits=values["limits"], remaining=values["remaining"], resets=values["resets_s"])

@@ -32,8 +32,11 @@ LONGEST_COUNT: Final = 15
 
 
 def quota_of(error: BaseException) -> Quota | None:
-    """What the response behind an error says of rate limits; None if nothing. Never raises."""
+    """What an error's `quota` or the answer behind it says of rate limits; None if nothing. Never raises."""
     try:
+        told = getattr(error, "quota", None)
+        if isinstance(told, Quota):
+            return told
         headers = headers_of(error)
         if headers is None and (cause := behind(error)) is not None:
             headers = headers_of(cause)

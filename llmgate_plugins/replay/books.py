@@ -1,4 +1,4 @@
-"""The books of a replayed gateway: its own rows, and what limits need to know of the time before."""
+"""The books of a replayed gateway: what limits need to know of the time before it. Nothing is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ReplayLedger"]
 
 
 class ReplayLedger(MemoryLedger):
-    """Remembers in memory what is replayed, and reads what was before from the recorded books.
+    """Reads what was before from the recorded books.
 
     Args:
         books: The recorded ones.

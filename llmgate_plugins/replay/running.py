@@ -20,6 +20,7 @@ from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.plugins import (
     Contents,
     Idempotency,
+    LedgerAccounting,
     Limits,
     SloAlerts,
     SpendAnomalies,
@@ -42,8 +43,8 @@ from llmgate_plugins.virtual_time import LoopClock, LoopSleeper, VirtualLoop
 __all__ = ["Run"]
 
 LEFT_OUT: Final = (
-    *(Contents, ExpiryAlerts, FailureAlarms, Idempotency, ShadowPolicies, ShadowTraffic, SloAlerts),
-    *(SpendAnomalies, Telemetry),
+    *(Contents, ExpiryAlerts, FailureAlarms, Idempotency, LedgerAccounting, ShadowPolicies, ShadowTraffic),
+    *(SloAlerts, SpendAnomalies, Telemetry),
 )
 """Plugins that tell, keep or send what is no decision, or need words that the books do not have."""
 LATE: Final = 0.001

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final, NoReturn
 
 from llmgate_plugins.context import Call
+from llmgate_plugins.limits import Quota
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.replay.history import History, Played, recorded
 from llmgate_plugins.replay.recorded import RecordedCall
@@ -34,11 +35,12 @@ _NOTHING: Final = Message(role="assistant", content="")
 
 
 class Replayed(Exception):
-    """A failure as it was classified then."""
+    """A failure as it was classified then, with what the provider said of its rate limits."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, quota: Quota | None) -> None:
         super().__init__(failure.error_class.value)
         self.failure = failure
+        self.quota = quota
 
 
 class _Meter(ChunkMeter):
@@ -55,6 +57,15 @@ class _Meter(ChunkMeter):
     def usage(self) -> Usage | None:
         played = self._transport.played.get(self._attempt.number)
         return None if played is None else played.outcome.usage
+
+    @property
+    def quota(self) -> Quota | None:  # nobody but the books says
+        played = self._transport.played.get(self._attempt.number)
+        return None if played is None else played.outcome.quota
+
+    @quota.setter
+    def quota(self, told: Quota | None) -> None:
+        """Nothing: it is known already."""
 
 
 class ReplayTransport:
@@ -100,7 +111,7 @@ class ReplayTransport:
             await _never()
         empty = _is_empty(outcome)
         if outcome.failure is not None and not empty:
-            raise Replayed(outcome.failure)
+            raise Replayed(outcome.failure, outcome.quota)
         return Response(
             source=_NOTHING if empty else _MESSAGE,
             usage=outcome.usage,
@@ -133,7 +144,7 @@ class ReplayTransport:
                 yield Chunk(text=_TEXT, model=model)  # here its reader leaves, as it did then
             await _never()
         if outcome.failure is not None and not _is_empty(outcome):
-            raise Replayed(outcome.failure)
+            raise Replayed(outcome.failure, outcome.quota)
         yield Chunk(finish_reason=outcome.finish_reason or "stop", usage=outcome.usage, model=model)
 
     # ------------------------------------------------------------ how it goes

@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -47,11 +48,19 @@ def name_for(model: str) -> str | None:
     "openai/gpt-4o", "gpt-4o-2024-08-06" and "ft:gpt-4o:..." are the same to it.
     """
     try:
-        from tiktoken.model import encoding_name_for_model
+        import tiktoken.model  # noqa: F401 - is it there?
     except ImportError:
         return None
+    return _name_for(model.rpartition("/")[2])
+
+
+@lru_cache(maxsize=1024)
+def _name_for(model: str) -> str | None:
+    """As tiktoken has it, which goes through all beginnings of names for each model that it does not know."""
+    from tiktoken.model import encoding_name_for_model
+
     try:
-        name = encoding_name_for_model(model.rpartition("/")[2])
+        name = encoding_name_for_model(model)
     except KeyError:
         return None
     return "o200k_base" if name == "o200k_harmony" else name

@@ -77,6 +77,17 @@ def test_memory_and_the_number_of_batches_do_not_matter(
     assert told.same == len(week[1])
 
 
+def test_what_providers_told_of_their_rate_limits_is_told_again(tmp_path: Path) -> None:
+    records = record_week(tmp_path / "books.db", 300, seed=4, limit=6)
+    told = [outcome for record in records for _, outcome in record.attempts if outcome.quota is not None]
+    assert {outcome.status for outcome in told} >= {"success", "error"}
+    waited = [record for record in records if record.attempts and record.latency > 20]
+    assert len(waited) > 10, "there is something to get right"
+    result, found = differences(f"sqlite:///{tmp_path / 'books.db'}")
+    assert found == [], "\n".join(found[:12])
+    assert result.same == result.calls == len(records)
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", range(20, 26))
 def test_other_weeks_come_out_the_same_too(seed: int, tmp_path: Path) -> None:

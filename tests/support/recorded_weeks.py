@@ -11,16 +11,19 @@ from typing import Any
 
 from llmgate_plugins import Attempt, Chunk, Context, Gateway, Request, Response, Usage
 from llmgate_plugins.ledger import SqlLedger
+from llmgate_plugins.limits import Quota
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Settlement
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing import Fault
+from llmgate_plugins.testing.simulation.answers import Account
 from llmgate_plugins.testing.steps import error_of
 from llmgate_plugins.virtual_time import LoopClock, LoopSleeper, VirtualLoop, run_virtually
 
 __all__ = ["BEGIN", "CONFIG", "WEEK", "record_week"]
 
+IDS = ("a-us", "a-eu", "b-us", "s-us", "s-eu")
 WEEK = 7 * 86_400.0
 BEGIN = 1_800_000_000.0 + 1_000.0
 
@@ -59,14 +62,35 @@ CONFIG: Mapping[str, Any] = {
 
 
 class Providers:
-    """Answers by lot: slow sometimes, ill at times, and wordy by model."""
+    """Answers by lot: slow sometimes, ill at times, and wordy by model.
 
-    def __init__(self, seed: int, busy: Sequence[float], begin: float) -> None:
+    Args:
+        limit: Requests that each deployment allows per minute, and says so with every answer.
+    """
+
+    def __init__(self, seed: int, busy: Sequence[float], begin: float, limit: int | None = None) -> None:
         self.dice = random.Random(seed)
-        self.spells = {
-            id: [begin + at for at in busy if self.dice.random() < 0.4]
-            for id in ("a-us", "a-eu", "b-us", "s-us", "s-eu")
-        }
+        self.accounts = {} if limit is None else {id: Account(limit) for id in IDS}
+        self.meters: dict[Attempt, ChunkMeter] = {}
+        self.spells = {id: [begin + at for at in busy if self.dice.random() < 0.4] for id in IDS}
+
+    def _quota(self, attempt: Attempt, *, take: bool) -> Quota | None:
+        """What the headers say.
+
+        Raises:
+            ProviderError: There is no more room.
+        """
+        account = self.accounts.get(attempt.deployment.id)
+        if account is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        refused = take and not account.take(now)
+        quota = account.quota(now)
+        if refused:
+            error = error_of(Fault("rate_limit"))
+            error.quota = quota  # type: ignore[attr-defined]
+            raise error
+        return quota
 
     def _plan(self, attempt: Attempt) -> tuple[float, float, int, str | None]:
         dice, id = self.dice, attempt.deployment.id
@@ -84,16 +108,20 @@ class Providers:
         first, rest, words, fault = self._plan(attempt)
         if fault == "hang":
             await asyncio.sleep(900)
+        self._quota(attempt, take=True)
         await asyncio.sleep(first)
         if fault is not None:
             raise error_of(Fault(fault))
         await asyncio.sleep(rest)
-        return Response.of("x", usage=Usage(input=self._read(request), output=words), model=None)
+        usage, quota = Usage(input=self._read(request), output=words), self._quota(attempt, take=False)
+        return Response.of("x", usage=usage, model=None, quota=quota)
 
     async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[Chunk]:
         first, rest, words, fault = self._plan(attempt)
         if fault == "hang":
             await asyncio.sleep(900)
+        quota = self._quota(attempt, take=True)
+        self.meters[attempt].quota = quota
         await asyncio.sleep(first)
         if fault is not None and words % 2:
             raise error_of(Fault(fault))
@@ -114,7 +142,8 @@ class Providers:
         raise NotImplementedError
 
     def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:
-        return ChunkMeter()
+        made = self.meters[attempt] = ChunkMeter()
+        return made
 
     def _read(self, request: Request) -> int:
         return max(1, sum(len(message.text) for message in request.messages) // 4)
@@ -141,7 +170,13 @@ class Unwaited(SqlLedger):
 
 
 def record_week(
-    path: Path, calls: int, *, seed: int = 1, config: Mapping[str, Any] = CONFIG, noise: float = 0.0
+    path: Path,
+    calls: int,
+    *,
+    seed: int = 1,
+    config: Mapping[str, Any] = CONFIG,
+    noise: float = 0.0,
+    limit: int | None = None,
 ) -> list[DecisionRecord]:
     """Make so many calls within a week; the ledger is at `path`. Returns the records in order of ending."""
     records: list[DecisionRecord] = []
@@ -154,7 +189,7 @@ def record_week(
         clock = LoopClock(loop)
         gateway = Gateway.from_config(
             config,
-            transport=Providers(seed, busy, loop.time()),
+            transport=Providers(seed, busy, loop.time(), limit),
             clock=clock,
             sleeper=LoopSleeper(),
             random=random.Random(seed),
