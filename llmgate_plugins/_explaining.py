@@ -39,7 +39,7 @@ def recalled(call_id: str, recent: Sequence[DecisionRecord], ledger: Ledger) -> 
             alike.setdefault(row["call_id"], DecisionRecord.from_row(row))
     if len(alike) == 1:
         return next(iter(alike.values()))
-    raise UnknownCall(call_id, sorted(alike))
+    raise UnknownCall(call_id, sorted(alike), durable=ledger.durable)
 
 
 def explained(

@@ -151,21 +151,27 @@ class UnknownCall(LLMGateError, LookupError):
     Attributes:
         call_id: The id, or how it should begin.
         alike: Ids that begin so, if there are several.
+        durable: Whether the ledger that has it not is one that outlives the process.
     """
 
-    def __init__(self, call_id: str, alike: Sequence[str] = ()) -> None:
-        message = (
-            f"nothing is known of a call {call_id!r}: it was not made here, or too many came after it, and "
-            "the ledger is in this process alone (write ledger: sqlite:///llmgate.db for one that is not)"
-        )
+    def __init__(self, call_id: str, alike: Sequence[str] = (), durable: bool = False) -> None:
+        message = f"nothing is known of a call {call_id!r}: "
         if alike:
             message = f"several calls begin with {call_id!r}: {', '.join(alike)}; give more of the id"
+        elif durable:
+            message += "the ledger has none whose id is that, or begins so"
+        else:
+            message += (
+                "it was not made here, or too many came after it, and the ledger is in this process alone "
+                "(write ledger: sqlite:///llmgate.db for one that is not)"
+            )
         super().__init__(message)
         self.call_id = call_id
         self.alike = tuple(alike)
+        self.durable = durable
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.call_id, self.alike)
+        return type(self), (self.call_id, self.alike, self.durable)
 
 
 class UnknownModel(LLMGateError):

@@ -110,6 +110,11 @@ class LazyGroup(click.Group):
         """Run the command; errors become plain lines and exit codes."""
         try:
             return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            said = wrapped(f"Error: {error.format_message()}", "    ").removeprefix("Error: ")
+            raise click.UsageError(said, error.ctx) from None
         except (click.ClickException, click.exceptions.Exit, SystemExit, BrokenPipeError):
             raise
         except (KeyboardInterrupt, click.Abort):

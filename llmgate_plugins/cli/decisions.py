@@ -91,8 +91,21 @@ def _policy(record: DecisionRecord) -> str:
 
 def _note(note: object) -> str:
     if isinstance(note, Sequence) and not isinstance(note, str):
-        return "; ".join(str(one.get("what", one)) if isinstance(one, Mapping) else str(one) for one in note)
+        return "; ".join(
+            str(one["what"]) if isinstance(one, Mapping) and "what" in one else _note(one) for one in note
+        )
+    if isinstance(note, Mapping):
+        return ", ".join(
+            _fact(name, value) for name, value in note.items() if value not in (None, (), [], {})
+        )
     return str(note)
+
+
+def _fact(name: object, value: object) -> str:
+    text = str(name)
+    if text.endswith("_nano_usd") and isinstance(value, int):
+        return f"{text.removesuffix('_nano_usd')} {usd(value)}"
+    return f"{text} {_note(value) if isinstance(value, Sequence | Mapping) else _value(value)}"
 
 
 def _selection(selection: Selection, foreseen: Sequence[Foreseen]) -> Iterator[str]:

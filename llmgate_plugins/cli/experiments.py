@@ -46,7 +46,7 @@ def _percent(value: float) -> str:
 
 
 def _points(value: float) -> str:
-    return "-" if math.isinf(value) else f"{100 * value:+.1f}"
+    return "-" if math.isinf(value) else f"{100 * value:+.1f} points"
 
 
 def _dollars(value: float) -> str:
@@ -153,7 +153,7 @@ def compare(
         print_json([one.to_dict() for one in results])
         return
     if not results:
-        click.echo("No calls of an experiment are in the books" + (f" for {name!r}." if name else "."))
+        click.echo(wrapped(_nothing(name, [one.name for plugin in plugins for one in plugin.experiments])))
     for one in results:
         _print(one)
 
@@ -223,6 +223,14 @@ def _plugins(config: GatewayConfig | None) -> tuple[list[Experiments], list[Expe
     return [made], [made]
 
 
+def _nothing(name: str | None, defined: list[str]) -> str:
+    """What is said where the books have no such calls."""
+    if name is None or name in defined:
+        return "No calls of " + (f"experiment {name!r}" if name else "an experiment") + " are in the books."
+    said = f"No calls of experiment {name!r} are in the books, and the configuration has none of that name"
+    return said + (f"; it has {', '.join(defined)}." if defined else ".")
+
+
 @contextmanager
 def _shared_state(config: GatewayConfig) -> Iterator[State | None]:
     """The state that processes share; None if each has its own."""
@@ -271,7 +279,8 @@ def _row(arm: ArmResult, *, judged: bool) -> list[str]:
 def _differences(arm: ArmResult) -> Iterator[tuple[str, str, str, str]]:
     for name, found in arm.differences.items():
         shown = SHOWN[name]
-        within = f"{shown.change(found.low)} to {shown.change(found.high)}"
+        low = shown.change(found.low).removesuffix(" points")
+        within = f"{low} to {shown.change(found.high)}"
         yield shown.label, shown.change(found.value), within, _verdict(found, name)
 
 

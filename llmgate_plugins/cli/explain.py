@@ -27,6 +27,9 @@ __all__ = ["explain"]
 NOBODY_SERVES: Final = 1
 """Exit code where a request would be denied, or nobody may serve it."""
 
+MISSPELT: Final = 0.8
+"""How near a key comes to one of a request (`difflib`) that is not meant to be a parameter."""
+
 _OWN: Final = (
     "model",
     "messages",
@@ -81,7 +84,7 @@ def _recalled(url: str, call_id: str) -> DecisionRecord:
 
     rows = find_calls(url, call_id)
     if len(rows) != 1:
-        raise UnknownCall(call_id, [row["call_id"] for row in rows])
+        raise UnknownCall(call_id, [row["call_id"] for row in rows], durable=True)
     return DecisionRecord.from_row(rows[0])
 
 
@@ -98,8 +101,11 @@ def _foretell(file: str, config: str | None, as_json: bool) -> None:
     else:
         for number, one in enumerate(told):
             click.echo(("\n" if number else "") + "\n".join(_lines(one)))
-        unknown = dict.fromkeys(sentence for one in told for sentence in one.unknown)
-        click.echo("\n" + "\n".join(wrapped(f"Not known: {sentence}", "  ") for sentence in unknown))
+        # An alias that is none is known to be none.
+        decided = (one for one in told if one.record.status != "error")
+        unknown = dict.fromkeys(sentence for one in decided for sentence in one.unknown)
+        for number, sentence in enumerate(unknown):
+            click.echo(("" if number else "\n") + wrapped(f"Not known: {sentence}", "  "))
     if not all(one.eligible for one in told):
         raise SystemExit(NOBODY_SERVES)
 
@@ -151,6 +157,7 @@ def _requests(file: str) -> list[Mapping[str, Any]]:
         click.UsageError: Something in it is no request.
     """
     from llmgate_plugins.config.document import read_file
+    from llmgate_plugins.config.problems import closest
 
     value = read_file(file).value
     found = value if isinstance(value, list) else [value]
@@ -163,7 +170,11 @@ def _requests(file: str) -> list[Mapping[str, Any]]:
                 raise click.UsageError(f"{file}: {section} must be a mapping")
         for name in one.get("context") or {}:
             if name not in known:
-                raise click.UsageError(f"{file}: context has no {name!r}; there are: {', '.join(known)}")
+                remedy = closest(name, known) or f"there are: {', '.join(known)}"
+                raise click.UsageError(f"{file}: context has no {name!r}; {remedy}")
+        for name in one:  # anything else is a parameter, but a context that is misspelt is none
+            if name not in _OWN and (remedy := closest(name, _OWN, MISSPELT)):
+                raise click.UsageError(f"{file}: a request has no {name!r}; {remedy}")
         try:
             _request(one)
         except (TypeError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -29,7 +30,8 @@ OVERLAY: Final = (
     *("policies", "rules", "experiments", "budgets", "limits", "fallbacks", "failover", "aliases", "prices"),
     "router_settings",
 )
-"""Sections that a file of policies alone may have; they take the place of the configuration's."""
+"""Sections that a file of policies alone may have; they take the place of the configuration's,
+policies each that of the one of its name."""
 MOST_MOVES: Final = 15
 FAILED: Final = 1
 
@@ -121,6 +123,9 @@ def _configuration(policy: str | None, config: str | None) -> Any:
     """The configuration to go by: a whole one, or the given one with other policies."""
     if policy is None:
         return config or CONFIG
+    from llmgate_plugins.config import load_config
+    from llmgate_plugins.config.problems import closest
+
     sections = _sections(policy)
     if "model_list" in sections:
         return policy
@@ -130,11 +135,20 @@ def _configuration(policy: str | None, config: str | None) -> Any:
             problems=[
                 Problem(
                     message=f"{policy}: {strange[0]} cannot be laid over a configuration",
-                    remedy=f"write a whole one with model_list, or only {', '.join(OVERLAY)}",
+                    remedy=closest(strange[0], OVERLAY)
+                    or f"write a whole one with model_list, or only {', '.join(OVERLAY)}",
                 )
             ]
         )
-    return {**_sections(config or CONFIG), **sections}
+    below = _sections(config or CONFIG)
+    policies = [one.get("policies") or {} for one in (below, sections)]
+    if all(isinstance(one, Mapping) for one in policies):  # else it is told below what is wrong with it
+        sections = {**sections, "policies": {**policies[0], **policies[1]}}
+    try:
+        return load_config({**below, **sections})
+    except ConfigurationError as error:
+        both = f"{policy} over {config or CONFIG}"
+        raise ConfigurationError(problems=[replace(one, file=both) for one in error.problems]) from None
 
 
 def _sections(file: str) -> Mapping[str, Any]:

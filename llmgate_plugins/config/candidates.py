@@ -194,7 +194,9 @@ class _Why:
         self._counts: Counter[str] = sum(counts, Counter())
 
     def __str__(self) -> str:
-        return ", ".join(f"{reason} ({number})" for reason, number in self._counts.most_common())
+        (first, number), *more = self._counts.most_common()
+        told = f"{number} {'is' if number == 1 else 'are'} left out for {first}"
+        return ", ".join([told, *(f"{number} for {reason}" for reason, number in more)])
 
     @property
     def remedy(self) -> str:

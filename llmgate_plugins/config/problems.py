@@ -97,7 +97,12 @@ def _words(found: Any, model: type[BaseModel]) -> tuple[str, str]:
         return _wrong_kind(_EXPECTED[kind], given)
     if kind in ("too_short", "string_too_short"):
         return "is empty", "write at least one" if kind == "too_short" else "write something"
-    limits = {"greater_than_equal": "at least", "greater_than": "more than", "less_than_equal": "at most"}
+    limits = {
+        "greater_than_equal": "at least",
+        "greater_than": "more than",
+        "less_than_equal": "at most",
+        "less_than": "less than",
+    }
     if kind in limits:
         limit = next(iter(context.values()))
         return f"must be {limits[kind]} {limit:g}", "change the number"

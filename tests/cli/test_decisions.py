@@ -38,3 +38,15 @@ def test_it_says_why_failover_gave_up() -> None:
     here = scene({"a": [Fault("server")] * 9}, Failover(max_attempts=9))
     told = ask("sync", here.gateway)
     assert "  gave up: ejected" in explanation(told.record)
+
+
+def test_notes_of_plugins_are_told_in_words_and_amounts_in_dollars() -> None:
+    record = ask("sync", scene({"a": ["yes"]}).gateway).record
+    choice = {"alias": "fast", "first": "b", "dropped": {}, "expected_nano_usd": 159_600}
+    record.notes = {
+        "shadow_policy": {"policy": "thrifty", "selections": [choice]},
+        "policies": ["vip", "thrifty"],
+    }
+    said = explanation(record)
+    assert "  shadow_policy: policy thrifty, selections alias fast, first b, expected $0.00016" in said
+    assert "  policies: vip; thrifty" in said

@@ -86,7 +86,8 @@ def test_a_past_call_is_told_from_the_books_by_the_beginning_of_its_id(folder: P
 
 def test_an_id_that_is_not_there_or_not_enough_of_one_is_said(folder: Path) -> None:
     made = calls(f"sqlite:///{folder}/books.db", 3)
-    assert "nothing is known of a call 'nope'" in run("nope", code=1).output
+    said = " ".join(run("nope", code=1).output.split())
+    assert "nothing is known of a call 'nope': the ledger has none" in said
     output = run(made[0].call_id[:8], code=1).output
     assert "several calls begin with" in output
     assert made[2].call_id in output
@@ -126,6 +127,8 @@ def test_the_exit_code_says_whether_anybody_may_serve_it(folder: Path) -> None:
         ("[]", "asks for nothing"),
         ("{prompt: hi}", "at least a model"),
         ("{model: fast, context: {colour: red}}", "context has no 'colour'"),
+        ("{model: fast, context: {featur: red}}", "context has no 'featur'; did you mean feature?"),
+        ("{model: fast, contxt: {feature: red}}", "a request has no 'contxt'; did you mean context?"),
         ("{model: fast, tags: 5}", "tags must be a mapping"),
         ("{model: fast, messages: [{content: hi}]}", "a message needs a role"),
     ],
@@ -141,3 +144,9 @@ def test_it_wants_a_call_or_a_request(folder: Path) -> None:
     assert (
         "give the id of a past call" in run("x", "--request", asked(folder, {"model": "fast"}), code=2).output
     )
+
+
+def test_of_a_model_that_is_none_nothing_is_said_to_be_unknown(folder: Path) -> None:
+    said = run("--request", asked(folder, {"model": "fats"}), code=1).stdout
+    assert "unknown model 'fats'; did you mean 'fast'?" in said
+    assert "Not known" not in said

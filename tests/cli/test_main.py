@@ -101,6 +101,14 @@ def test_a_misspelt_command_is_answered_with_the_nearest() -> None:
     assert "There are: demo, chat" in run("xyz").stderr
 
 
+def test_a_mistake_of_usage_fits_80_columns() -> None:
+    told = CliRunner().invoke(llmgate, ["report", "--ledger", "sqlite:///x", "--since", "whenever"]).output
+    assert "Error: 'whenever' is no moment" in told
+    assert max(map(len, told.splitlines())) <= 80
+    told = CliRunner().invoke(llmgate, ["shadow", "--sinse", "7d"]).output
+    assert "No such option" in told
+
+
 def test_without_click_one_line_says_what_to_install() -> None:
     code = "import sys; sys.modules['click'] = None; from llmgate_plugins.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

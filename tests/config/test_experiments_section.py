@@ -132,6 +132,7 @@ def test_a_canary_is_read_as_it_is_written(tmp_path: Any) -> None:
     ("written", "said"),
     [
         (canary("[{share: 10%, for: 1h}, {share: 1%, for: 6h}]"), "the shares of its stages must rise"),
+        (canary("[{share: 100%, for: 1h}]"), "must be less than 1"),
         (
             canary("[{share: 1%, for: 1h}]").replace("name: control", "name: control, weight: 0.5"),
             "its stages say what each arm gets",

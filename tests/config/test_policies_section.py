@@ -289,12 +289,12 @@ MISTAKES = [
     (
         "nobody is eligible",
         P + "  a: {require: {max_price: {input: 0.001}}}\n",
-        "e 14: no deployment is eligible under it: price (3) (raise max_price",
+        "e 14: no deployment is eligible under it: 3 are left out for price (raise max_price",
     ),
     (
         "nobody for what the rule says itself",
         P + "  eu: {require: {region: eu}}\nrules:\n  - {when: {alias: strong}, use: eu}\n",
-        "e 16: calls of strong find no deployment under 'eu': region (1)",
+        "e 16: calls of strong find no deployment under 'eu': 1 is left out for region",
     ),
     (
         "nobody for the class that the rule names",
@@ -304,7 +304,7 @@ MISTAKES = [
     (
         "nobody for some",
         "policies:\n  default: {require: {region: eu}}\n",
-        "w 13: calls of strong find no deployment under 'default': region (1)",
+        "w 13: calls of strong find no deployment under 'default': 1 is left out for region",
     ),
     (
         "a price that nobody knows",
@@ -364,6 +364,8 @@ def test_the_command_says_it_too(tmp_path: Path) -> None:
     path.write_text(MODELS + P + "  a: {require: {max_price: {input: 0.001}}}\n")
     shown = CliRunner().invoke(config, ["check", str(path), "--no-secrets"])
     assert shown.exit_code == 2
-    assert ":14: policies.a: no deployment is eligible under it: price (3)" in " ".join(shown.output.split())
+    assert ":14: policies.a: no deployment is eligible under it: 3 are left out for price" in " ".join(
+        shown.output.split()
+    )
     as_json = CliRunner().invoke(config, ["check", str(path), "--no-secrets", "--json"]).output
     assert [one["line"] for one in json.loads(as_json)["errors"]] == [14]

@@ -66,10 +66,13 @@ def test_machines_get_it_all(file: str) -> None:
 
 
 def test_nothing_is_said_to_be_nothing(file: str) -> None:
-    assert (
-        run("--config", file, "another").output
-        == "No calls of an experiment are in the books for 'another'.\n"
+    told = " ".join(run("--config", file, "another").output.split())
+    assert told == (
+        "No calls of experiment 'another' are in the books, and the configuration has none of that name; it "
+        "has stronger."
     )
+    told = run("--config", file, "stronger", "--since", "2020-01-01", "--until", "2020-01-02").output
+    assert told == "No calls of experiment 'stronger' are in the books.\n"
 
 
 @pytest.mark.parametrize("wrong", [("--detect", "much"), ("--since", "whenever"), ("--confidence", "2")])

@@ -190,3 +190,22 @@ def test_books_in_memory_are_replayed_too_and_in_a_loop_that_runs() -> None:
 
     result = asyncio.run(cell())
     assert (result.calls, result.same) == (5, 5)
+
+
+def test_a_policy_takes_the_place_of_the_one_of_its_name_and_rules_lead_to_the_others(files: Path) -> None:
+    rules = {"rules": [{"when": {"team": "x"}, "use": "quick"}]}
+    whole = yaml.safe_load((files / "llmgate.yaml").read_text())
+    (files / "llmgate.yaml").write_text(yaml.safe_dump(whole | rules))
+    (files / "one.yaml").write_text("policies: {default: {prefer: cheapest}}")
+    told = run("--policy", "one.yaml")
+    assert told.exit_code == 0, told.output
+    assert "Who moved where" in told.output
+
+
+def test_a_mistake_in_what_is_laid_over_says_over_what(files: Path) -> None:
+    (files / "one.yaml").write_text("policies: {default: {prefer: cheepest}}")
+    told = " ".join(run("--policy", "one.yaml").output.split())
+    assert "one.yaml over llmgate.yaml: policies.default.prefer: must be one of" in told
+    (files / "one.yaml").write_text("polices: {default: {prefer: cheapest}}")
+    told = " ".join(run("--policy", "one.yaml").output.split())
+    assert "polices cannot be laid over a configuration (did you mean policies?)" in told
