@@ -44,9 +44,9 @@ def test_notes_of_plugins_are_told_in_words_and_amounts_in_dollars() -> None:
     record = ask("sync", scene({"a": ["yes"]}).gateway).record
     choice = {"alias": "fast", "first": "b", "dropped": {}, "expected_nano_usd": 159_600}
     record.notes = {
-        "shadow_policy": {"policy": "thrifty", "selections": [choice]},
+        "shadow_policy": {"policy": "low", "selections": [choice]},
         "policies": ["vip", "thrifty"],
     }
     said = explanation(record)
-    assert "  shadow_policy: policy thrifty, selections alias fast, first b, expected $0.00016" in said
+    assert "  shadow_policy: policy low, selections alias fast, first b, expected $0.00016" in said
     assert "  policies: vip; thrifty" in said
