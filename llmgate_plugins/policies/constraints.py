@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from llmgate_plugins.policies.policy import Policy
 from llmgate_plugins.types import NANO, Deployment, Price
 
-__all__ = ["is_above", "is_narrow", "names_of", "objection"]
+__all__ = ["asked_by", "is_above", "is_narrow", "names_of", "objection"]
 
 _NARROWING: Final = (
     "region", "provider", "only", "ignore", "capabilities", "terms", "max_price", "cleared", "context_fit",
 )  # fmt: skip
+_BINDING: Final = (*_NARROWING, "data_class", "own")
 
 
 def is_narrow(policy: Policy) -> bool:
     """Whether it rules out anything by itself."""
     return any(getattr(policy, name) for name in _NARROWING)
+
+
+def asked_by(policies: Iterable[Policy]) -> list[dict[str, Any]]:
+    """What policies ask of deployments and calls, as plain values; nothing of those that ask for nothing."""
+    asked = [{name: value for name in _BINDING if (value := getattr(one, name))} for one in policies]
+    return [one for one in asked if one]
 
 
 def objection(policy: Policy, deployment: Deployment) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
 from llmgate_plugins._alerting import Alerting
@@ -95,6 +96,13 @@ class Run:
         clock = LoopClock(loop, time=offset)
         self._gateway = gateway = self._built(clock, ledger)
         self._keeper.there = {name for name, _ in gateway.plugins if name != AsRecorded.name}
+        with _rubbish_of_its_own():
+            await self._carry_all(loop, clock, batches)
+        self._result.limits = tuple(self._limits())
+
+    async def _carry_all(
+        self, loop: VirtualLoop, clock: LoopClock, batches: Iterator[list[RecordedCall]]
+    ) -> None:
         tasks: set[asyncio.Task[None]] = set()
         begun = 0
         for batch in batches:
@@ -113,7 +121,6 @@ class Run:
                 self._progress(begun, batch[-1].record.at)
         if tasks:
             await asyncio.wait(tasks)
-        self._result.limits = tuple(self._limits())
 
     # ------------------------------------------------------------ the gateway
 
@@ -234,6 +241,19 @@ class Run:
         ]
         for refused, told in sorted(found, key=lambda one: (-one[0], one[1])):
             yield Refusing(told, refused)
+
+
+@contextmanager
+def _rubbish_of_its_own() -> Iterator[None]:
+    """The garbage collector does not go through what was there before, which takes it a sixth of the time."""
+    if gc.get_freeze_count():  # the application has done so itself
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Nowhere:

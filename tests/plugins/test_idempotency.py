@@ -29,6 +29,7 @@ from llmgate_plugins import (
     ResponseRejected,
 )
 from llmgate_plugins.errors import StorageError
+from llmgate_plugins.plugins import Policies
 from llmgate_plugins.plugins.idempotency import Idempotency
 from llmgate_plugins.plugins.idempotency.turns import GO_AHEAD, Turn, Turns, Waiting
 from llmgate_plugins.state import MemoryState
@@ -53,6 +54,37 @@ def test_a_repeat_gets_the_first_answer_and_sends_nothing(first: str, face: str)
     told = ask(face, named(s.gateway))
     assert (told.text, told.error) == ("one", None)
     assert s.sent == ["a"]
+
+
+@every_face
+def test_an_answer_is_not_told_where_it_could_not_have_been_made(face: str) -> None:
+    """The same id, the same caller, the same request; but a tag has it under a stricter policy."""
+    deployments = [deployment("us", region="us"), deployment("eu", region="eu")]
+    policies = Policies(
+        {"default": {"prefer": "ordered"}, "european": {"region": ["eu"]}},
+        rules=[{"when": {"tag:place": "eu"}, "use": "european"}],
+    )
+    provider = ScriptedProvider({"us": ["made in the us"], "eu": ["made in the eu"]})
+    gateway = Gateway(deployments, plugins=[policies], transport=provider)
+    request = Request(model="fast", messages=(Message(role="user", content="hello"),))
+    european = request.replace(tags={"place": "eu"})
+    told = [ask(face, named(gateway), one).text for one in (request, european, request, european)]
+    assert told == ["made in the us", "made in the eu"] * 2
+    assert [where for where, _ in provider.sent] == ["us", "eu"]
+
+
+@every_face
+def test_a_change_of_preference_keeps_what_was_answered(face: str) -> None:
+    state = MemoryState()
+    for prefer in ("ordered", "cheapest"):
+        policies = Policies({"default": {"prefer": prefer, "region": ["eu"]}})
+        gateway = Gateway(
+            [deployment("eu", region="eu")],
+            plugins=[policies],
+            transport=ScriptedProvider({"eu": [prefer]}),
+            state=state,
+        )
+        assert ask(face, named(gateway)).text == "ordered"
 
 
 @every_face

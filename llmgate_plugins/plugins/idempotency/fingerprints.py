@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
 from llmgate_plugins.context import Context
+from llmgate_plugins.policies import Policy
+from llmgate_plugins.policies.constraints import asked_by
 from llmgate_plugins.types import Request
 
 __all__ = ["fingerprint_of", "key_of"]
@@ -15,9 +17,16 @@ IDENTITY: Final = tuple(name for name in Context.__dataclass_fields__ if name !=
 """Every fact of who is calling and under which rules; how urgent it is makes nobody another."""
 
 
-def key_of(call_id: str, context: Context) -> str:
-    """Where the result of this id is kept: another caller's id of the same name is another key."""
-    return _digest([call_id, *(getattr(context, name) for name in IDENTITY)])
+def key_of(call_id: str, context: Context, policies: Iterable[Policy] = ()) -> str:
+    """Where the result of this id is kept: another caller's id of the same name is another key.
+
+    Args:
+        policies: All that hold for the call. An answer is kept for whom the same is asked of deployments:
+            what was made in one region is not told where another is asked for.
+    """
+    identity = [call_id, *(getattr(context, name) for name in IDENTITY)]
+    asked = asked_by(policies)
+    return _digest([*identity, asked] if asked else identity)
 
 
 def fingerprint_of(request: Request) -> str:

@@ -47,7 +47,8 @@ class Idempotency:
       every repeat, stand under the id with a number ("ID#2", "ID#3").
     - The same id with another request is denied (code "call_id_reused").
     - An id counts for who calls alone: the same id of another tenant, team, user ... is
-      another call.
+      another call. So it is under policies that ask for something else of deployments: an
+      answer goes nowhere where it could not have been made.
 
     Results are kept in the gateway's state: in a shared one all processes see them. Where
     it cannot be reached, a call is sent as if its id were new. Chat alone has results to
@@ -99,7 +100,7 @@ class Idempotency:
     async def _admit(
         self, request: Request, context: Context, call: Call, services: Services
     ) -> Response | None:
-        key = f"idempotency:{key_of(call.id, context)}"
+        key = f"idempotency:{key_of(call.id, context, call.policies)}"
         given = call.id
         await self._number(call, services)
         if request.operation != "chat":
