@@ -16,7 +16,7 @@ from support.langchain_faces import ENTRANCES
 from support.langchain_leaves import LEAVES, fake, leaf
 
 from llmgate_plugins import Context, Request, hookimpl, use_context
-from llmgate_plugins.plugins import Weighted
+from llmgate_plugins.plugins import Policies, Weighted
 from llmgate_plugins.testing import Fault, SimulatedProvider
 
 
@@ -147,6 +147,21 @@ def test_tenants_do_not_share_answers(cache: InMemoryCache) -> None:
             gate.invoke("hello")
 
     assert len(inner.asked) == 2
+
+
+def test_an_answer_is_not_shared_with_a_call_that_could_not_have_got_it(cache: InMemoryCache) -> None:
+    one, two = fake("one", pieces=("from one",)), fake("two", pieces=("from two",))
+    first, _ = ChatLLMGate.from_models({"fast": [one, two]}).gateway.deployments
+    policies = Policies(
+        {"default": {"prefer": "ordered"}, "narrow": {"ignore": [first]}},
+        rules=[{"when": {"tag:place": "there"}, "use": "narrow"}],
+    )
+    gate = ChatLLMGate.from_models({"fast": [one, two]}, plugins=[policies])
+
+    texts = [gate.invoke("hello", {"metadata": told}).text for told in ({}, {"place": "there"}) * 2]
+
+    assert texts == ["from one", "from two"] * 2
+    assert (len(one.asked), len(two.asked)) == (1, 1)
 
 
 def test_what_a_policy_changed_is_the_key(cache: InMemoryCache) -> None:

@@ -246,6 +246,21 @@ async def test_a_group_that_policies_rule_out_is_forbidden_and_not_just_away(sim
     assert (len(us.requests), len(eu.requests)) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda router: router.aresponses(model="fast", input="hello"),
+        lambda router: router.aanthropic_messages(model="fast", messages=HELLO, max_tokens=9),
+    ],
+    ids=["responses", "messages"],
+)
+async def test_calls_of_other_shapes_are_served_and_booked(sim, call):
+    one = entry("fast", "one", sim.provider("one"), model="anthropic/claude-haiku-4-5")
+    router, registration = registered([one])
+    assert await call(router)
+    assert ends(registration) == [("one", "success")]
+
+
 @pytest.mark.parametrize("face", FACES)
 async def test_a_call_by_deployment_id_goes_to_that_deployment(sim, face):
     one, two = sim.provider("one"), sim.provider("two")

@@ -44,6 +44,8 @@ def _deployment(deployment: Deployment, fleet: Fleet) -> dict[str, Any]:
         "provider": deployment.provider,
         "model": deployment.model,
         "region": deployment.region,
+        "terms": sorted(deployment.terms),
+        "data_classes": sorted(deployment.data_classes or ()),
         "address": deployment.endpoint.base_url,
         "params": _plain(deployment.params, DEEPEST),
         "inner": None if model is None else _plain(model._identifying_params, DEEPEST),

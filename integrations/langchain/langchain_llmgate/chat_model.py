@@ -26,6 +26,7 @@ from langchain_llmgate._transport import ChatTransport
 from llmgate_plugins.context import Context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.gateway import Gateway
+from llmgate_plugins.policies import asked_by
 from llmgate_plugins.services import SystemClock
 from llmgate_plugins.types import EMPTY
 
@@ -231,12 +232,15 @@ class ChatLLMGate(GateBinding):
         return str(providers[self.model])
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """The cache key: answers are shared only between calls of equal context."""
+        """The cache key: answers are shared only between calls of equal context, and under policies that
+        ask for the same: a kept answer goes nowhere where it could not have been made."""
         admission = kwargs.pop(PRIVATE[0], None)
         text = super()._get_llm_string(stop=stop, **kwargs)
         structure = structure_of(kwargs)
         context = admission.call.context if admission is not None else None
-        told = {} if context is None else {n: v for n in _FACTS if (v := getattr(context, n))}
+        told: dict[str, Any] = {} if context is None else {n: v for n in _FACTS if (v := getattr(context, n))}
+        if admission is not None and (asked := asked_by(admission.call.policies)):
+            told["policies"] = asked
         return f"{text}---{structure.key if structure is not None else ''}---{sorted(told.items())}"
 
     def get_num_tokens(self, text: str) -> int:

@@ -12,6 +12,7 @@ from litellm_llmgate import _compat
 from litellm_llmgate.answers import read_response
 from litellm_llmgate.apart import ApartTransport
 from litellm_llmgate.asking import begun_answer, written_back
+from litellm_llmgate.cached import keep_apart
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.failures import name_cause
 from litellm_llmgate.host_call import HostCall, Sending
@@ -232,7 +233,9 @@ class RouterTransport:
             for bucket in BUCKETS:
                 if isinstance(kwargs.get(bucket), dict):
                     kwargs[bucket]["model_group"] = attempt.alias
-        self._limit_time(kwargs, entry, attempt, in_thread=in_thread)
+        if host.call is not None:
+            keep_apart(kwargs, attempt, host.call)
+        self._limit_time(kwargs, entry, attempt, request.operation, in_thread=in_thread)
         if request.stream:
             # A stream that fails before its first chunk is ours to fail over, not the stream wrapper's.
             record_disable_fallbacks(kwargs, True)
@@ -242,13 +245,20 @@ class RouterTransport:
         host.sendings.append(sending)
         return sending, host, kwargs
 
-    def _limit_time(self, kwargs: dict[str, Any], entry: Entry, attempt: Attempt, *, in_thread: bool) -> None:
+    def _limit_time(
+        self, kwargs: dict[str, Any], entry: Entry, attempt: Attempt, operation: str, *, in_thread: bool
+    ) -> None:
         configured = self._router._get_timeout(kwargs=kwargs, data=entry["litellm_params"])
         if configured is not None and not isinstance(configured, int | float):
             return  # an httpx.Timeout, one for each phase: the application's own business
         stream = kwargs.get("stream") is True
         limit = client_timeout(
-            attempt, configured, now=self._clock.monotonic(), stream=stream, in_thread=in_thread
+            attempt,
+            configured,
+            operation=operation,
+            now=self._clock.monotonic(),
+            stream=stream,
+            in_thread=in_thread,
         )
         if limit is not None:
             kwargs["timeout"] = limit

@@ -16,6 +16,8 @@ __all__ = ["client_timeout", "rounded"]
 SHORTEST: Final = 0.001
 LITELLMS_OWN: Final = 600.0
 """What LiteLLM waits for where nobody says anything, in seconds."""
+PHASED: Final = frozenset({"chat", "embedding", "text"})
+"""Operations that take an `httpx.Timeout`. For all others LiteLLM wants a number, and refuses the call."""
 
 
 def rounded(seconds: float) -> float:
@@ -26,7 +28,13 @@ def rounded(seconds: float) -> float:
 
 
 def client_timeout(
-    attempt: Attempt, configured: float | None, *, now: float, stream: bool, in_thread: bool
+    attempt: Attempt,
+    configured: float | None,
+    *,
+    now: float,
+    stream: bool,
+    in_thread: bool,
+    operation: str = "chat",
 ) -> float | httpx.Timeout | None:
     """What LiteLLM's client shall wait for in this attempt; None to leave it as it is.
 
@@ -44,7 +52,7 @@ def client_timeout(
         if allowed is not None and (configured is None or allowed <= configured):
             seconds = rounded(allowed)
     connect = attempt.limits.connect
-    if connect is not None and _has_phases(attempt.deployment.provider):
+    if connect is not None and operation in PHASED and _has_phases(attempt.deployment.provider):
         return _phased(LITELLMS_OWN if seconds is None else float(seconds), connect)
     return None if seconds is configured else seconds
 

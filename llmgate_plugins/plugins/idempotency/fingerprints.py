@@ -7,8 +7,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from llmgate_plugins.context import Context
-from llmgate_plugins.policies import Policy
-from llmgate_plugins.policies.constraints import asked_by
+from llmgate_plugins.policies import Policy, asked_by
 from llmgate_plugins.types import Request
 
 __all__ = ["fingerprint_of", "key_of"]

@@ -1,0 +1,85 @@
+"""LiteLLM's own cache under policies: an answer goes nowhere where it could not have been made."""
+
+from __future__ import annotations
+
+import asyncio
+
+import litellm
+import pytest
+from litellm.caching.caching import Cache
+from support.litellm_routers import HELLO, ask, entry, registered
+
+from llmgate_plugins import Context, use_context
+from llmgate_plugins.plugins import Policies
+
+
+@pytest.fixture
+def cached(monkeypatch):
+    monkeypatch.setattr(litellm, "cache", Cache())
+
+
+@pytest.mark.usefixtures("cached")
+@pytest.mark.parametrize(
+    "bound", [Context(region="eu"), Context(policy="european")], ids=["by context", "by policy"]
+)
+@pytest.mark.parametrize("face", ["acompletion", "completion"])
+async def test_an_answer_of_one_region_is_not_served_to_a_call_bound_to_another(sim, face, bound):
+    us, eu = sim.provider("us"), sim.provider("eu")
+    us.reply("made in the us")
+    eu.reply("made in the eu")
+    router, _ = registered(
+        [
+            entry("fast", "us", us, info_region="us", weight=1_000_000),
+            entry("fast", "eu", eu, info_region="eu", weight=1),
+        ],
+        Policies({"european": {"region": ["eu"]}}),
+        cache_responses=True,
+    )
+    told = []
+    for context in (Context(), bound) * 2:
+        with use_context(context):
+            told.append(await ask(face, router, "fast"))
+        await asyncio.sleep(0.05)  # LiteLLM keeps an answer after it has given it
+    assert told == ["made in the us", "made in the eu"] * 2
+    assert (len(us.requests), len(eu.requests)) == (1, 1), "and each is served again where it may be"
+
+
+@pytest.mark.usefixtures("cached")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda router: router.aembedding("fast", input=["a"]),
+        lambda router: router.aresponses(model="claude", input="hello"),
+        lambda router: router.aanthropic_messages(model="claude", messages=HELLO, max_tokens=9),
+    ],
+    ids=["embeddings", "responses", "messages"],
+)
+async def test_no_provider_hears_of_it_whatever_is_asked(sim, call):
+    one = sim.provider("one")
+    claude = entry("claude", "two", one, model="anthropic/claude-haiku-4-5", info_region="eu")
+    router, _ = registered([entry("fast", "one", one, info_region="eu"), claude], cache_responses=True)
+    with use_context(Context(region="eu")):
+        assert await call(router)
+    assert one.requests
+    assert all("cache" not in request.body for request in one.requests)
+
+
+@pytest.mark.usefixtures("cached")
+async def test_a_namespace_of_the_callers_own_stays(sim):
+    one = sim.provider("one")
+    router, _ = registered([entry("fast", "one", one, info_region="eu")], cache_responses=True)
+    for namespace in ("a", "b", "a"):
+        with use_context(Context(region="eu")):
+            await ask("acompletion", router, "fast", cache={"namespace": namespace})
+        await asyncio.sleep(0.05)
+    assert len(one.requests) == 2
+
+
+@pytest.mark.usefixtures("cached")
+async def test_calls_that_are_bound_to_nothing_share_the_groups_answers_as_ever(sim):
+    one, two = sim.provider("one"), sim.provider("two")
+    router, _ = registered([entry("fast", "one", one), entry("fast", "two", two)], cache_responses=True)
+    for _ in range(6):
+        await ask("acompletion", router, "fast")
+        await asyncio.sleep(0.05)
+    assert len(one.requests) + len(two.requests) == 1
