@@ -27,7 +27,9 @@ __all__ = ["explanation", "how_it_ended", "summary"]
 
 def summary(record: DecisionRecord) -> str:
     """A call in one line: who served, attempts, times, tokens, cost."""
-    served = record.served_by or (f"answered by {record.denied_by}" if record.denied_by else record.status)
+    served = record.served_by or record.status
+    if record.served_by is None and record.denied_by:
+        served += f" by {record.denied_by}"
     parts = [served]
     if record.attempts:
         parts.append(count(len(record.attempts), "attempt"))

@@ -27,6 +27,11 @@ __all__ = ["explain"]
 NOBODY_SERVES: Final = 1
 """Exit code where a request would be denied, or nobody may serve it."""
 
+_KINDS: Final[Mapping[str, tuple[type, str]]] = {
+    "priority": (int, "a number from 0 to 3"),
+    "extra": (dict, "a mapping"),
+}
+"""Facts of a context that are no texts."""
 MISSPELT: Final = 0.8
 """How near a key comes to one of a request (`difflib`) that is not meant to be a parameter."""
 
@@ -172,6 +177,9 @@ def _requests(file: str) -> list[Mapping[str, Any]]:
             if name not in known:
                 remedy = closest(name, known) or f"there are: {', '.join(known)}"
                 raise click.UsageError(f"{file}: context has no {name!r}; {remedy}")
+            kind, said = _KINDS.get(name, (str, "a text"))
+            if not isinstance(one["context"][name], kind):
+                raise click.UsageError(f"{file}: {name} of context must be {said}")
         for name in one:  # anything else is a parameter, but a context that is misspelt is none
             if name not in _OWN and (remedy := closest(name, _OWN, MISSPELT)):
                 raise click.UsageError(f"{file}: a request has no {name!r}; {remedy}")

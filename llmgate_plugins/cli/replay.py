@@ -127,6 +127,10 @@ def _configuration(policy: str | None, config: str | None) -> Any:
     from llmgate_plugins.config.problems import closest
 
     sections = _sections(policy)
+    if not sections:
+        raise ConfigurationError(
+            problems=[Problem(message=f"{policy} has no sections", remedy="write policies: and what is new")]
+        )
     if "model_list" in sections:
         return policy
     strange = sorted(set(sections) - set(OVERLAY))

@@ -146,4 +146,8 @@ def _first_line(error: ValueError) -> str:
     text = str(error).partition("ERROR: <input>:")[2] or str(error)
     place, _, what = text.splitlines()[0].partition(": ")
     column = place.partition(":")[2]
-    return f"column {column}: {what.partition(' expecting ')[0]}" if column.isdigit() else "no CEL expression"
+    if not column.isdigit():
+        return "no CEL expression"
+    if "token recognition error at: '=" in what:
+        what = "= is no comparison, write =="
+    return f"column {column}: {what.partition(' expecting ')[0]}"

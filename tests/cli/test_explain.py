@@ -118,7 +118,9 @@ def test_the_exit_code_says_whether_anybody_may_serve_it(folder: Path) -> None:
     assert (plain["eligible"], plain["first"]) == (False, None)
     assert plain["decision"]["selections"][0]["reasons"] == {"region": 2}
     denied = {"model": "fast", "prompt": "?", "context": {"policy": "none such"}}
-    assert run("--request", asked(folder, denied), code=1).stdout.startswith("Would be denied.\n")
+    said = run("--request", asked(folder, denied), code=1).stdout
+    assert said.startswith("Would be denied.\n")
+    assert "  denied by Policies | " in said
 
 
 @pytest.mark.parametrize(
@@ -129,6 +131,8 @@ def test_the_exit_code_says_whether_anybody_may_serve_it(folder: Path) -> None:
         ("{model: fast, context: {colour: red}}", "context has no 'colour'"),
         ("{model: fast, context: {featur: red}}", "context has no 'featur'; did you mean feature?"),
         ("{model: fast, contxt: {feature: red}}", "a request has no 'contxt'; did you mean context?"),
+        ("{model: fast, context: {team: 5}}", "team of context must be a text"),
+        ("{model: fast, context: {priority: high}}", "priority of context must be a number from 0 to 3"),
         ("{model: fast, tags: 5}", "tags must be a mapping"),
         ("{model: fast, messages: [{content: hi}]}", "a message needs a role"),
     ],

@@ -58,6 +58,7 @@ def test_what_depends_on_the_caller_is_told_apart(text: str, trusted: bool) -> N
     ("text", "why"),
     [
         ("context.team ==", "column 16: Syntax error"),
+        ("context.team = 'x'", "column 14: = is no comparison, write =="),
         ("", "column 1"),
         ("context.taem == 'x'", "context has no taem"),
         ("request.messages_ == 1", "request has no messages_"),

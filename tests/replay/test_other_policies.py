@@ -209,3 +209,5 @@ def test_a_mistake_in_what_is_laid_over_says_over_what(files: Path) -> None:
     (files / "one.yaml").write_text("polices: {default: {prefer: cheapest}}")
     told = " ".join(run("--policy", "one.yaml").output.split())
     assert "polices cannot be laid over a configuration (did you mean policies?)" in told
+    (files / "one.yaml").write_text("what is this")
+    assert "one.yaml has no sections" in run("--policy", "one.yaml").output
