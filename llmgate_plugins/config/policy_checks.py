@@ -189,7 +189,9 @@ def _unused(config: GatewayConfig) -> Iterator[Problem]:
     """Policies to which nothing in the file leads, where rules lead to some."""
     if not config.rules:
         return
-    used = {"default", *(rule.use for rule in config.rules)}
+    used = {rule.use for rule in config.rules}
+    if all(rule.when for rule in config.rules):  # else one of them matches what no other does
+        used.add("default")
     used |= {one.policy for policy in config.policies.values() for one in policy.targets if one.policy}
     for entry in (*config.budgets, *config.limits):
         if isinstance(entry.on_exhausted, UnderPolicy):

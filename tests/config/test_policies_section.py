@@ -287,6 +287,11 @@ MISTAKES = [
         "w 14: nothing here leads to it",
     ),
     (
+        "a default for calls that no rule matches, where one matches all",
+        P + "  a: {prefer: ordered}\nrules:\n  - {when: {}, use: a}\n",
+        "w 13: nothing here leads to it",
+    ),
+    (
         "nobody is eligible",
         P + "  a: {require: {max_price: {input: 0.001}}}\n",
         "e 14: no deployment is eligible under it: 3 are left out for price (raise max_price",

@@ -144,7 +144,7 @@ def test_one_that_was_not_taken_back_is_not_reset() -> None:
 def test_a_second_reset_finds_nothing_to_do(state: Any) -> None:
     traffic = taken_back(state)
     reset_by_somebody(traffic)
-    with pytest.raises(ValueError, match="was not taken back"):
+    with pytest.raises(ValueError, match="was not taken back: it was reset already"):
         reset_by_somebody(traffic)
 
 

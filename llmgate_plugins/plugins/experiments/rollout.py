@@ -116,6 +116,8 @@ class Rollout:
         course = self.course
         if course.status != "running":
             return "it is through all stages; to end it, write what it tried into the configuration"
+        if course.since is None and course.round:
+            return "it was reset already, and no call of it has been counted since"
         if course.since is None:
             return "as it is defined now, no call of it has been counted yet"
         return f"it is in stage {course.stage + 1} of {len(self.experiment.stages)}"
