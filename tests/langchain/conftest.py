@@ -74,3 +74,8 @@ def other(request: pytest.FixtureRequest) -> Iterator[SimulatedProvider]:
 def benchmark() -> Callable[..., Any]:
     """The standard suite times construction with a plugin that is switched off here; run it all the same."""
     return lambda function, *args, **kwargs: function(*args, **kwargs)
+
+
+@pytest.fixture
+def vcr() -> None:
+    """The standard suite's recorder of answers, a plugin as well: the tests that want it are skipped."""

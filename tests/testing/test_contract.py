@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -140,22 +140,55 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_what_does_not_conform_fails_the_suite(case: str, tmp_path: Path) -> None:
-    body, message = BROKEN[case]
-    (tmp_path / "test_it.py").write_text(
-        "from llmgate_plugins import hookimpl\n"
-        "from llmgate_plugins.testing import PluginContract\n\n"
-        f"class Plugin:\n{body}\n\n"
-        "class TestPlugin(PluginContract):\n    def make_plugin(self):\n        return Plugin()\n"
-    )
+STOP_AT_FIRST = """
+import pytest
+
+FAILED = set()
+
+def pytest_runtest_makereport(item, call):
+    if call.excinfo is not None:
+        FAILED.add(item.path)
+
+def pytest_runtest_setup(item):
+    if item.path in FAILED:
+        pytest.skip("its suite has failed")
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Case -> what the suite says of it: each its own module, in one process."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "conftest.py").write_text(STOP_AT_FIRST)
+    modules = {case: f"test_{number}" for number, case in enumerate(BROKEN)}
+    for case, module in modules.items():
+        (folder / f"{module}.py").write_text(
+            "from llmgate_plugins import hookimpl\n"
+            "from llmgate_plugins.testing import PluginContract\n\n"
+            f"class Plugin:\n{BROKEN[case][0]}\n\n"
+            "class TestPlugin(PluginContract):\n    def make_plugin(self):\n        return Plugin()\n"
+        )
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=told.xml", "."],
         capture_output=True,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
         timeout=120,
         env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # pytest alone is enough, and quicker
     )
     assert ran.returncode == 1, ran.stdout
-    assert message in ran.stdout
+    cases = list(ET.parse(folder / "told.xml").iter("testcase"))
+    return {
+        case: "\n".join(
+            f"{one.get('name')}: {failure.text}"
+            for one in cases
+            if str(one.get("classname")).startswith(f"{module}.")
+            for failure in one.findall("failure") + one.findall("error")
+        )
+        for case, module in modules.items()
+    }
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_does_not_conform_fails_the_suite(case: str, told: dict[str, str]) -> None:
+    assert BROKEN[case][1] in told[case]
