@@ -161,8 +161,8 @@ def _requests(file: str) -> list[Mapping[str, Any]]:
         ConfigurationError: It cannot be read.
         click.UsageError: Something in it is no request.
     """
-    from llmgate_plugins.config.document import read_file
     from llmgate_plugins.config.problems import closest
+    from llmgate_plugins.config.reading import read_file
 
     value = read_file(file).value
     found = value if isinstance(value, list) else [value]

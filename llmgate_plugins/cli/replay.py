@@ -156,7 +156,7 @@ def _configuration(policy: str | None, config: str | None) -> Any:
 
 
 def _sections(file: str) -> Mapping[str, Any]:
-    from llmgate_plugins.config.document import read_file
+    from llmgate_plugins.config.reading import read_file
 
     value = read_file(file).value
     return value if isinstance(value, Mapping) else {}

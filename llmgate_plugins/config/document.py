@@ -1,14 +1,9 @@
-"""Read a YAML document into plain values, keeping the line of every one of them.
-
-The text is taken as a stream of parser events, so that limits on size, depth and
-aliases are applied before anything is expanded or built.
-"""
+"""A document as plain values, with the line of every one of them, and how large it may be."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from llmgate_plugins.errors import ConfigurationError, Problem
@@ -20,9 +15,8 @@ __all__ = [
     "MAX_VALUES",
     "Document",
     "Place",
-    "document_of",
     "plain_document",
-    "read_file",
+    "refusal",
 ]
 
 MAX_BYTES = 1024 * 1024
@@ -92,48 +86,6 @@ class Document:
     problems: tuple[Problem, ...] = ()
 
 
-def read_file(path: str | Path) -> Document:
-    """The document in a file.
-
-    Raises:
-        ConfigurationError: It cannot be read, is no UTF-8, too large, or no YAML.
-    """
-    name = str(path)
-    if "\n" in name or "\0" in name or not name:
-        raise _refusal("this is no file name", "give the path of a file, or a mapping")
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise _refusal("no such file", "check the path", name) from None
-    except IsADirectoryError:
-        raise _refusal("this is a directory", "name the file in it", name) from None
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise _refusal(f"cannot be read: {reason}", "check the file and its permissions", name) from None
-    if len(content) > MAX_BYTES:
-        raise _refusal(f"larger than {MAX_BYTES // 1024} KiB", "is this the right file?", name)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _refusal("not UTF-8", "save the file as UTF-8", name, line) from None
-    return document_of(text, file=name)
-
-
-def document_of(text: str, *, file: str | None = None) -> Document:
-    """The document in a text.
-
-    Raises:
-        ConfigurationError: It is no YAML, or beyond one of the limits.
-    """
-    from llmgate_plugins.config.composing import compose  # loads yaml
-
-    if len(text) > MAX_BYTES:
-        raise _refusal(f"larger than {MAX_BYTES // 1024} KiB", "is this the right file?", file)
-    return compose(text, file)
-
-
 def plain_document(source: Mapping[Any, Any]) -> Document:
     """The document in Python objects, copied into plain containers.
 
@@ -145,9 +97,9 @@ def plain_document(source: Mapping[Any, Any]) -> Document:
     def plain(value: Any, depth: int) -> Any:
         budget[0] -= 1
         if depth > MAX_DEPTH:
-            raise _refusal(f"nested more than {MAX_DEPTH} deep", "is there a cycle in it?")
+            raise refusal(f"nested more than {MAX_DEPTH} deep", "is there a cycle in it?")
         if budget[0] < 0:
-            raise _refusal(f"holds more than {MAX_VALUES:,} values", "is there a cycle in it?")
+            raise refusal(f"holds more than {MAX_VALUES:,} values", "is there a cycle in it?")
         if isinstance(value, Mapping):
             return {str(key): plain(inner, depth + 1) for key, inner in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
@@ -157,7 +109,8 @@ def plain_document(source: Mapping[Any, Any]) -> Document:
     return Document(value=plain(source, 0), place=Place())
 
 
-def _refusal(
+def refusal(
     message: str, remedy: str, file: str | None = None, line: int | None = None
 ) -> ConfigurationError:
+    """Why there is no document."""
     return ConfigurationError(problems=[Problem(message=message, remedy=remedy, file=file, line=line)])

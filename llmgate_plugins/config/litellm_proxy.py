@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from llmgate_plugins.config.document import Document, plain_document, read_file
+from llmgate_plugins.config.document import Document, plain_document
+from llmgate_plugins.config.reading import read_file
 
 __all__ = ["models_beside", "plain_models", "with_models"]
 

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmgate_plugins.config.checks import cross_check
-from llmgate_plugins.config.document import Document, document_of, plain_document, read_file
+from llmgate_plugins.config.document import Document, plain_document
 from llmgate_plugins.config.gateway_config import GatewayConfig
 from llmgate_plugins.config.litellm_proxy import models_beside, plain_models, with_models
 from llmgate_plugins.config.litellm_settings import leave_aside
 from llmgate_plugins.config.problems import Locator, document_path, explain
+from llmgate_plugins.config.reading import document_of, read_file
 from llmgate_plugins.config.salvage import without
 from llmgate_plugins.errors import ConfigurationError, Problem
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llmgate_plugins.config.document import document_of, plain_document, read_file
+from llmgate_plugins.config.document import plain_document
+from llmgate_plugins.config.reading import document_of, read_file
 from llmgate_plugins.errors import ConfigurationError, Problem
 
 

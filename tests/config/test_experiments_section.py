@@ -8,8 +8,8 @@ import pytest
 
 from llmgate_plugins import Context, Gateway, Message, Request
 from llmgate_plugins.config import check_config
-from llmgate_plugins.config.document import document_of
 from llmgate_plugins.config.experiment_config import Param
+from llmgate_plugins.config.reading import document_of
 from llmgate_plugins.plugins import Experiments
 
 MODELS = """\

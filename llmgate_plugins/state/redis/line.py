@@ -6,32 +6,23 @@ import logging
 import os
 import queue
 import threading
-import time
 import weakref
 from asyncio import events
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar, cast
 
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    ClusterDownError,
-    MasterDownError,
-    MovedError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
 from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as TookTooLong
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.services import MaybePending
 from llmgate_plugins.state.redis.ask import Ask, Load
-from llmgate_plugins.state.redis.dialing import Connection, Dialer
+from llmgate_plugins.state.redis.dialing import Dialer
+from llmgate_plugins.state.redis.kept import Kept
 from llmgate_plugins.state.redis.outage import Outage
+from llmgate_plugins.state.redis.refused import elsewhere, explained
 
 __all__ = ["Line"]
 
@@ -41,8 +32,6 @@ log = logging.getLogger("llmgate.state")
 
 MOST_AT_ONCE: Final = 256
 """Commands in one write: their answers fit into the buffers of a socket."""
-RESTED: Final = 1.0
-"""Seconds without use after which a connection is looked at first: the other end may have closed it."""
 TICK: Final = 1.0
 """Seconds between two looks at what has to be done in the background."""
 
@@ -70,7 +59,7 @@ class Line:
         dialer: Dialer,
         shown: str,
         *,
-        greet: Callable[[Line], None],
+        greet: Callable[[Kept], None],
         tick: Callable[[], None],
         forked: Callable[[], None],
     ) -> None:
@@ -85,8 +74,7 @@ class Line:
 
     def _begin(self) -> None:
         self.outage = Outage(self._shown)
-        self._connection: Connection | None = None
-        self._used = 0.0
+        self._kept = Kept(self._dialer, self._greet)
         self._asked: queue.SimpleQueue[Ask[Any] | None] = queue.SimpleQueue()
         self._turn = threading.Lock()
         self._starting = threading.Lock()
@@ -111,12 +99,6 @@ class Line:
         """Ask from the background: always a future."""
         return self._hand_over(ask)
 
-    def call(self, *commands: bytes) -> list[Any]:
-        """Ask these at once, for whoever greets; an error of any is raised."""
-        connection = cast("Connection", self._connection)
-        connection.send_packed_command([b"".join(commands)], check_health=False)
-        return [connection.read_response() for _ in commands]
-
     def close(self) -> None:
         """End the thread and let go of the connection. Idempotent."""
         if self._closed:
@@ -129,7 +111,7 @@ class Line:
                 thread.join()
         with self._turn:
             self._fail_waiting(StorageError(f"the state at {self._shown} is closed"))
-            self._hang_up()
+            self._kept.hang_up()
             self._dialer.close()
 
     def _hand_over(self, ask: Ask[T]) -> Future[T]:
@@ -169,9 +151,9 @@ class Line:
 
     def _round(self, asks: list[Ask[Any]]) -> list[Ask[Any]]:
         """One write, one reading; what has to be asked after it."""
-        fresh = self._connection is None
+        fresh = not self._kept.is_open
         try:
-            connection = self._connected()
+            connection = self._kept.connected()
         except (RedisError, OSError, StorageError) as error:
             return self._down(asks, error)
         after: list[Ask[Any]] = []
@@ -192,25 +174,25 @@ class Line:
                 told += 1
                 if isinstance(reply, ResponseError):
                     after += self._refused(ask, reply)
-                    moved = reply if _elsewhere(reply) else moved
+                    moved = reply if elsewhere(reply) else moved
                 else:
                     after += ask.take(reply)
         except (Disconnected, OSError) as error:
-            self._hang_up()
+            self._kept.hang_up()
             unanswered = [*asks[told:], *after]
             # A connection that lay idle may have been closed by the other end: try a new one.
             if fresh or isinstance(error, TookTooLong):
                 return self._down(unanswered, error)
             return self._once_more(unanswered, error)
         except TookTooLong as error:
-            self._hang_up()
+            self._kept.hang_up()
             return self._down([*asks[told:], *after], error)
         except BaseException as error:  # Ctrl-C in a caller that reads: the answers would be out of step
-            self._hang_up()
+            self._kept.hang_up()
             self._down([*asks[told:], *after], error)
             raise
         if moved is not None:
-            self._hang_up()
+            self._kept.hang_up()
             return self._down(after, moved)
         self.outage.ended()
         return after
@@ -222,13 +204,13 @@ class Line:
                 ask.repeated = True
                 again.append(ask)
             else:
-                ask.give_up(self._told(error))
+                ask.give_up(explained(error, self._shown))
         return again
 
     def _down(self, asks: list[Ask[Any]], error: BaseException) -> list[Ask[Any]]:
         """The server cannot be asked now; nor can what waits."""
         self.outage.failed(error)
-        told = self._told(error)
+        told = explained(error, self._shown)
         for ask in asks:
             ask.give_up(told)
         self._fail_waiting(told)
@@ -247,46 +229,8 @@ class Line:
         if isinstance(error, NoScriptError) and ask.script is not None and not ask.loaded:
             ask.loaded = True
             return [Load(ask.script), ask]
-        ask.give_up(self._told(error))
+        ask.give_up(explained(error, self._shown))
         return []
-
-    def _connected(self) -> Connection:
-        now = time.monotonic()
-        if self._connection is not None and now >= self._used + RESTED:
-            self._look_at(self._connection)
-        self._used = now
-        if self._connection is None:
-            self._connection = self._dialer.dial()
-            try:
-                self._connection.connect()
-                self._greet(self)
-            except BaseException:
-                self._hang_up()
-                raise
-        return self._connection
-
-    def _look_at(self, connection: Connection) -> None:
-        """Hang up if there is something to read, which can only be the end."""
-        try:
-            ended = connection.can_read(0)
-        except (RedisError, OSError):
-            ended = True
-        if ended:
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disconnect()
-
-    def _told(self, error: BaseException) -> StorageError:
-        if isinstance(error, StorageError):
-            return error
-        if isinstance(error, AuthenticationError):
-            return StorageError(f"the state at {self._shown} refuses the user or the password")
-        if isinstance(error, ResponseError):
-            return StorageError(f"the state at {self._shown} answered with an error: {error}")
-        return StorageError(f"the state at {self._shown} cannot be reached: {type(error).__name__}")
 
     # ------------------------------------------------------------ the thread
 
@@ -309,7 +253,7 @@ class Line:
                 self._carry([ask])
             elif self.outage.over():
                 try:
-                    self._connected()
+                    self._kept.connected()
                 except (RedisError, OSError, StorageError) as error:
                     self.outage.failed(error)
                 else:
@@ -348,12 +292,6 @@ def _serve(line: weakref.ref[Line], asked: queue.SimpleQueue[Ask[Any] | None]) -
         except Exception:
             log.exception("the state's background thread met an error")
         del here, ask
-
-
-def _elsewhere(error: ResponseError) -> bool:
-    """Whether another server has the keys now, or will have."""
-    kinds = (MovedError, AskError, ReadOnlyError, ClusterDownError, MasterDownError)
-    return isinstance(error, kinds) or "READONLY" in str(error)
 
 
 def _answer(ask: Ask[T]) -> T:

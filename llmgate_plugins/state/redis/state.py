@@ -27,6 +27,7 @@ from llmgate_plugins.state.checks import LONGEST_LEASE, check_actual, check_rese
 from llmgate_plugins.state.redis.aside import Aside
 from llmgate_plugins.state.redis.asks import Reserve, Seeding, Settle, SharedLease, Spent, actual_of
 from llmgate_plugins.state.redis.dialing import dialer_of
+from llmgate_plugins.state.redis.kept import Kept
 from llmgate_plugins.state.redis.line import Line
 from llmgate_plugins.state.redis.scripts import ADD, CONNECT, RESERVE, SEED, SETTLE, SPENT, packed
 from llmgate_plugins.state.redis.values import Add, Delete, Get, Put
@@ -94,10 +95,10 @@ class RedisState:
         self.aside: Final = Aside(self)
         here = ref(self)  # the thread keeps alive what it calls
 
-        def greet(line: Line) -> None:
+        def greet(connection: Kept) -> None:
             state = here()
             if state is not None:
-                state._greet(line)
+                state._greet(connection)
 
         def look_after() -> None:
             state = here()
@@ -246,9 +247,9 @@ class RedisState:
         """Where a counter is kept."""
         return f"{self._prefix}c:{key}"
 
-    def _greet(self, line: Line) -> None:
+    def _greet(self, connection: Kept) -> None:
         """On a new connection: who is there, do they know the scripts, has an epoch begun?"""
-        (info,) = line.call(packed(("INFO", "server")))
+        (info,) = connection.call(packed(("INFO", "server")))
         facts = dict(
             entry.partition(":")[::2]
             for entry in info.decode("utf-8", "replace").splitlines()
@@ -267,7 +268,7 @@ class RedisState:
                 self.run_id,
             )
         )
-        *_, told = line.call(*loads, begin)
+        *_, told = connection.call(*loads, begin)
         _, epoch, now = told.decode().split("\n")
         self.heard(epoch, float(now))
 
