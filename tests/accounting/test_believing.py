@@ -12,7 +12,7 @@ from support.values import DEAR, a_deployment
 
 from llmgate_plugins import Gateway
 from llmgate_plugins.plugins import Budget, Limits
-from llmgate_plugins.testing import Fault, ScriptedProvider, Stream
+from llmgate_plugins.testing import Fault, ScriptedProvider, Stream, VirtualClock, VirtualSleeper
 from llmgate_plugins.testing.steps import Hang
 from llmgate_plugins.types import Chunk, Message, Price, Request, Response, Usage
 from llmgate_plugins.usage import USUAL_OUTPUT
@@ -22,10 +22,16 @@ WORDS = "x" * 400
 """A hundred tokens, by the estimate."""
 
 
+def timeless() -> dict[str, Any]:
+    """Waits between attempts take no time."""
+    clock = VirtualClock()
+    return {"clock": clock, "sleeper": VirtualSleeper(clock)}
+
+
 def gate(*steps: Any, usage: Usage | None = None, **facts: Any) -> Gateway:
     facts = {"price": DEAR, "context_window": 10_000, **facts}
     provider = ScriptedProvider({"a": steps}, default=None, usage=usage)
-    return Gateway([a_deployment("a", **facts)], transport=provider)
+    return Gateway([a_deployment("a", **facts)], transport=provider, **timeless())
 
 
 def booked(gateway: Gateway) -> dict[str, Any]:
@@ -161,11 +167,10 @@ def test_more_than_the_window_holds_is_cut_to_it(
 
 def test_what_the_request_could_need_is_more_than_a_window_that_is_told_too_small() -> None:
     """Many answers, each as long as it may be, hold together more than one window."""
-    gateway = gate(WORDS, usage=Usage(input=50, output=40_000), max_output=5_000)
-    gateway.complete("fast", "hello", n=8)
-    assert booked(gateway)["output_tokens"] == 40_000
-    gateway.complete("fast", "hello", n=2)
-    assert booked(gateway)["output_tokens"] == 10_000
+    for answers, believed in ((8, 40_000), (2, 10_000)):
+        gateway = gate(WORDS, usage=Usage(input=50, output=40_000), max_output=5_000)
+        gateway.complete("fast", "hello", n=answers)
+        assert booked(gateway)["output_tokens"] == believed
 
 
 @every_face
@@ -174,7 +179,7 @@ def test_each_attempt_is_charged_to_its_own_deployment_at_its_own_price(face: st
         {"a": [Stream(then=Fault("timeout"))], "b": [WORDS]}, default=None, usage=Usage(input=100, output=100)
     )
     dear, cheap = a_deployment("a", price=DEAR), a_deployment("b", price=CHEAP)
-    gateway = Gateway([dear, cheap], transport=provider)
+    gateway = Gateway([dear, cheap], transport=provider, **timeless())
     ask(face, gateway, prompt="y" * 40)
     record = gateway.decisions[-1]
     *failed, served = gateway.services.ledger.attempts()
@@ -229,7 +234,7 @@ def test_a_whole_answer_that_never_came_is_booked_as_expected_and_counts_against
 ) -> None:
     limits = Limits([Budget("global", 10**15, 1e9)])
     provider = ScriptedProvider({"a": [Stream(then=fault)]}, default=None)
-    gateway = Gateway([a_deployment("a", price=DEAR)], transport=provider, plugins=[limits])
+    gateway = Gateway([a_deployment("a", price=DEAR)], transport=provider, plugins=[limits], **timeless())
     asked = Request(model="fast", messages=(Message(role="user", content="y" * 40),), params=params)
     assert ask(face, gateway, asked).error is not None
     rows = gateway.services.ledger.attempts()
@@ -246,6 +251,7 @@ def test_a_stream_that_brought_nothing_is_booked_at_its_input(face: str) -> None
     gateway = Gateway(
         [a_deployment("a", price=DEAR)],
         transport=ScriptedProvider({"a": [Stream(then=Fault("reset"))]}, default=None),
+        **timeless(),
     )
     assert ask(face, gateway, prompt="y" * 40).error is not None
     for row in gateway.services.ledger.attempts():
@@ -257,6 +263,7 @@ def test_a_request_that_reached_nobody_costs_nothing(face: str) -> None:
     gateway = Gateway(
         [a_deployment("a", price=DEAR)],
         transport=ScriptedProvider({"a": [ConnectionRefusedError("nobody there")]}, default=None),
+        **timeless(),
     )
     assert ask(face, gateway).error is not None
     assert {row["cost_nano_usd"] for row in gateway.services.ledger.attempts()} == {0}

@@ -227,6 +227,6 @@ TROUBLE = (
     _row("F81-accounting", "an accounting raises", _with(_raising("begin_attempt")), "a", "a", "A", problems=("Raising begin_attempt",)),
     _row("F81-failover", "a failover opinion raises", _with(_raising("recover_attempt")), "a", "a:rate_limit a", "0 A", TWO, slept=(2.0, 2.2), problems=("Raising recover_attempt",)),
     _row("F82", "a policy hangs", _with(_hanging("admit_request")), "HookFailed", "", "", deadline=0.3),
-    _row("F82-accounting", "an accounting hangs", _with(_hanging("end_attempt")), "a", "a", "A", deadline=2.0, problems=("Hanging end_attempt",)),
+    _row("F82-accounting", "an accounting hangs", _with(_hanging("end_attempt")), "a", "a", "A", deadline=1.0, problems=("Hanging end_attempt",)),
 )
 # fmt: on
