@@ -165,7 +165,7 @@ class Rollout:
             told, kept, back, *sums = yield [
                 state.get(self._rounds),
                 *self._ask(course, state),
-                *(state.add(key, getattr(fresh[arm], name), ttl=keep) for arm, name, key in where),
+                *(state.add(at, getattr(fresh[arm], name), ttl=keep) for arm, name, at in where),
             ]
             if (number := _number(told)) != course.round:
                 if number > course.round:
