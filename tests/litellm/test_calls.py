@@ -65,10 +65,10 @@ async def test_a_heavy_deployment_that_is_dead_costs_no_call(sim, face):
         gateway=Gateway(plugins=[Failover(), LedgerAccounting()], defaults=False),
         disable_cooldowns=True,
     )
-    answers = [await ask(face, router, "fast") for _ in range(60)]
+    answers = [await ask(face, router, "fast") for _ in range(30)]
     assert all(answers)
-    assert len(light.requests) == 60
-    assert len(heavy.requests) > 30  # LiteLLM's weights still decide who is asked first
+    assert len(light.requests) == 30
+    assert len(heavy.requests) > 15  # LiteLLM's weights still decide who is asked first
     assert len(rows(registration)) == len(heavy.requests) + len(light.requests)
 
 
