@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(
             key=lambda item: (
                 not item.nodeid.startswith(ONE_AT_A_TIME),
-                not item.nodeid.startswith(("tests/matrix", "tests/langchain")),
+                not item.nodeid.startswith(("tests/matrix", "tests/langchain", "tests/security")),
             )
         )
 
