@@ -27,7 +27,7 @@ from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.plugins.estimates import worst_cost
-from llmgate_plugins.plugins.limits import plugin
+from llmgate_plugins.plugins.limits import admission
 from llmgate_plugins.services import Ledger, State
 from llmgate_plugins.state import open_state
 from support.gateways import PRICE, deployment
@@ -158,7 +158,7 @@ def spend(how: Spending, file: Path) -> None:
     """Call as soon as a file `UNTIL` next to `file` says until when; what was billed is in `file`.
 
     It is also there if this process is killed."""
-    plugin.GRACE = GRACE  # so that the holds of those that are killed end soon
+    admission.GRACE = GRACE  # so that the holds of those that are killed end soon
     ledger, state = open_ledger(how.ledger), open_state(how.state)
     bills = Bills(file, how.takes)
     gateway = how.gateway(bills, state, ledger)
