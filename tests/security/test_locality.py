@@ -1,9 +1,10 @@
 """Where data may not go it never arrives: looked at on the server's side of the socket.
 
 Worlds are made at random: deployments with regions, terms and classes of data declared or not;
-policies, rules, targets, budgets, experiments, shadows; providers that fail. Every request that
-arrives at a provider is compared with what an oracle says of it, which knows nothing but the
-configuration as it was written.
+policies, rules, targets, budgets, experiments, shadows, sessions kept where a cache is warm, callers
+whose tags narrow, calls that are repeated; providers that fail. Every request that arrives at a
+provider, and every answer, kept ones included, is compared with what an oracle says of it, which
+knows nothing but the configuration as it was written.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ import asyncio
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_llmgate import ChatLLMGate
+from litellm.caching.caching import Cache
 from litellm_llmgate import register
 
 import llmgate_plugins
@@ -52,11 +57,16 @@ FAULTS: Final = (
     "permission",
 )
 FACES: Final = ("complete", "stream", "acomplete", "astream")
+TAGS: Final = {"place": "there"}
+LONG: Final = "These are the rules of the house, which are the same for everybody. " * 80
+"""A beginning that providers cache, so that calls are kept where it is warm."""
 WORLDS: Final = 60
 CAMPAIGN: Final = 5_000
 HOSTS: Final = 6
+ROUTERS: Final = range(5, 12)
 
 Raw = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Hedges:
@@ -65,6 +75,14 @@ class Hedges:
     @hookimpl
     def limit_attempt(self) -> Times:
         return Times(hedge_after=0.001)
+
+
+class Impatient:
+    """Does not wait for a rate limit that has a minute to go."""
+
+    @hookimpl
+    def admit_request(self, request: Request) -> Request:
+        return request.replace(timeout=1.0)
 
 
 class Hurried:
@@ -98,6 +116,8 @@ class World:
             {"when": {"team": team}, "use": draw.choice(["p0", "p1", "p2", "cheap"])}
             for team in draw.sample(["search", "ads"], draw.randint(0, 2))
         ]
+        self.tagged = draw.choice([None, "p0", "p1", "p2"])
+        """The policy that calls with the callers' tag are under besides."""
         self.contexts = [self._context() for _ in range(3)]
         self.hedges = draw.random() < 0.3
 
@@ -126,7 +146,10 @@ class World:
             require["cleared"] = True
         if draw.random() < 0.3:
             require["ignore"] = [draw.choice(self.deployments)["info"]["id"]]
-        return {"require": require, "prefer": draw.choice(["cheapest", "weighted", "fastest"])}
+        policy = {"require": require, "prefer": draw.choice(["cheapest", "weighted", "fastest"])}
+        if draw.random() < 0.5:
+            policy["sticky"] = draw.choice(["session", "prefix"])
+        return policy
 
     def _context(self) -> dict[str, Any]:
         draw = self.draw
@@ -136,7 +159,7 @@ class World:
             "data_class": draw.choice([None, None, *CLASSES]),
             "policy": draw.choice([None, None, None, "p0", "p2"]),
             "user": f"u{draw.randrange(9)}",
-            "session": draw.choice([None, "s1"]),
+            "session": draw.choice([None, "s1", "s1"]),
         }
         return {name: value for name, value in known.items() if value is not None}
 
@@ -156,7 +179,9 @@ class World:
                 for one in self.deployments
             ],
             "policies": self.policies,
-            "rules": self.rules,
+            "rules": [{"when": {"tag:place": "there"}, "use": self.tagged}, *self.rules]
+            if self.tagged
+            else self.rules,
             "ledger": "memory",
         }
         if any(one["alias"] == "strong" for one in self.deployments):
@@ -183,12 +208,12 @@ class World:
 # ---------------------------------------------------------------- the oracle
 
 
-def may_arrive(world: World, context: Raw, id: str) -> bool:
+def may_arrive(world: World, context: Raw, id: str, *, tagged: bool = False) -> bool:
     """Whether a request of this caller may be seen at this deployment, by the configuration as written.
 
-    What holds whatever else applies: the context's own bounds, and the policy that the
-    application names or the rules choose. Targets, budgets, experiments and shadows may only
-    narrow that further.
+    What holds whatever else applies: the context's own bounds, the policy that the application
+    names or the rules choose, and besides the one that the caller's tag chooses. Targets,
+    budgets, experiments and shadows may only narrow that further.
     """
     (info,) = (one["info"] for one in world.deployments if one["info"]["id"] == id)
     region, data_class = info.get("region"), context.get("data_class")
@@ -197,14 +222,22 @@ def may_arrive(world: World, context: Raw, id: str) -> bool:
     cleared = info.get("data_classes")
     if data_class is not None and cleared is not None and data_class not in cleared:
         return False
-    policy = world.policies.get(_policy_of(world, context), {})
-    require = policy.get("require", {})
+    names = [_policy_of(world, context)]
+    if tagged and world.tagged is not None and "policy" not in context:
+        names.append(world.tagged)
+    return all(_allows(world.policies.get(name, {}), info, data_class) for name in names)
+
+
+def _allows(policy: Raw, info: Raw, data_class: str | None) -> bool:
+    region, cleared, require = info.get("region"), info.get("data_classes"), policy.get("require", {})
     wanted = require.get("region")
     if wanted is not None and region not in ([wanted] if isinstance(wanted, str) else wanted):
         return False
     if require.get("cleared") and (cleared is None or data_class not in cleared):
         return False
-    return set(require.get("terms", ())) <= set(info.get("terms", ())) and id not in require.get("ignore", ())
+    if info["id"] in require.get("ignore", ()):
+        return False
+    return set(require.get("terms", ())) <= set(info.get("terms", ()))
 
 
 def _policy_of(world: World, context: Raw) -> str:
@@ -240,9 +273,11 @@ class Watch:
     def __init__(self, simulator: ProviderSimulator, world: World) -> None:
         _played[world.seed] = world
         self.providers = {f"d{place}": simulator.provider(f"place-{place}") for place in range(PLACES)}
-        for one in self.providers.values():
+        for id, one in self.providers.items():
             one.heal()
+            one.reply(f"made at {id}")
             one.requests.clear()
+        self.misplaced: list[tuple[str, int, Raw]] = []
         self.addresses = {id: one.openai_base_url for id, one in self.providers.items()}
         world.wound(self.providers)
 
@@ -254,10 +289,16 @@ class Watch:
         found = []
         for id, provider in self.providers.items():
             for request in list(provider.requests):
-                world, context = _caller(request.body)
-                if not may_arrive(world, context, id):
+                world, context, tagged = _caller(request.body)
+                if not may_arrive(world, context, id, tagged=tagged):
                     found.append((id, world.seed, context))
-        return found
+        return found + self.misplaced
+
+    def answered(self, world: World, number: int, text: str, *, tagged: bool) -> None:
+        """Somebody was given this answer, wherever it was kept since it was made."""
+        made = re.search(r"made at (d\d)", text)
+        if made and not may_arrive(world, world.contexts[number], made[1], tagged=tagged):
+            self.misplaced.append((made[1], world.seed, {**world.contexts[number], "tagged": tagged}))
 
     @property
     def arrived(self) -> int:
@@ -267,43 +308,60 @@ class Watch:
 _played: Final[dict[int, World]] = {}
 
 
-def _caller(body: Any) -> tuple[World, Raw]:
-    """Who asked, in which world: the last words of the prompt say it."""
-    seed, number = str(body["messages"][-1]["content"]).split()[-2:]
+def _caller(body: Any) -> tuple[World, Raw, bool]:
+    """Who asked, in which world, with a tag or not: the last words of the prompt say it."""
+    seed, number, tagged = str(body["messages"][-1]["content"]).split()[-3:]
     world = _played[int(seed)]
-    return world, world.contexts[int(number)]
+    return world, world.contexts[int(number)], tagged == "tagged"
 
 
-def prompt(world: World, number: int) -> str:
-    return f"this is of {world.seed} {number}"
+def prompt(world: World, number: int, told: str = "untagged") -> str:
+    """What a caller says. Repeats say the same with a tag and without ("either")."""
+    return f"this is of {world.seed} {number} {told}"
 
 
-def asked(gateway: Gateway, face: str, world: World, number: int, context: Context) -> None:
-    request = Request(model="fast", messages=(Message(role="user", content=prompt(world, number)),))
+def asked(
+    gateway: Gateway,
+    face: str,
+    world: World,
+    number: int,
+    *,
+    tagged: bool = False,
+    call_id: str | None = None,
+) -> str:
+    """The answer's text; empty if there is none."""
+    told = "either" if call_id is not None else "tagged" if tagged else "untagged"
+    request = Request(
+        model="fast",
+        messages=(
+            Message(role="system", content=LONG),
+            Message(role="user", content=prompt(world, number, told)),
+        ),
+        tags=TAGS if tagged else {},
+    )
+    given: dict[str, Any] = {"context": Context(**world.contexts[number]), "call_id": call_id}
     try:
         if face == "complete":
-            gateway.complete(request, context=context)
-        elif face == "stream":
-            list(gateway.stream(request, context=context))
-        else:
-            in_one_loop(_asked(gateway, face, request, context))
+            return gateway.complete(request, **given).text
+        if face == "stream":
+            return "".join(chunk.text for chunk in gateway.stream(request, **given))
+        return in_one_loop(_asked(gateway, face, request, given))
     except Exception:
-        pass
+        return ""
 
 
 _runner: Final = asyncio.Runner()
 """One event loop for all worlds, so that clients can be used again."""
 
 
-def in_one_loop(work: Coroutine[Any, Any, None]) -> None:
-    _runner.run(work)
+def in_one_loop(work: Coroutine[Any, Any, T]) -> T:
+    return _runner.run(work)
 
 
-async def _asked(gateway: Gateway, face: str, request: Request, context: Context) -> None:
+async def _asked(gateway: Gateway, face: str, request: Request, given: Mapping[str, Any]) -> str:
     if face == "acomplete":
-        await gateway.acomplete(request, context=context)
-    else:
-        _ = [chunk async for chunk in gateway.astream(request, context=context)]
+        return (await gateway.acomplete(request, **given)).text
+    return "".join([chunk.text async for chunk in gateway.astream(request, **given)])
 
 
 def worlds(
@@ -314,7 +372,7 @@ def worlds(
         world = World(seed)
         watch = Watch(simulator, world)
         config = world.config(watch.addresses)
-        plugins = [Hedges()] if world.hedges else []
+        plugins = [Impatient(), *([Hedges()] if world.hedges else [])]
         named = {} if transport is None else {"transport": transport}
         with suppress(ConfigurationError):
             gateway = Gateway.from_config(
@@ -329,29 +387,54 @@ def worlds(
             gateway.alerts.close()
 
 
-def run(simulator: ProviderSimulator, seeds: Iterable[int]) -> tuple[int, int]:
-    """Play these worlds; how many were played, and how many requests arrived."""
-    played = arrived = 0
+@dataclass
+class Played:
+    """How many worlds were played, and what happened in them.
+
+    Attributes:
+        arrived: Requests at providers.
+        stuck: Selections that were kept where a cache is warm.
+        repeated: Calls that got an answer which had been kept.
+    """
+
+    worlds: int = 0
+    arrived: int = 0
+    stuck: int = 0
+    repeated: int = 0
+
+
+def run(simulator: ProviderSimulator, seeds: Iterable[int]) -> Played:
+    """Play these worlds."""
+    told = Played()
     for world, watch, _, gateway in worlds(simulator, seeds):
-        for number, context in enumerate(world.contexts):
-            for face in world.draw.sample(FACES, 2):
-                asked(gateway, face, world, number, Context(**context))
+        for number in range(len(world.contexts)):
+            named = f"call-{number}" if world.draw.random() < 0.5 else None
+            for face in world.draw.sample(FACES, 3):
+                tagged = world.draw.random() < 0.5
+                text = asked(gateway, face, world, number, tagged=tagged, call_id=named)
+                watch.answered(world, number, text, tagged=tagged)
         gateway.follow_ups.wait(5.0)
-        played, arrived = played + 1, arrived + watch.arrived
-    return played, arrived
+        told.worlds += 1
+        told.arrived += watch.arrived
+        for record in gateway.decisions:
+            told.stuck += any(one.reason.startswith("kept at") for one in record.selections)
+            told.repeated += record.status == "answered"
+    return told
 
 
 def test_nothing_arrives_where_it_may_not(simulator: ProviderSimulator) -> None:
-    played, arrived = run(simulator, range(WORLDS))
-    assert played > WORLDS / 2
-    assert arrived > played
+    told = run(simulator, range(WORLDS))
+    assert told.worlds > WORLDS / 2
+    assert told.arrived > told.worlds
+    assert told.stuck > 5
+    assert told.repeated > 5
 
 
 @pytest.mark.campaign
 def test_nothing_arrives_where_it_may_not_in_five_thousand_worlds(simulator: ProviderSimulator) -> None:
-    played, arrived = run(simulator, islice(count(1_000), 2 * CAMPAIGN))
-    assert played >= CAMPAIGN
-    assert arrived > played
+    told = run(simulator, islice(count(1_000), 2 * CAMPAIGN))
+    assert told.worlds >= CAMPAIGN
+    assert told.arrived > told.worlds
 
 
 def test_an_undeclared_region_is_never_eligible(simulator: ProviderSimulator) -> None:
@@ -363,9 +446,9 @@ def test_an_undeclared_region_is_never_eligible(simulator: ProviderSimulator) ->
     watch = Watch(simulator, world)
     config = {"model_list": world.config(watch.addresses)["model_list"], "policies": world.policies}
     gateway = Gateway.from_config(config, ledger=MemoryLedger())
-    for number, context in enumerate(world.contexts):
+    for number in range(len(world.contexts)):
         for face in FACES:
-            asked(gateway, face, world, number, Context(**context))
+            asked(gateway, face, world, number)
     assert watch.arrived == 0
     gateway.close()
 
@@ -378,8 +461,10 @@ def test_the_oracle_would_notice(simulator: ProviderSimulator) -> None:
         watch = Watch(simulator, world)
         config = {"model_list": world.config(watch.addresses)["model_list"]}
         gateway = Gateway.from_config(config, ledger=MemoryLedger())
-        for number in range(len(world.contexts)):
-            asked(gateway, "complete", world, number, Context())
+        contexts, world.contexts = world.contexts, [{} for _ in world.contexts]
+        for number in range(len(contexts)):
+            asked(gateway, "complete", world, number)
+        world.contexts = contexts
         strays += len(watch.strays())
         gateway.close()
     assert strays > 5
@@ -389,31 +474,44 @@ def test_the_oracle_would_notice(simulator: ProviderSimulator) -> None:
 
 
 def test_nor_by_way_of_langchain(simulator: ProviderSimulator) -> None:
-    for world, _, _, gateway in worlds(simulator, range(HOSTS)):
-        model = ChatLLMGate(gateway=gateway, model="fast")
+    for world, watch, _, gateway in worlds(simulator, range(HOSTS)):
+        model = ChatLLMGate(gateway=gateway, model="fast", cache=InMemoryCache())
         for number, context in enumerate(world.contexts):
-            with use_context(Context(**context)):
-                for way in (model.invoke, lambda text, model=model: list(model.stream(text))):
-                    with suppress(Exception):  # as above
-                        way(prompt(world, number))
+            for tagged in (False, True, False):
+                config: Any = {"metadata": TAGS if tagged else {}}
+                with use_context(Context(**context)), suppress(Exception):  # as above
+                    text = model.invoke(prompt(world, number, "either"), config).text
+                    watch.answered(world, number, text, tagged=tagged)
+                with use_context(Context(**context)), suppress(Exception):
+                    list(model.stream(prompt(world, number, "tagged" if tagged else "untagged"), config))
 
 
-def test_nor_by_way_of_a_litellm_router(simulator: ProviderSimulator) -> None:
-    async def everybody(router: Any, world: World) -> None:
+def test_nor_by_way_of_a_litellm_router(
+    simulator: ProviderSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def everybody(router: Any, world: World, watch: Watch) -> None:
         for number, context in enumerate(world.contexts):
-            with use_context(Context(**context)):
-                for stream in (False, True):
-                    with suppress(Exception):  # as above
-                        messages = [{"role": "user", "content": prompt(world, number)}]
-                        answer = await router.acompletion("fast", messages, stream=stream)
-                        if stream:
-                            _ = [chunk async for chunk in answer]
+            messages = [{"role": "user", "content": prompt(world, number, "either")}]
+            for stream, tagged in ((False, False), (False, True), (True, False), (True, True)):
+                named = {"metadata": dict(TAGS)} if tagged else {}
+                with use_context(Context(**context)), suppress(Exception):  # as above
+                    answer = await router.acompletion("fast", messages, stream=stream, **named)
+                    if stream:
+                        chunks = [chunk async for chunk in answer if chunk.choices]
+                        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+                    else:
+                        text = answer.choices[0].message.content
+                    watch.answered(world, number, text, tagged=tagged)
+                await asyncio.sleep(0.02)  # LiteLLM keeps an answer after it has given it
 
-    for world, _, config, gateway in worlds(simulator, range(HOSTS)):
+    monkeypatch.setattr(litellm, "cache", Cache())
+    for world, watch, config, gateway in worlds(simulator, ROUTERS):
         settings = config.get("router_settings", {})
-        router = litellm.Router(model_list=config["model_list"], num_retries=1, **settings)
+        router = litellm.Router(
+            model_list=config["model_list"], num_retries=1, cache_responses=True, **settings
+        )
         register(router, gateway)
-        in_one_loop(everybody(router, world))
+        in_one_loop(everybody(router, world, watch))
 
 
 # ---------------------------------------------------------------- who may send at all
