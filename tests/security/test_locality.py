@@ -60,7 +60,7 @@ FACES: Final = ("complete", "stream", "acomplete", "astream")
 TAGS: Final = {"place": "there"}
 LONG: Final = "These are the rules of the house, which are the same for everybody. " * 80
 """A beginning that providers cache, so that calls are kept where it is warm."""
-WORLDS: Final = 60
+WORLDS: Final = 150
 CAMPAIGN: Final = 5_000
 HOSTS: Final = 6
 ROUTERS: Final = range(5, 12)
