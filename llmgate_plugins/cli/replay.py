@@ -252,7 +252,8 @@ def _print_unknown(found: Replay) -> None:
     if found.uncertain:
         told.append(
             f"{count(found.uncertain, 'call')} went to a deployment that did not serve them then: latency, "
-            "failures and length of answers are drawn from what it did for other calls at the time."
+            "failures and length of answers are drawn from what it did for other calls at the time. What it "
+            "would have told of its rate limits is unknown: of them, only refusals are drawn."
         )
     if found.moved:
         told.append("How good other answers would have been is not known.")
