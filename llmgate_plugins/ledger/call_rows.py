@@ -11,7 +11,7 @@ from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS, TOKEN_COLUMNS, usage_co
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Feedback
 
-__all__ = ["CALL_JSON", "assignment_rows", "call_row", "closed_columns", "feedback_row"]
+__all__ = ["CALL_JSON", "assignment_rows", "brief_columns", "call_row", "closed_columns", "feedback_row"]
 
 CALL_JSON = ("tags", "extra", "problems", "decision", "experiments", "shape")
 
@@ -40,6 +40,17 @@ def closed_columns(record: DecisionRecord) -> dict[str, Any]:
     """What there is to say in it."""
     decision = record.told()
     decision.pop("shape", None)  # it has a column of its own
+    row = brief_columns(record)
+    row["problems"] = dump_json(decision.get("problems") or [])
+    row["decision"] = dump_json(decision)
+    if record.shape:
+        row["shape"] = dump_json(record.shape)
+    return row
+
+
+def brief_columns(record: DecisionRecord) -> dict[str, Any]:
+    """What there is to say in it, without what was decided and why: a fraction of the work."""
+    context = record.context
     row: dict[str, Any] = {
         "call_id": plain_text(record.call_id),
         "at": record.at,
@@ -47,19 +58,19 @@ def closed_columns(record: DecisionRecord) -> dict[str, Any]:
         "operation": record.operation,
         "stream": record.stream,
         "status": record.status,
-        "attempts": sum(outcome.status != "skipped" for _, outcome in record.attempts),
+        "attempts": sum([outcome.status != "skipped" for _, outcome in record.attempts]),
         "latency_s": record.latency,
         "reason": plain_text(record.reason),
         **usage_columns(record.usage),
-        **_context_columns(record.context),
-        "priority": record.context.priority,
-        "tags": dump_json(decision.get("tags") or {}),
-        "extra": dump_json(record.context.extra),
-        "problems": dump_json(decision.get("problems") or []),
-        "decision": dump_json(decision),
+        **_context_columns(context),
+        "priority": context.priority,
+        "tags": dump_json(dict(record.tags)),
+        "extra": dump_json(context.extra),
+        "problems": "[]",
+        "decision": "{}",
         **_serving_columns(record),
     }
-    if cost := decision.get("cost_nano_usd"):
+    if cost := record.cost:
         row["cost_nano_usd"] = cost
     if record.first_token is not None:
         row["first_token_s"] = record.first_token
@@ -79,8 +90,6 @@ def closed_columns(record: DecisionRecord) -> dict[str, Any]:
         row["shadow_of"] = plain_text(record.shadow_of)
     if record.experiments:
         row["experiments"] = dump_json(record.experiments)
-    if record.shape:
-        row["shape"] = dump_json(record.shape)
     return row
 
 

@@ -47,6 +47,7 @@ class Database:
         engine: Connections, set up as a ledger needs them; one that says `WRITING` may write.
         durability: One of `DURABILITY`.
         outbox: The directory in which rows wait while the database does not take any.
+        ahead: Whether rows are as safe there as in the database, so that they go there first.
         begin: The statement with which a transaction that writes begins.
         insert_once: Insert a row; nothing happens if its key is there.
         is_away: Whether an error of the driver says that the database takes no rows now,
@@ -63,6 +64,7 @@ class Database:
     insert_once: Callable[[Table], Insert]
     is_away: Callable[[BaseException | None], bool]
     alone: Callable[[Connection], None]
+    ahead: bool = False
     copy: Callable[[str], str] | None = None
 
     def connect(self, *, writing: bool = False) -> Connection:

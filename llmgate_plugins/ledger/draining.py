@@ -24,6 +24,11 @@ class Drain:
     Args:
         outbox: This process's.
         write: Writes steps to the books; raises `Away` if they take none.
+
+    Attributes:
+        look_around: Whether to look for outboxes of dead processes.
+        fails: Whether the books took nothing when last asked.
+        refuses: Whether they refused a row when last asked, for what it is.
     """
 
     def __init__(self, outbox: Outbox, write: Callable[[Sequence[Step]], list[Any]]) -> None:
@@ -35,6 +40,7 @@ class Drain:
         self._left_behind: Outbox | None = None
         self._pause, self._retry_at = RETRY[0], 0.0
         self.look_around = True
+        self.fails = self.refuses = False
 
     @property
     def due(self) -> float | None:
@@ -43,8 +49,15 @@ class Drain:
 
     def later(self) -> None:
         """The books are away: try again after a while."""
+        if not self.fails:
+            self.fails = True  # from now on rows say all that they can
+            self.outbox.make_whole()
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, RETRY[1])
+
+    def hurry(self) -> None:
+        """Somebody waits: try now."""
+        self._retry_at = 0.0
 
     def piece(self) -> None:
         """Bring in a piece, if it is time. Outboxes of the dead are looked for if `look_around`."""
@@ -52,7 +65,9 @@ class Drain:
             return
         if self.outbox.waiting:
             self._empty(self.outbox)
-        elif self.look_around:
+            if self.fails:
+                return
+        if self.look_around:
             if self._left_behind is None:
                 self._left_behind = self.outbox.adopt()
             if self._left_behind is None:
@@ -65,6 +80,7 @@ class Drain:
         """Bring in all that the books take now; what they do not stays for the next process."""
         while self._empty(self.outbox):
             pass
+        self.outbox.make_whole()
         self.outbox.close()
         if self._left_behind is not None:
             self._left_behind.close()
@@ -84,12 +100,14 @@ class Drain:
         except Away:
             self.later()
             return False
+        refused = False
         for step, answer in zip(steps, answers, strict=True):
             if isinstance(answer, Away):
                 self.later()
                 return False
             if isinstance(answer, Exception):
                 outbox.reject(step, answer)
-        self._pause = RETRY[0]
-        outbox.done(mark)
+                refused = True
+        self._pause, self.fails, self.refuses = RETRY[0], False, refused
+        outbox.done(mark, len(steps))
         return outbox.waiting

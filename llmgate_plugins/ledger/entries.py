@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from llmgate_plugins.errors import StorageError
-from llmgate_plugins.ledger.call_rows import closed_columns, feedback_row
+from llmgate_plugins.ledger.call_rows import brief_columns, closed_columns, feedback_row
 from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.ledger.rows import opened_columns, settled_columns
 from llmgate_plugins.promises import Promise, Said
 from llmgate_plugins.services import Settlement
 
-__all__ = ["Entry", "Step"]
+__all__ = ["Entry", "Step", "brief_step", "step_of"]
 
 
 class Step(NamedTuple):
@@ -52,6 +53,20 @@ _VALUES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "assign": dict,
     "feedback": feedback_row,
 }
+
+
+def step_of(kind: str, subject: Any) -> Step:
+    """The change that something stands for. Raises whatever is wrong with it."""
+    return Step(kind, _VALUES[kind](subject))
+
+
+def brief_step(kind: str, subject: Any) -> tuple[Step, Callable[[], Step] | None]:
+    """The same in a hurry: a step that says less if need be, and then what makes the whole of it."""
+    if kind != "close":
+        return step_of(kind, subject), None
+    return Step(kind, brief_columns(subject)), partial(step_of, kind, subject)
+
+
 _LABELS: Mapping[str, Callable[[Any], str]] = {
     "open": lambda intent: f"open attempt {intent.number} of call {intent.call_id}",
     "settle": lambda subject: f"settle attempt {subject[1]} of call {subject[0]}",
@@ -70,19 +85,21 @@ class Entry(Promise[Any]):
         kind: Which statement, as of `Step`; "flush" for none.
         subject: What it is about, as the kind has it.
         since: When it was handed over, monotonic seconds; only of a flush.
+        mark: How many rows of the outbox it waits for; only of a flush.
     """
 
-    __slots__ = ("kind", "since", "subject")
+    __slots__ = ("kind", "mark", "since", "subject")
 
     def __init__(self, kind: str, subject: Any = None) -> None:
         super().__init__()
         self.kind = kind
         self.subject = subject
+        self.mark = 0
         self.since = time.monotonic() if kind == "flush" else 0.0
 
     def step(self) -> Step:
         """The change it stands for. Raises whatever is wrong with its subject."""
-        return Step(self.kind, _VALUES[self.kind](self.subject))
+        return step_of(self.kind, self.subject)
 
     def told(self, answer: Any) -> tuple[Entry, Said]:
         """Itself, and what it is to be answered: a value, or an exception that kept it out."""

@@ -1,26 +1,19 @@
-"""Rows that wait on disk while the database takes none: an append-only file per process."""
+"""Rows that are safe on disk and not yet in the database: in files, each of one process."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
 import threading
 import time
-import zlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NoReturn
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.entries import Step
-from llmgate_plugins.ledger.plain import dump_json
-
-try:
-    import fcntl
-except ImportError:  # Windows: an open file cannot be renamed there, which says as much
-    fcntl = None  # type: ignore[assignment]
+from llmgate_plugins.ledger.segments import Extent, Row, Segment, line_of
 
 __all__ = ["MOST_BYTES", "MOST_SECONDS", "Outbox"]
 
@@ -31,17 +24,22 @@ MOST_SECONDS: Final = 3600.0
 
 
 class Outbox:
-    """One process's rows for a database that is away, in a directory that all its processes share.
+    """One process's rows for a database, in a directory that all its processes share.
 
-    One line for each row: a checksum (CRC-32, eight hex digits), a space, JSON. A line that a
-    crash has cut was acknowledged to nobody. While a process lives its file is locked; files
-    that no process holds are taken over by `adopt`. Thread-safe.
+    While a process lives its files (see `Segment`) are locked; those that no process holds are
+    taken over by `adopt`. Thread-safe.
 
     Args:
         directory: Made when first needed.
         sync: Wait for the disk with every append.
         limit: The most bytes to keep.
-        patience: The most seconds the oldest of them may wait before nothing more is taken.
+        patience: The most seconds that rows may wait, and none of them be written, before nothing
+            more is taken.
+
+    Attributes:
+        taken, given: Rows that were put, and those of them that are written elsewhere.
+        since: When a row came that did not have to wait for others, or rows were last written,
+            monotonic seconds.
     """
 
     def __init__(
@@ -51,25 +49,17 @@ class Outbox:
         self.sync = sync
         self.limit = limit
         self.patience = patience
+        self.taken = self.given = 0
+        self.since = 0.0
+        self._waiting = 0  # bytes
         self._lock = threading.RLock()
-        self._file: _File | None = None
-        self._since = 0.0
+        self._files: deque[Segment] = deque()  # the oldest first; the last one is written to
         self._left = False
 
     @property
     def waiting(self) -> bool:
         """Whether a row of this process waits; after `close`: whether one was left."""
-        file = self._file
-        return self._left if file is None else file.done < file.size
-
-    @property
-    def anybody_waits(self) -> bool:
-        """Whether a row of any process that has this directory waits, dead ones included."""
-        for path in self.directory.glob("*.outbox"):
-            with contextlib.suppress(OSError):  # it was emptied and is gone
-                if path.stat().st_size:
-                    return True
-        return False
+        return self._waiting > 0 or self._left
 
     def put(self, steps: Sequence[Step]) -> None:
         """Keep these, after those that are kept already.
@@ -77,67 +67,122 @@ class Outbox:
         Raises:
             StorageError: It is full, has waited too long, or cannot be written. None is kept.
         """
-        lines = b"".join(map(_line, steps))
+        lines = [line_of(step) for step in steps]
         with self._lock:
-            try:
-                if self._file is None:
-                    self._file = _File.new(self.directory)
-                file = self._file
-                if file.done >= file.size:
-                    self._since = time.monotonic()
-                self._refuse_more(file, len(lines))
-                file.append(lines, sync=self.sync)
-            except OSError as error:
-                raise StorageError(
-                    f"the outbox {self.directory} cannot be written: {error.strerror}"
-                ) from error
+            file = self._with_room(sum(map(len, lines)))
+            for line, step in zip(lines, steps, strict=True):
+                file.append(line, (step, None))
+            self.taken += len(steps)
+            if self.sync:
+                file.sync()
 
-    def _refuse_more(self, file: _File, more: int) -> None:
-        if file.size - file.done + more > self.limit:
+    def put_one(self, row: Row) -> None:
+        """Keep one, as `put` does, and tell the whole of it as long as this process lives."""
+        line = line_of(row[0])
+        with self._lock:
+            file = self._with_room(len(line))
+            file.append(line, row)
+            self.taken += 1
+            if self.sync:
+                file.sync()
+
+    def _with_room(self, more: int) -> Segment:
+        now, waiting = time.monotonic(), self._waiting
+        if not waiting:
+            self.since = now
+        elif waiting + more > self.limit or now - self.since > self.patience:
+            self._refuse(waiting + more)
+        self._waiting = waiting + more
+        files = self._files
+        if files and files[-1].has_room(more):
+            return files[-1]
+        try:
+            files.append(Segment.new(self.directory, more))
+        except OSError as error:
+            self._waiting = waiting
+            raise StorageError(f"the outbox {self.directory} cannot be written: {error.strerror}") from error
+        return files[-1]
+
+    def _refuse(self, size: int) -> NoReturn:
+        if size > self.limit:
             raise StorageError(f"the outbox {self.directory} is full: {self.limit} bytes wait there")
-        if time.monotonic() - self._since > self.patience:
-            raise StorageError(
-                f"the outbox {self.directory} takes no more: its rows have waited for {self.patience:g} s"
-            )
+        raise StorageError(
+            f"the outbox {self.directory} takes no more: its rows have waited for {self.patience:g} s"
+        )
 
     def next(self, count: int) -> tuple[list[Step], int]:
         """The oldest that wait, and what `done` is to be told when they are written."""
         with self._lock:
-            return ([], 0) if self._file is None else self._file.read(count)
+            rows, mark = self._files[0].read(count) if self._files else ([], 0)
+        return list(map(_whole, rows)), mark
 
-    def done(self, mark: int) -> None:
-        """All up to this mark are written elsewhere."""
+    def done(self, mark: int, count: int) -> None:
+        """So many, up to this mark, are written elsewhere."""
         with self._lock:
-            if self._file is not None:
-                self._file.done = mark
-                if not self.waiting:
-                    self._file.empty()
+            if not self._files:
+                return
+            file = self._files[0]
+            self._waiting -= mark - file.done
+            file.forget(mark)
+            self.given += count
+            self.since = time.monotonic()
+            if file.waits:
+                return
+            if len(self._files) == 1:
+                file.begin_anew()
+                self._waiting = 0
+            else:
+                self._files.popleft().close(remove=True)
+
+    def make_whole(self) -> None:
+        """Write anew what says less than it might: it may be another process that reads it."""
+        with self._lock:
+            for place, file in enumerate(self._files):
+                steps = list(map(_whole, file.brief_rows))
+                lines = list(map(line_of, steps))
+                if not steps:
+                    continue
+                try:
+                    anew = Segment.new(self.directory, sum(map(len, lines)))
+                except OSError as error:
+                    log.warning("the outbox %s keeps some rows in brief: %s", self.directory, error)
+                    return
+                for line, step in zip(lines, steps, strict=True):
+                    anew.append(line, (step, None))
+                self._files[place] = anew
+                file.close(remove=True)
+            self._waiting = sum(file.end - file.done for file in self._files)
+
+    def waiting_of_all(self) -> Mapping[Path, Extent]:
+        """The files in which rows wait, of every process that has this directory, dead ones included."""
+        found = {path: Extent.of(path) for path in self.directory.glob("*.outbox")}
+        return {path: extent for path, extent in found.items() if extent is not None and extent.waits}
 
     def reject(self, step: Step, error: BaseException) -> None:
         """Keep a row that the database does not take, for people to look at."""
         log.error("the ledger does not take a row of its outbox, which is kept in rejected: %s", error)
         with contextlib.suppress(OSError), (self.directory / "rejected").open("ab") as out:
-            out.write(_line(step))
+            out.write(line_of(step))
 
     def adopt(self) -> Outbox | None:
         """The outbox of a process that is gone, if there is one; close it."""
+        own = {file.path for file in self._files}
         for path in sorted(self.directory.glob("*.outbox")):
-            if self._file is not None and path == self._file.path:
-                continue
-            file = _File.take_over(path)
+            file = None if path in own else Segment.take_over(path)
             if file is not None:
                 other = Outbox(self.directory, sync=self.sync)
-                other._file = file
+                other._files.append(file)
+                other._waiting = file.end - file.done
                 return other
         return None
 
     def close(self) -> None:
-        """Let go of the file; it stays if something waits in it."""
+        """Let go of the files; one stays if something waits in it."""
         with self._lock:
-            self._left = self.waiting
-            file, self._file = self._file, None
-            if file is not None:
-                file.close(remove=not self._left)
+            self._left, self._waiting = self.waiting, 0
+            while self._files:
+                file = self._files.popleft()
+                file.close(remove=not file.waits)
 
     def before_fork(self) -> None:
         """Wait until nothing is written."""
@@ -148,110 +193,20 @@ class Outbox:
         self._lock.release()
 
     def forget(self) -> None:
-        """In the child: the file is the parent's."""
+        """In the child: the files are the parent's."""
         self._lock = threading.RLock()
         self._left = False
-        file, self._file = self._file, None
-        if file is not None:
-            file.close(remove=False)
+        self.taken = self.given = self._waiting = 0
+        while self._files:
+            self._files.popleft().close(remove=False)
 
 
-class _File:
-    """A locked file of lines: `done` bytes of `size` need not be read any more."""
-
-    def __init__(self, path: Path, descriptor: int, size: int) -> None:
-        self.path = path
-        self.size = size
-        self.done = 0
-        self._descriptor = descriptor
-
-    @classmethod
-    def new(cls, directory: Path) -> _File:
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{os.getpid()}-{time.time_ns():x}.outbox"
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
-        file = cls(path, os.open(path, flags, 0o600), 0)
-        file._hold()
-        return file
-
-    @classmethod
-    def take_over(cls, path: Path) -> _File | None:
-        """The file of a process that is gone; None if it is not."""
-        try:
-            if fcntl is None:
-                path = path.rename(path.with_name(f"{os.getpid()}-{time.time_ns():x}.outbox"))
-            descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        except OSError:
-            return None
-        file = cls(path, descriptor, os.fstat(descriptor).st_size)
-        if file._hold() and path.exists():
-            return file
-        os.close(descriptor)
-        return None
-
-    def _hold(self) -> bool:
-        if fcntl is None:
-            return True
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
-    def append(self, lines: bytes, *, sync: bool) -> None:
-        """All of it or none."""
-        try:
-            os.lseek(self._descriptor, self.size, os.SEEK_SET)
-            rest = memoryview(lines)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-            if sync:
-                os.fsync(self._descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, self.size)
-            raise
-        self.size += len(lines)
-
-    def read(self, count: int) -> tuple[list[Step], int]:
-        steps: list[Step] = []
-        mark = self.done
-        with os.fdopen(os.dup(self._descriptor), "rb") as lines:
-            lines.seek(self.done)
-            for line in lines:
-                if len(steps) == count or mark >= self.size:
-                    break
-                mark += len(line)
-                step = _step(line)
-                if step is not None:
-                    steps.append(step)
-                elif line.endswith(b"\n"):  # the end of a file that a crash has cut is no line
-                    log.error("a line of the outbox %s is damaged and left out", self.path)
-        return steps, mark
-
-    def empty(self) -> None:
-        os.ftruncate(self._descriptor, 0)
-        self.done = self.size = 0
-
-    def close(self, *, remove: bool) -> None:
-        if remove:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-        os.close(self._descriptor)
-
-
-def _line(step: Step) -> bytes:
-    text = dump_json({"kind": step.kind, "values": step.values}).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
-
-
-def _step(line: bytes) -> Step | None:
-    """The row of a line; None if the line is not whole."""
-    text = line[9:-1]
+def _whole(row: Row) -> Step:
+    step, whole = row
+    if whole is None:
+        return step
     try:
-        if line[-1:] != b"\n" or int(line[:8], 16) != zlib.crc32(text):
-            return None
-        read: dict[str, Any] = json.loads(text)
-    except ValueError:
-        return None
-    return Step(read["kind"], read["values"])
+        return whole()
+    except Exception:
+        log.exception("a row of the ledger says less than it might")
+        return step

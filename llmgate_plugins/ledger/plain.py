@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-__all__ = ["dump_json", "plain_text"]
+__all__ = ["dump_json", "json_bytes", "plain_text"]
 
 
 def plain_text(text: Any) -> Any:
@@ -25,13 +25,18 @@ def dump_json(value: Any) -> str:
     """JSON that every reader takes: without NaN and infinities (null), keys are text."""
     if not value and isinstance(value, dict | list):
         return "{}" if isinstance(value, dict) else "[]"
+    return json_bytes(value).decode()
+
+
+def json_bytes(value: Any) -> bytes:
+    """The same as UTF-8."""
     encode = _encoder()
     try:
-        text = encode(value).decode()
+        text = encode(value)
     except (TypeError, ValueError):  # not JSON, or half a surrogate
-        return encode(_json_value(value)).decode()
-    if "\\u0000" in text:  # what is in there may not be text to every database
-        return encode(_json_value(value)).decode()
+        return encode(_json_value(value))
+    if b"\\u0000" in text:  # what is in there may not be text to every database
+        return encode(_json_value(value))
     return text
 
 

@@ -36,6 +36,8 @@ GATHERING: Final = 5.0
 """Seconds that whoever tells a state of the books waits for rows in outboxes."""
 LINGER: Final = 0.005
 """Seconds for which rows that nobody waits for are gathered: each time the writer is woken costs a call."""
+LINGER_AHEAD: Final = 0.02
+"""The same for rows that are safe in the outbox."""
 _WRITTEN: Final[Promise[None]] = Promise.of(None)
 _SETTLED: Final[Promise[bool]] = Promise.of(True)
 """What is answered where nobody waits."""
@@ -126,6 +128,7 @@ class SqlLedger:
         self._retention = retention or Retention()
         self._content_retention = content_retention or Retention()
         self._waits = self._database.durability != "queued"
+        self._ahead = self._database.ahead
         self._tables = Tables(self._database)
         try:
             prepare(self._database)
@@ -144,7 +147,8 @@ class SqlLedger:
             limit=queue_limit,
             patience=queue_patience,
             batch=batch,
-            linger=0.0 if self._waits else LINGER,
+            linger=LINGER_AHEAD if self._ahead else 0.0 if self._waits else LINGER,
+            ahead=self._ahead,
         )
         # Also runs when the interpreter ends. The writer does not know this object, so
         # it can be collected while its thread is alive.
@@ -158,7 +162,7 @@ class SqlLedger:
     @property
     def away(self) -> bool:
         """Whether the database takes no rows, so that those of this process wait in the outbox."""
-        return self._writer.waiting
+        return self._writer.away
 
     @property
     def engine(self) -> Engine:
@@ -172,7 +176,7 @@ class SqlLedger:
 
     def open_attempt(self, intent: AttemptIntent) -> Promise[None]:
         """Write the intent. Once per (call_id, number); a repeat changes nothing."""
-        return self._put(Entry("open", intent), _WRITTEN)
+        return self._put("open", intent, _WRITTEN)
 
     def settle_attempt(self, call_id: str, number: int, settlement: Settlement) -> Promise[bool]:
         """From intent to settled, or from what recovery booked to what it really was. False,
@@ -183,26 +187,28 @@ class SqlLedger:
         """
         if settlement.status not in ENDS:
             raise ValueError(not_an_end(settlement))
-        return self._put(Entry("settle", (call_id, number, settlement)), _SETTLED)
+        return self._put("settle", (call_id, number, settlement), _SETTLED)
 
     def close_call(self, record: DecisionRecord) -> Promise[None]:
         """Write the call's terminal row. Once per call_id; a repeat changes nothing."""
         if record.experiments:  # in the same transaction or one before
             for row in assignment_rows(record):
-                self._writer.put(Entry("assign", row))
-        return self._put(Entry("close", record), _WRITTEN)
+                self._put("assign", row, _WRITTEN)
+        return self._put("close", record, _WRITTEN)
 
     def add_feedback(self, feedback: Feedback) -> Promise[None]:
         """Keep it. Once per id; a repeat changes nothing."""
-        return self._put(Entry("feedback", feedback), _WRITTEN)
+        return self._put("feedback", feedback, _WRITTEN)
 
     def keep_content(self, content: Mapping[str, Any]) -> Promise[None]:
         """Write what was asked and answered (a row of `contents`). Once per call_id."""
-        return self._put(Entry("content", dict(content)), _WRITTEN)
+        return self._put("content", dict(content), _WRITTEN)
 
-    def _put(self, entry: Entry, otherwise: Promise[Any]) -> Promise[Any]:
-        """Hand it over; the promise of its answer, or this one where nobody waits for that."""
-        promise = self._writer.put(entry)
+    def _put(self, kind: str, subject: Any, otherwise: Promise[Any]) -> Promise[Any]:
+        """Hand it over; the promise of its answer, or this one where nobody has to wait for that."""
+        if self._ahead and self._writer.write_ahead(kind, subject):
+            return otherwise
+        promise = self._writer.put(Entry(kind, subject))
         return promise if self._waits else otherwise
 
     # ------------------------------------------------------------ housekeeping

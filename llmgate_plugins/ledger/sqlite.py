@@ -59,6 +59,7 @@ def open_sqlite(url: str, *, durability: str | None = None) -> Database:
         insert_once=_insert_once,
         is_away=_is_away,
         alone=_alone,
+        ahead=durability == "normal",  # then neither waits for the disk
         copy=lambda mark: _copy(path, mark),
     )
 

@@ -1,4 +1,4 @@
-"""One thread per process that writes what others hand over, many rows in one transaction."""
+"""One thread per process that brings into the books what others hand over, many rows at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.draining import Drain
-from llmgate_plugins.ledger.entries import Entry, Step
+from llmgate_plugins.ledger.entries import Entry, Step, brief_step, step_of
 from llmgate_plugins.ledger.forking import hold_over_forks
 from llmgate_plugins.ledger.outbox import Outbox
 from llmgate_plugins.ledger.tables import Away
@@ -30,6 +30,8 @@ DROWSY: Final = 20
 """Looks without any work in sight after which the watch sleeps until there is some."""
 LATER: Final = 5.0
 """Seconds until housekeeping that the books did not allow is tried again."""
+LOOK: Final = 0.01
+"""Seconds between two looks at what other processes have in their outboxes."""
 FLUSH: Final = 10.0
 """Seconds for which a flush waits for a database that is away."""
 
@@ -63,6 +65,10 @@ class Writer:
           commit that holds its row, or after the outbox has it, by a thread of the writer:
           callbacks must be short. What the outbox has is not yet compared with the books: a
           settlement is then answered True.
+        - With `ahead`, every row goes to the outbox first, in the hand of whoever has it if that
+          calls `write_ahead`, and is as safe there as the file; from there to the books, at most
+          every `linger` seconds, many at once. Where the outbox takes none, the books do; after a
+          row that these refused, who hands over the next is told what they say to it.
         - While the books are away (locked, full, gone), or take longer than `SLOW` seconds,
           rows go to the outbox, and from there to the books when they are back, in order.
           Only when the outbox takes no more either, promises get a `StorageError`.
@@ -79,6 +85,7 @@ class Writer:
         patience: Seconds for which a full queue blocks.
         batch: The most entries in one transaction.
         linger: Seconds for which more are waited for, where nobody waits for them.
+        ahead: Whether rows go to the outbox first.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class Writer:
         patience: float,
         batch: int,
         linger: float = 0.0,
+        ahead: bool = False,
     ) -> None:
         self.books = books
         self.outbox = outbox
@@ -98,6 +106,7 @@ class Writer:
         self.patience = patience
         self.batch = batch
         self.linger = linger
+        self.ahead = ahead
         self.gate = threading.RLock()  # held while something is being written
         self.closed = False
         self._tend_at: float | None = None
@@ -117,13 +126,31 @@ class Writer:
         self._watch: threading.Thread | None = None
         self._watching = threading.Condition(self._lock)
         self._idle = False
+        self._dozing = False
         self._awake = False
         self._stuck = False  # what the writer holds is in the outbox: it takes too long
 
     @property
-    def waiting(self) -> bool:
-        """Whether rows of this process wait in the outbox."""
-        return self.outbox.waiting
+    def away(self) -> bool:
+        """Whether rows of this process wait in the outbox because the books take none."""
+        if not self.outbox.waiting:
+            return False
+        return not self.ahead or self.drain.fails or self._busy_for(SLOW)
+
+    def write_ahead(self, kind: str, subject: Any) -> bool:
+        """Have it safe in the outbox when this returns; False where it must be put instead."""
+        if self.closed or self.drain.refuses:
+            return False
+        try:
+            row = (step_of(kind, subject), None) if self.drain.fails else brief_step(kind, subject)
+            self.outbox.put_one(row)
+        except Exception:  # noqa: BLE001 - whoever waits for the entry that is put is told
+            return False
+        if self._dozing or self._thread is None:
+            with self._lock:
+                self._start()
+                self._filled.notify()
+        return True
 
     def put(self, entry: Entry) -> Promise[Any]:
         """Hand an entry over. Raises `StorageError` if closed, or full for too long."""
@@ -133,14 +160,17 @@ class Writer:
             if self.closed:
                 raise StorageError("the ledger is closed; nothing more can be written to it")
             self._queue.append(entry)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="llmgate-ledger", daemon=True)
-                self._thread.start()
+            self._start()
             if self._idle or entry.kind == "flush":  # to notify nobody costs as much as all the rest
                 self._filled.notify()
             if self._stuck:
                 self._watching.notify()
         return entry
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="llmgate-ledger", daemon=True)
+            self._thread.start()
 
     def tend(self) -> None:
         """Tend the books whenever they want it, from the first entry on, also after a fork."""
@@ -149,21 +179,23 @@ class Writer:
             self._filled.notify()
 
     def flush(self) -> None:
-        """Return when everything handed over so far is in the books or has failed.
+        """Return when everything handed over so far is in the books or has failed, and what dead
+        processes have left.
 
         Raises:
             StorageError: The books are away, and rows wait in the outbox.
         """
         if threading.current_thread() is self._thread:
             raise StorageError("a callback of the ledger's writer cannot wait for that writer")
-        with self._lock:
-            if not self.waiting and not self._queue and (self._thread is None or self.closed):
-                return
-            closed = self.closed
-        if not closed:
+        if self.outbox.waiting_of_all():
+            self.drain.look_around = True
+        elif not self.outbox.waiting and not self._queue and (self._thread is None or self.closed):
+            return
+        there = False
+        if not self.closed:
             with contextlib.suppress(StorageError):  # closed meanwhile, which flushes
-                self._wait_for(self.put(Entry("flush")))
-        if self.waiting:
+                there = self._is_there(self.put(Entry("flush")))
+        if not there and (self.outbox.waiting or not self.closed):
             raise StorageError(
                 f"the ledger's database is away; rows wait for it in the outbox {self.outbox.directory}"
             )
@@ -175,22 +207,29 @@ class Writer:
             StorageError: It was not within so many seconds.
         """
         until = time.monotonic() + patience
-        while self.outbox.anybody_waits:
-            if time.monotonic() > until:
-                raise StorageError(f"rows wait for the ledger's database in {self.outbox.directory}")
-            self.drain.look_around = True  # of a process that died meanwhile, perhaps
+        waiting = self.outbox.waiting_of_all()
+        while waiting:
+            self.drain.look_around = True  # for a process that has died meanwhile, perhaps
             self.flush()
-            time.sleep(TICK)
+            now = self.outbox.waiting_of_all()
+            waiting = {
+                path: then
+                for path, then in waiting.items()
+                if path in now and now[path].turn == then.turn and now[path].done < then.end
+            }
+            if waiting and time.monotonic() > until:
+                raise StorageError(f"rows wait for the ledger's database in {self.outbox.directory}")
+            if waiting:
+                time.sleep(LOOK)
 
-    def _wait_for(self, pending: Promise[Any]) -> None:
+    def _is_there(self, pending: Promise[Any]) -> bool:
+        """Whether all is in the books; waits for that, as long as there is hope."""
         while True:
             try:
-                pending.exception(TICK)  # that the books are away shows in what waits
+                return pending.exception(TICK) is None  # that the books are away shows in what waits
             except TimeoutError:
-                if self._stands_still():
-                    return
-            else:
-                return
+                if self._busy_for(FLUSH):
+                    return False
 
     def close(self) -> None:
         """Write what waits, end the threads, let go of the connections. Idempotent."""
@@ -203,7 +242,7 @@ class Writer:
         if thread is not None and thread is not threading.current_thread():
             while thread.is_alive():
                 thread.join(TICK)
-                if self._stands_still():
+                if self._busy_for(FLUSH):
                     log.error("the ledger is left before its database answers; rows wait in the outbox")
                     return
         with self.gate:
@@ -229,7 +268,7 @@ class Writer:
                     self._write(entries)
                 self.drain.piece()
                 self._answer_flushes()
-                if not self.outbox.waiting:
+                if self.ahead or not self.outbox.waiting:
                     self._tend()
             self._end_work()
             del entries  # a thread that waits must not keep the last rows alive
@@ -245,13 +284,13 @@ class Writer:
             while not self._queue and not self.closed:
                 self._idle = True
                 told = self._filled.wait(self._until_due())
-                self._idle = False
+                self._idle = self._dozing = False
                 if not told and not self._queue:
                     self._begin_work(())
                     return ()
             if not self._queue:
                 return None
-            if self.linger and len(self._queue) < self.batch and not self.closed:
+            if self.linger and not self.ahead and len(self._queue) < self.batch and not self.closed:
                 self._filled.wait(self.linger)
             entries = [self._queue.popleft() for _ in range(min(len(self._queue), self.batch))]
             self._begin_work(entries)
@@ -268,22 +307,28 @@ class Writer:
         with self._lock:
             self._hand, self._busy_since, self._stuck = (), None, False
 
-    def _stands_still(self) -> bool:
-        """Whether the database has not answered for so long that nobody should wait for it."""
+    def _busy_for(self, seconds: float) -> bool:
+        """Whether the database has not answered for so long."""
         since = self._busy_since
-        return since is not None and time.monotonic() - since > FLUSH
+        return since is not None and time.monotonic() - since > seconds
 
     def _until_due(self) -> float | None:
-        now = time.monotonic()
-        due = [at for at in (self.drain.due, self._tend_at) if at is not None]
-        return max(min(due) - now, 0.0) if due else None
+        self._dozing = True  # first of all: what comes to the outbox from here on wakes this thread
+        drain_at = self.drain.due
+        if drain_at is not None and self.ahead and self.outbox.waiting:
+            self._dozing = False  # it wakes in time by itself
+            if not self._flushes:
+                drain_at = max(drain_at, self.outbox.since + self.linger)
+        due = [at for at in (drain_at, self._tend_at) if at is not None]
+        return max(min(due) - time.monotonic(), 0.0) if due else None
 
     def _write(self, entries: Sequence[Entry]) -> None:
         steps: list[Step] = []
         told: list[Entry] = []
+        flushes: list[Entry] = []
         for entry in entries:
             if entry.kind == "flush":
-                self._flushes.append(entry)
+                flushes.append(entry)
                 continue
             try:
                 steps.append(entry.step())
@@ -292,10 +337,18 @@ class Writer:
                 tell((entry.told(error),))
             else:
                 told.append(entry)
-        if not steps:
-            return
-        if self.outbox.waiting:  # what comes later must not be faster
-            self._keep(steps, told)
+        if steps:
+            self._bring_in(steps, told)
+        if flushes:
+            self.drain.hurry()
+            for flush in flushes:
+                flush.mark = self.outbox.taken
+            self._flushes += flushes
+
+    def _bring_in(self, steps: Sequence[Step], told: Sequence[Entry]) -> None:
+        waiting = self.outbox.waiting  # what comes later must not be faster
+        ahead = self.ahead and not self.drain.refuses
+        if (waiting or ahead) and self._keep(steps, told, aloud=waiting):
             return
         try:
             answers = self.books.write(steps)
@@ -310,32 +363,42 @@ class Writer:
         if away_at is not None:  # it went away in the midst of rows that were written one by one
             self.drain.later()
             self._keep(steps[away_at:], told[away_at:])
-        _log_failed([one for one in answers if isinstance(one, Exception)], len(answers))
+        failed = [one for one in answers if isinstance(one, Exception)]
+        self.drain.refuses = bool(failed)
+        _log_failed(failed, len(answers))
         tell(entry.told(answer) for entry, answer in zip(told[:away_at], answers[:away_at], strict=True))
 
-    def _keep(self, steps: Sequence[Step], told: Sequence[Entry]) -> None:
-        """Into the outbox; those that the watch has put there already go again, which changes nothing."""
+    def _keep(self, steps: Sequence[Step], told: Sequence[Entry], *, aloud: bool = True) -> bool:
+        """Into the outbox; those that the watch has put there already go again, which changes nothing.
+
+        Args:
+            aloud: Whether promises are told if it takes none; whether they were told is returned.
+        """
         try:
             self.outbox.put(steps)
         except StorageError as error:
-            _log_failed([error], len(told))
-            tell(entry.told(error) for entry in told)
-        else:
-            tell(entry.told(True if entry.kind == "settle" else None) for entry in told)
+            if aloud:
+                _log_failed([error], len(told))
+                tell(entry.told(error) for entry in told)
+            return aloud
+        tell(entry.told(True if entry.kind == "settle" else None) for entry in told)
+        return True
 
     # ------------------------------------------------------------ what else it does
 
     def _answer_flushes(self, *, give_up: bool = False) -> None:
         if not self._flushes:
             return
-        if not self.outbox.waiting:
-            answer: Any = None
-        elif give_up or time.monotonic() - self._flushes[0].since > FLUSH:
-            answer = StorageError("its database is away")
-        else:
-            return
-        tell(flush.told(answer) for flush in self._flushes)
-        self._flushes.clear()
+        given, now = self.outbox.given, time.monotonic()
+        answers: list[tuple[Entry, Any]] = []
+        for flush in self._flushes:
+            if flush.mark <= given and not self.drain.look_around:
+                answers.append((flush, None))
+            elif give_up or now - flush.since > FLUSH:
+                answers.append((flush, StorageError("its database is away")))
+        if answers:
+            self._flushes = [one for one in self._flushes if one not in [flush for flush, _ in answers]]
+            tell(flush.told(answer) for flush, answer in answers)
 
     def _tend(self) -> None:
         if self._tend_at is None or time.monotonic() < self._tend_at:

@@ -70,7 +70,8 @@ def test_a_locked_file_holds_no_answer_up_and_no_row_is_missing_afterwards(
 
 def refusing(ledger: SqlLedger) -> Any:
     """Neither database nor outbox take anything."""
-    return mock.patch.object(ledger._writer.outbox, "put", side_effect=StorageError("the outbox is full"))
+    full = StorageError("the outbox is full")
+    return mock.patch.object(ledger._writer.outbox, "_with_room", side_effect=full)
 
 
 @every_face
@@ -99,7 +100,8 @@ def test_where_books_are_required_nothing_is_sent_that_is_not_booked(
     assert ask(face, strict).text == "fine"
 
 
-async def test_a_caller_that_leaves_while_its_intent_is_written_leaves_no_open_row(ledger: SqlLedger) -> None:
+async def test_a_caller_that_leaves_while_its_intent_is_written_leaves_no_open_row(tmp_path: Path) -> None:
+    ledger = SqlLedger(f"sqlite:///{tmp_path}/books.db", durability="full")
     with ledger._writer.gate:
         task = asyncio.ensure_future(gateway(ledger).acomplete("fast", "hello"))
         while not ledger._writer._queue and not ledger._writer._hand:
@@ -111,6 +113,7 @@ async def test_a_caller_that_leaves_while_its_intent_is_written_leaves_no_open_r
     (row,), (call,) = ledger.attempts(), ledger.calls()
     assert (row["status"], row["cost_nano_usd"]) == ("skipped", 0)
     assert (call["status"], call["attempts"]) == ("cancelled", 0)
+    ledger.close()
 
 
 # ---------------------------------------------------------------- PostgreSQL

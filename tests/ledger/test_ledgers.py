@@ -24,9 +24,17 @@ WHO = Context(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+WHO_WAS_FIRST = pytest.mark.parametrize("ledger", ["memory", "sqlite, full", "postgres"], indirect=True)
+"""Those that tell whether a settlement was the first: from an outbox, that shows later."""
+
+
+@pytest.fixture(params=["memory", "sqlite", "sqlite, full", "postgres"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    urls = {"memory": lambda: "memory", "sqlite": lambda: f"sqlite:///{tmp_path}/books.db"}
+    urls = {
+        "memory": lambda: "memory",
+        "sqlite": lambda: f"sqlite:///{tmp_path}/books.db",
+        "sqlite, full": lambda: f"sqlite:///{tmp_path}/books.db?durability=full",
+    }
     url = urls.get(request.param, lambda: request.getfixturevalue("postgres_url"))()
     ledger = open_ledger(f"{url}?outbox={tmp_path}/outbox" if request.param == "postgres" else url)
     yield ledger
@@ -54,6 +62,7 @@ def test_opening_an_attempt_again_changes_nothing(ledger: Ledger) -> None:
     assert [(row["status"], row["estimate_nano_usd"]) for row in ledger.attempts()] == [("success", 70)]
 
 
+@WHO_WAS_FIRST
 def test_an_attempt_settles_once(ledger: Ledger) -> None:
     answer(ledger.open_attempt(intent()))
     assert answer(ledger.settle_attempt("c1", 1, settlement("cancelled", 20))) is True
@@ -61,6 +70,7 @@ def test_an_attempt_settles_once(ledger: Ledger) -> None:
     assert [(row["status"], row["cost_nano_usd"]) for row in ledger.attempts()] == [("cancelled", 20)]
 
 
+@WHO_WAS_FIRST
 def test_an_attempt_that_was_never_opened_cannot_be_settled(ledger: Ledger) -> None:
     assert answer(ledger.settle_attempt("c1", 1, settlement())) is False
     answer(ledger.open_attempt(intent()))
@@ -75,6 +85,7 @@ def test_only_an_end_settles_an_attempt(ledger: Ledger, status: str) -> None:
         ledger.settle_attempt("c1", 1, settlement(status))
 
 
+@WHO_WAS_FIRST
 def test_answers_keep_the_order_of_the_questions_without_waiting(ledger: Ledger) -> None:
     early = ledger.settle_attempt("c1", 1, settlement())
     ledger.open_attempt(intent())
@@ -152,6 +163,7 @@ def test_recovery_books_old_intents_at_their_estimate(ledger: Ledger) -> None:
     ]
 
 
+@WHO_WAS_FIRST
 def test_a_late_settlement_replaces_what_recovery_booked_once_and_says_so(ledger: Ledger) -> None:
     answer(ledger.open_attempt(intent(at=100.0, estimate=70)))
     assert ledger.recover(older_than=10, now=200.0) == 1
@@ -300,6 +312,7 @@ def test_numbers_that_json_does_not_have_become_null(ledger: Ledger) -> None:
     assert ledger.calls()[0]["decision"]["selections"][0]["scores"] == {"a": None, "b": 0.5}
 
 
+@WHO_WAS_FIRST
 def test_threads_lose_and_double_nothing_and_all_sums_agree(ledger: Ledger) -> None:
     settled: list[bool] = []
 

@@ -31,7 +31,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ledger(file: Path) -> Iterator[SqlLedger]:
-    ledger = SqlLedger(f"sqlite:///{file}")
+    """One in which an answer is there when the database has the row; see `test_ahead` for others."""
+    ledger = SqlLedger(f"sqlite:///{file}", durability="full")
     yield ledger
     ledger.close()
 
@@ -252,7 +253,7 @@ async def test_a_task_that_is_cancelled_while_it_waits_has_still_written(ledger:
 
 
 def test_a_full_queue_blocks_for_a_while_and_then_says_so(file: Path) -> None:
-    ledger = SqlLedger(f"sqlite:///{file}", queue_limit=2, queue_patience=0.2, batch=1)
+    ledger = SqlLedger(f"sqlite:///{file}", durability="full", queue_limit=2, queue_patience=0.2, batch=1)
     with ledger._writer.gate:
         for number in range(3):  # one is in the writer's hand
             ledger.open_attempt(intent(f"c{number}"))
@@ -389,7 +390,8 @@ def test_a_forked_child_and_its_parent_both_go_on(shared: SqlLedger) -> None:
     assert in_child(child) == 0
     for pending in waiting:
         pending.result(timeout=10)
-    assert answer(ledger.settle_attempt("before", 1, settlement())) is False
+    answer(ledger.settle_attempt("before", 1, settlement(cost=9)))
+    assert ledger.attempts("before")[0]["cost_nano_usd"] == 50
     answer(ledger.open_attempt(intent("after")))
     names = [row["call_id"] for row in ledger.attempts()]
     assert len(names) == len(set(names)) == 303

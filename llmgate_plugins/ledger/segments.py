@@ -1,0 +1,248 @@
+"""A file of rows that outlives its process: mapped into memory, so that to keep a row is to copy it there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import mmap
+import os
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from struct import Struct
+from struct import error as struct_error
+from typing import Any, Final, NamedTuple
+
+from llmgate_plugins.ledger.entries import Step
+from llmgate_plugins.ledger.plain import json_bytes
+
+try:
+    import fcntl
+except ImportError:  # Windows: an open file cannot be renamed there, which says as much
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Extent", "Row", "Segment", "line_of"]
+
+log = logging.getLogger("llmgate.ledger")
+
+SIZE: Final = 1 << 20
+"""Bytes of a segment; one for a longer row has as many as that needs."""
+REMEMBERED: Final = 10_000
+"""Rows that need not be read from their file again."""
+_HEAD: Final = Struct("<8sQQQ")
+_END: Final = Struct("<Q")
+_END_AT: Final = 16
+"""Where in the head its end stands."""
+_MARK: Final = b"llmgate1"
+_BEGIN: Final = 64
+"""Where the rows begin, after the head."""
+
+
+Row = tuple[Step, Callable[[], Step] | None]
+"""A row, and what makes the whole of it if it says less, as long as its process lives."""
+
+
+class Extent(NamedTuple):
+    """How far a segment is written, and how far its rows are done with.
+
+    Attributes:
+        turn: How often it was begun anew, after all its rows were done with.
+        end, done: Bytes from its beginning.
+    """
+
+    turn: int
+    end: int
+    done: int
+
+    @classmethod
+    def of(cls, path: Path) -> Extent | None:
+        """Of a segment of any process; None if it is not there, or none."""
+        try:
+            with path.open("rb") as file:
+                mark, *numbers = _HEAD.unpack(file.read(_HEAD.size))
+        except (OSError, struct_error):
+            return None
+        return cls(*numbers) if mark == _MARK else None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a row of it is not done with."""
+        return self.done < self.end
+
+
+class Segment:
+    """A locked file of lines: the bytes from `done` up to `end` wait.
+
+    What is copied to a mapped file is the system's: the death of the process takes nothing of it
+    along. The file has all its room from the beginning, so that a full disk shows when it is made.
+    What was put there is remembered as well, up to `REMEMBERED` rows; of others, it is read again.
+    """
+
+    __slots__ = ("_descriptor", "_map", "_remembered", "_room", "_turn", "done", "end", "path")
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._map = mmap.mmap(descriptor, 0)
+        self._room = len(self._map)
+        self._remembered: deque[tuple[int, Row]] | None = None
+        mark, turn, end, done = _HEAD.unpack_from(self._map)
+        self._turn: int = turn
+        self.end: int = end
+        self.done: int = done
+        if mark != _MARK or not _BEGIN <= self.done <= self.end <= len(self._map):
+            log.error("the outbox %s is damaged; what can be read of it is", path)
+            self._turn, self.end, self.done = 0, len(self._map), _BEGIN
+
+    @classmethod
+    def new(cls, directory: Path, least: int) -> Segment:
+        """An empty one with room for so many bytes. Raises `OSError`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{os.getpid()}-{time.time_ns():x}.outbox"
+        made = path.with_suffix(".new")  # nobody may find it before it is held
+        if fcntl is None:
+            made = path
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(made, flags, 0o600)
+        try:
+            _hold(descriptor)
+            _make_room(descriptor, max(SIZE, _BEGIN + least))
+            os.pwrite(descriptor, _HEAD.pack(_MARK, 0, _BEGIN, _BEGIN), 0)
+            segment = cls(path, descriptor)
+            if made is not path:
+                made.rename(path)
+        except BaseException:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                made.unlink()
+            raise
+        segment._remembered = deque()
+        return segment
+
+    @classmethod
+    def take_over(cls, path: Path) -> Segment | None:
+        """That of a process that is gone; None if it is not."""
+        try:
+            if fcntl is None:
+                path = path.rename(path.with_name(f"{os.getpid()}-{time.time_ns():x}.outbox"))
+            descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        except OSError:
+            return None
+        if _hold(descriptor) and path.exists():
+            with contextlib.suppress(OSError, ValueError, struct_error):  # an empty file has no map
+                return cls(path, descriptor)
+        os.close(descriptor)
+        return None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a row of it is not done with."""
+        return bool(self.done < self.end)
+
+    def has_room(self, more: int) -> bool:
+        """Whether so many bytes fit."""
+        return self.end + more <= self._room
+
+    def append(self, line: bytes, row: Row) -> None:
+        """Keep a row that fits: the line in the file, and the row as it is to be remembered."""
+        begin, remembered = self.end, self._remembered
+        self.end = end = begin + len(line)
+        self._map[begin:end] = line
+        _END.pack_into(self._map, _END_AT, end)
+        if remembered is not None:
+            remembered.append((end, row))
+            if len(remembered) > REMEMBERED:
+                self._remembered = None
+
+    def sync(self) -> None:
+        """Wait for the disk."""
+        self._map.flush()
+
+    def read(self, count: int) -> tuple[list[Row], int]:
+        """The next of them, and where they end."""
+        if self._remembered is not None:
+            found = list(islice(self._remembered, count))
+            return [row for _, row in found], found[-1][0] if found else self.done
+        rows: list[Row] = []
+        mark = self.done
+        while mark < self.end and len(rows) < count:
+            line_end = self._map.find(b"\n", mark, self.end) + 1
+            line, mark = self._map[mark : line_end or self.end], line_end or self.end
+            step = _step(line)
+            if step is not None:
+                rows.append((step, None))
+            else:
+                log.error("a line of the outbox %s is damaged and left out", self.path)
+        return rows, mark
+
+    @property
+    def brief_rows(self) -> list[Row]:
+        """All that wait, if one of them says less than it might."""
+        rows = [row for _, row in self._remembered or ()]
+        return rows if any(whole is not None for _, whole in rows) else []
+
+    def forget(self, mark: int) -> None:
+        """All up to this mark is done with."""
+        self.done, remembered = mark, self._remembered
+        while remembered and remembered[0][0] <= mark:
+            remembered.popleft()
+        self._tell()
+
+    def begin_anew(self) -> None:
+        """All of it is done with."""
+        self._turn += 1
+        self.end = self.done = _BEGIN
+        self._tell()
+        self._remembered = deque()
+
+    def close(self, *, remove: bool) -> None:
+        """Let go of it."""
+        if remove:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        self._map.close()
+        os.close(self._descriptor)
+
+    def _tell(self) -> None:
+        _HEAD.pack_into(self._map, 0, _MARK, self._turn, self.end, self.done)
+
+
+def _hold(descriptor: int) -> bool:
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def _make_room(descriptor: int, size: int) -> None:
+    """On the disk, not in name only: to write to a map without room on the disk kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    left = size
+    while left > 0:
+        left -= os.write(descriptor, bytes(min(left, 1 << 16)))
+
+
+def line_of(step: Step) -> bytes:
+    """A row as a file has it: a checksum (CRC-32, eight hex digits), a space, JSON."""
+    text = json_bytes({"kind": step.kind, "values": step.values})
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _step(line: bytes) -> Step | None:
+    """The row of a line; None if the line is not whole."""
+    text = line[9:-1]
+    try:
+        if line[-1:] != b"\n" or int(line[:8], 16) != zlib.crc32(text):
+            return None
+        read: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
+    return Step(read["kind"], read["values"])
