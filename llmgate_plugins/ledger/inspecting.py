@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.database import Database
 from llmgate_plugins.ledger.schema import SCHEMA_VERSION, attempts, calls
+from llmgate_plugins.ledger.segments import Extent
 from llmgate_plugins.ledger.sweeping import is_over
 from llmgate_plugins.ledger.upgrading import version_of
 
@@ -54,7 +55,8 @@ def inspect_ledger(database: Database, outbox: Path, now: float) -> Condition:
         StorageError: It is no ledger.
     """
     version = version_of(database)
-    waiting = sum(one.stat().st_size for one in outbox.glob("*.outbox")) if outbox.is_dir() else 0
+    extents = [extent for one in outbox.glob("*.outbox") if (extent := Extent.of(one)) is not None]
+    waiting = sum(extent.end - extent.done for extent in extents)
     known = Condition(name=database.name, durability=database.durability, version=version, waiting=waiting)
     if version is None:
         return known

@@ -67,16 +67,19 @@ class SqlLedger:
 
     Guarantees:
         - An answer is there when its row is safe: what `open_attempt`, `settle_attempt` or
-          `close_call` was about is committed when its promise is done without error, or is
-          in the outbox on disk while the database takes no rows.
-        - Death of the process, `kill -9` included, loses no acknowledged row. With
+          `close_call` was about is in the outbox on disk (SQLite, "normal"), or committed, or
+          in the outbox while the database takes no rows. From the outbox a settlement is
+          answered True, whether it was the first or not.
+        - Death of the process, `kill -9` included, loses no acknowledged row; of a call in the
+          last 20 ms before, the row says all but how it was decided (SQLite, "normal"). With
           `durability="normal"` a crash of the operating system or a power cut may lose
-          the last commits (never damage the database); with "full" it loses none. With
+          the last rows (never damage the database); with "full" it loses none. With
           "queued" nobody waits: answers are given at once, and whatever kills the process
           takes along the rows that wait to be written.
         - One row per (call_id, number) and per call_id, among all processes; an attempt
           settles once, by compare-and-set. A repeat changes nothing.
-        - A row that cannot be written fails alone: its promise gets a `StorageError`, the
+        - A row that cannot be written fails alone: its promise gets a `StorageError`, or it is
+          put aside in the outbox and the next one waits for what the database says to it. The
           others of its transaction are written.
         - A database that is locked, full, slow or gone holds nobody up for more than about
           2 s: rows then go to the outbox, and to the database when it is back, in order and

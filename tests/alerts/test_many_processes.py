@@ -152,11 +152,14 @@ def test_a_database_that_takes_no_rows_is_told_and_that_it_does_again(tmp_path: 
     gateway.complete("fast", "hello")
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
+    until = time.monotonic() + 30
     gateway.complete("fast", "hello")
+    while not ledger.away:
+        assert time.monotonic() < until, "the rows are in a database that is locked"
+        time.sleep(0.05)
     gateway.complete("fast", "hello")
     other.execute("ROLLBACK")
     other.close()
-    until = time.monotonic() + 30
     while ledger.away:
         assert time.monotonic() < until, "rows still wait"
         time.sleep(0.05)

@@ -19,6 +19,7 @@ from support.writers import processes
 
 from llmgate_plugins import Gateway
 from llmgate_plugins.ledger import SqlLedger
+from llmgate_plugins.ledger.segments import Extent
 from llmgate_plugins.ledger.sql import open_database
 from llmgate_plugins.ledger.upgrading import upgrade
 from llmgate_plugins.testing import ScriptedProvider
@@ -78,18 +79,17 @@ def books_of_the_next(url: str) -> SqlLedger:
     gateway.complete("fast", "hello", call_id="next")
     outbox = ledger._database.outbox
     until = time.monotonic() + 30
-    while any(map(_size, outbox.glob("*.outbox"))):
+    while ledger._writer.outbox.waiting_of_all():
         assert time.monotonic() < until, "an outbox of the dead is left"
         time.sleep(0.02)
     assert not (outbox / "rejected").exists()
     return ledger
 
 
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:  # emptied and removed meanwhile
-        return 0
+def _waiting(file: Path) -> int:
+    """Bytes."""
+    extent = Extent.of(file)
+    return 0 if extent is None else extent.end - extent.done
 
 
 def check_books(url: str, files: Path) -> int:
@@ -154,7 +154,7 @@ def test_gateways_killed_while_their_rows_wait_in_the_outbox_keep_their_books(
 
     def wait_for_rows() -> None:
         until = time.monotonic() + 30
-        while sum(file.stat().st_size for file in outboxes.glob("*.outbox")) < 20_000:
+        while sum(map(_waiting, outboxes.glob("*.outbox"))) < 20_000:
             assert time.monotonic() < until, "no rows go to the outbox"
             time.sleep(0.02)
 

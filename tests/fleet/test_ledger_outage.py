@@ -72,7 +72,7 @@ def test_calls_go_on_through_an_outage_of_postgresql_and_every_row_is_there_once
     assert 0 < before <= during < len(over)
     assert max(took) < LONGEST, "an answer was held up"
     until = time.monotonic() + 15
-    while ledger._writer.waiting:
+    while ledger.away:
         assert time.monotonic() < until, "rows still wait in the outbox"
         time.sleep(0.05)
     calls, attempts = ledger.calls(), ledger.attempts()

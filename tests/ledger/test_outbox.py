@@ -141,12 +141,14 @@ def test_a_full_disk_keeps_no_row_out(ledger: SqlLedger, file: Path) -> None:
         most = pages or connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {most}")  # as full as a test can have it
 
-    ledger._tables.disconnect()
+    with ledger._writer.gate:
+        ledger._tables.disconnect()
     for number in range(20):
         answer(ledger.open_attempt(intent(f"large{number}", labels={"tenant": "x" * 9_000})))
     assert len(kept(file)) == 1
     pages = 100_000
-    ledger._tables.disconnect()
+    with ledger._writer.gate:
+        ledger._tables.disconnect()
     assert len(ledger.attempts()) == 21
 
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,8 @@ def _full_disk() -> Iterator[Any]:
     def free() -> None:
         nonlocal most
         most = 100_000
-        ledger._tables.disconnect()
+        with ledger._writer.gate:  # a connection must not be closed while it is used
+            ledger._tables.disconnect()
 
     with tempfile.TemporaryDirectory() as directory:
         ledger = Freed(f"sqlite:///{Path(directory) / 'books.db'}")
@@ -131,8 +133,9 @@ def _full_disk() -> Iterator[Any]:
             connection.execute(f"PRAGMA max_page_count = {most}")
 
         number = 0
-        while not ledger._writer.waiting:  # until no page has room, of the table or of its index
+        while not ledger.away:  # until no page has room, of the table or of its index
             number += 1
+            time.sleep(0.002)
             answer(ledger.open_attempt(intent(f"{FILLING}{number % 7 * 'x'}{number}")))
             answer(ledger.close_call(record(f"{FILLING}{number}")))
         yield [], {"ledger": ledger}
