@@ -68,7 +68,11 @@ def group_of(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest groups come first, so that all processes end at about the same time."""
+    """Campaigns take the time they take. The longest groups come first, so that all processes end at
+    about the same time."""
+    for item in items:
+        if item.get_closest_marker("campaign") is not None:
+            item.add_marker(pytest.mark.timeout(0))
     if hasattr(config, "workerinput"):
         items.sort(
             key=lambda item: (

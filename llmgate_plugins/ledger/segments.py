@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import mmap
@@ -38,6 +39,8 @@ _END: Final = Struct("<Q")
 _END_AT: Final = 16
 """Where in the head its end stands."""
 _MARK: Final = b"llmgate1"
+_CANNOT_RESERVE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What a file system says that knows no such thing: there the room is written."""
 _BEGIN: Final = 64
 """Where the rows begin, after the head."""
 
@@ -111,7 +114,8 @@ class Segment:
         try:
             _hold(descriptor)
             _make_room(descriptor, max(SIZE, _BEGIN + least))
-            os.pwrite(descriptor, _HEAD.pack(_MARK, 0, _BEGIN, _BEGIN), 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, _HEAD.pack(_MARK, 0, _BEGIN, _BEGIN))
             segment = cls(path, descriptor)
             if made is not path:
                 made.rename(path)
@@ -150,13 +154,14 @@ class Segment:
     def append(self, line: bytes, row: Row) -> None:
         """Keep a row that fits: the line in the file, and the row as it is to be remembered."""
         begin, remembered = self.end, self._remembered
-        self.end = end = begin + len(line)
+        end = begin + len(line)
         self._map[begin:end] = line
         _END.pack_into(self._map, _END_AT, end)
         if remembered is not None:
             remembered.append((end, row))
             if len(remembered) > REMEMBERED:
                 self._remembered = None
+        self.end = end  # last of all: what is interrupted before is written over
 
     def sync(self) -> None:
         """Wait for the disk."""
@@ -201,11 +206,17 @@ class Segment:
 
     def close(self, *, remove: bool) -> None:
         """Let go of it."""
-        if remove:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
+        held = fcntl is not None
+        if remove and held:  # as long as nobody else can take it over
+            self._unlink()
         self._map.close()
         os.close(self._descriptor)
+        if remove and not held:  # on Windows an open file cannot be removed
+            self._unlink()
+
+    def _unlink(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
     def _tell(self) -> None:
         _HEAD.pack_into(self._map, 0, _MARK, self._turn, self.end, self.done)
@@ -223,8 +234,13 @@ def _hold(descriptor: int) -> bool:
 def _make_room(descriptor: int, size: int) -> None:
     """On the disk, not in name only: to write to a map without room on the disk kills the process."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-        return
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in _CANNOT_RESERVE:
+                raise
+        else:
+            return
     left = size
     while left > 0:
         left -= os.write(descriptor, bytes(min(left, 1 << 16)))

@@ -58,7 +58,7 @@ SMALL = Fleet(processes=3, tasks=10, seconds=SETTLED + 3.0, outage=0.7, deadline
 FULL = Fleet(processes=8, tasks=50, seconds=12.0, outage=5.0, deadline=15.0)
 FLEETS = [
     pytest.param(SMALL, id="small"),
-    pytest.param(FULL, id="full", marks=[pytest.mark.campaign, pytest.mark.timeout(0)]),
+    pytest.param(FULL, id="full", marks=[pytest.mark.campaign]),
 ]
 
 

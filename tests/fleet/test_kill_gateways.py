@@ -24,7 +24,7 @@ from llmgate_plugins.ledger.sql import open_database
 from llmgate_plugins.ledger.upgrading import upgrade
 from llmgate_plugins.testing import ScriptedProvider
 
-CAMPAIGN = [pytest.mark.campaign, pytest.mark.timeout(0)]
+CAMPAIGN = [pytest.mark.campaign]
 
 
 @contextmanager

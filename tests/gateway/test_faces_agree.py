@@ -71,7 +71,6 @@ def test_all_faces_decide_alike_for_any_script_of_faults(
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(0)
 @settings(max_examples=5_000, deadline=None)
 @any_story
 def test_all_faces_decide_alike_for_thousands_of_scripts(

@@ -37,9 +37,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{request.getfixturevalue('postgres_url')}?outbox={tmp_path}/outbox"
 
 
-@pytest.mark.parametrize(
-    "rounds", [3, pytest.param(40, marks=[pytest.mark.campaign, pytest.mark.timeout(0)])]
-)
+@pytest.mark.parametrize("rounds", [3, pytest.param(40, marks=[pytest.mark.campaign])])
 def test_no_acknowledged_row_is_lost_to_kill_9_and_none_is_doubled(
     url: str, tmp_path: Path, rounds: int
 ) -> None:
