@@ -6,13 +6,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, Table
 
-from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger import sweeping
 from llmgate_plugins.ledger.call_rows import assignment_rows
 from llmgate_plugins.ledger.database import DURABILITY, Database
@@ -38,6 +38,8 @@ LINGER: Final = 0.005
 """Seconds for which rows that nobody waits for are gathered: each time the writer is woken costs a call."""
 LINGER_AHEAD: Final = 0.02
 """The same for rows that are safe in the outbox."""
+OTHERS: Final = 0.2
+"""Seconds that a reader waits for rows that other processes have in their outboxes."""
 _WRITTEN: Final[Promise[None]] = Promise.of(None)
 _SETTLED: Final[Promise[bool]] = Promise.of(True)
 """What is answered where nobody waits."""
@@ -275,12 +277,15 @@ class SqlLedger:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection to read with, which sees all that was handed over before. Do not write with it.
+        """A connection to read with, which sees all that was handed over before, and what other
+        processes of this machine handed over, unless they stand still. Do not write with it.
 
         Raises:
             StorageError: The database cannot be read, or is away while rows wait for it.
         """
         self.flush()
+        with suppress(StorageError):
+            self._writer.gather(OTHERS)
         try:
             with self._tables.reading() as connection:
                 yield connection

@@ -91,8 +91,9 @@ class Stage:
         ledger = host.gateway.services.ledger
         ledger.flush()
         yield "ledger rows", repr([ledger.attempts(), ledger.calls()])
-        for file in self.files.glob("books.db*"):
-            yield f"file {file.name}", file.read_bytes()
+        for file in (*self.files.glob("books.db*"), *self.files.glob("books.db.outbox/*")):
+            if file.is_file():
+                yield f"file {file.name}", file.read_bytes()
         for span in host.spans.get_finished_spans():
             yield "span", span.to_json()
         for run in host.runs:
