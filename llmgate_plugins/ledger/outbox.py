@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -21,6 +23,8 @@ log = logging.getLogger("llmgate.ledger")
 
 MOST_BYTES: Final = 1 << 30
 MOST_SECONDS: Final = 3600.0
+DYING: Final = 5.0
+"""Seconds that a process may take to let go of its files."""
 
 
 class Outbox:
@@ -54,6 +58,7 @@ class Outbox:
         self._waiting = 0  # bytes
         self._lock = threading.RLock()
         self._files: deque[Segment] = deque()  # the oldest first; the last one is written to
+        self._name, self._numbers = "", count(1)
         self._left = False
 
     @property
@@ -97,11 +102,16 @@ class Outbox:
         if files and files[-1].has_room(more):
             return files[-1]
         try:
-            files.append(Segment.new(self.directory, more))
+            files.append(Segment.new(self._next_path(), more))
         except OSError as error:
             self._waiting = waiting
             raise StorageError(f"the outbox {self.directory} cannot be written: {error.strerror}") from error
         return files[-1]
+
+    def _next_path(self) -> Path:
+        """Files of one outbox have a name in common, and sort as they were written."""
+        self._name = self._name or f"{os.getpid()}-{time.time_ns():x}"
+        return self.directory / f"{self._name}-{next(self._numbers):08}.outbox"
 
     def _refuse(self, size: int) -> NoReturn:
         if size > self.limit:
@@ -143,7 +153,8 @@ class Outbox:
                 if not steps:
                     continue
                 try:
-                    anew = Segment.new(self.directory, sum(map(len, lines)))
+                    in_its_place = file.path.with_name(f"{file.path.stem}w.outbox")
+                    anew = Segment.new(in_its_place, sum(map(len, lines)))
                 except OSError as error:
                     log.warning("the outbox %s keeps some rows in brief: %s", self.directory, error)
                     return
@@ -165,14 +176,20 @@ class Outbox:
             out.write(line_of(step))
 
     def adopt(self) -> Outbox | None:
-        """The outbox of a process that is gone, if there is one; close it."""
-        own = {file.path for file in self._files}
+        """The outbox of a process that is gone, if there is one; close it.
+
+        All its files at once, since what stands in a later one must not come first: a settlement
+        before its intent would change nothing."""
+        groups: dict[str, list[Path]] = {}
         for path in sorted(self.directory.glob("*.outbox")):
-            file = None if path in own else Segment.take_over(path)
-            if file is not None:
+            groups.setdefault(path.name.rpartition("-")[0], []).append(path)
+        groups.pop(self._name, None)
+        for paths in groups.values():
+            first = Segment.take_over(paths[0])
+            if first is not None:
                 other = Outbox(self.directory, sync=self.sync)
-                other._files.append(file)
-                other._waiting = file.end - file.done
+                other._files += [first, *filter(None, map(_taken_over, paths[1:]))]
+                other._waiting = sum(file.end - file.done for file in other._files)
                 return other
         return None
 
@@ -197,8 +214,20 @@ class Outbox:
         self._lock = threading.RLock()
         self._left = False
         self.taken = self.given = self._waiting = 0
+        self._name, self._numbers = "", count(1)
         while self._files:
             self._files.popleft().close(remove=False)
+
+
+def _taken_over(path: Path) -> Segment | None:
+    """A further file of a process that is gone: while it dies, it lets go of one after the other."""
+    until = time.monotonic() + DYING
+    while (file := Segment.take_over(path)) is None and path.exists():
+        if time.monotonic() > until:
+            log.error("the outbox %s is held, though its process seems to be gone", path)
+            return None
+        time.sleep(0.01)
+    return file
 
 
 def _whole(row: Row) -> Step:

@@ -102,10 +102,9 @@ class Segment:
             self._turn, self.end, self.done = 0, len(self._map), _BEGIN
 
     @classmethod
-    def new(cls, directory: Path, least: int) -> Segment:
+    def new(cls, path: Path, least: int) -> Segment:
         """An empty one with room for so many bytes. Raises `OSError`."""
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{os.getpid()}-{time.time_ns():x}.outbox"
+        path.parent.mkdir(parents=True, exist_ok=True)
         made = path.with_suffix(".new")  # nobody may find it before it is held
         if fcntl is None:
             made = path
@@ -132,13 +131,18 @@ class Segment:
         """That of a process that is gone; None if it is not."""
         try:
             if fcntl is None:
-                path = path.rename(path.with_name(f"{os.getpid()}-{time.time_ns():x}.outbox"))
+                path = path.rename(path.with_name(f"{os.getpid()}-{time.time_ns():x}-{path.name}"))
             descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
         except OSError:
             return None
         if _hold(descriptor) and path.exists():
-            with contextlib.suppress(OSError, ValueError, struct_error):  # an empty file has no map
-                return cls(path, descriptor)
+            if os.fstat(descriptor).st_size > _BEGIN:
+                with contextlib.suppress(OSError):  # too many files are open, perhaps
+                    return cls(path, descriptor)
+            else:
+                log.error("the outbox %s has nothing in it", path)
+                with contextlib.suppress(OSError):  # it would stand in the way of those after it
+                    path.unlink()
         os.close(descriptor)
         return None
 

@@ -24,7 +24,7 @@ from llmgate_plugins.ledger import SqlLedger
 from llmgate_plugins.ledger.entries import Step
 from llmgate_plugins.ledger.outbox import Outbox
 from llmgate_plugins.ledger.pen import Pen
-from llmgate_plugins.ledger.segments import Extent
+from llmgate_plugins.ledger.segments import SIZE, Extent
 
 LONG = 2.5
 """Seconds that no answer may take, whatever the database does: what the documentation says."""
@@ -269,6 +269,43 @@ def test_rows_of_a_process_that_lives_are_left_to_it(tmp_path: Path) -> None:
     assert [step.values["call_id"] for step in adopted.next(10)[0]] == ["a"]
     adopted.close()
     assert len(list(tmp_path.glob("*.outbox"))) == 1, "what nobody has written stays"
+
+
+def test_all_files_of_a_dead_process_are_taken_over_by_one_and_read_in_their_order(tmp_path: Path) -> None:
+    outbox, names = Outbox(tmp_path, sync=False), [f"{number:02}" for number in range(12)]
+    for name in names:
+        outbox.put([a_step(name, "x" * (SIZE // 3))])
+    outbox.put_one((a_step("brief"), lambda: a_step("whole")))
+    outbox.make_whole()  # which writes the last of them anew
+    assert len(list(tmp_path.glob("*.outbox"))) == 6
+    outbox.close()
+    heir, other = (Outbox(tmp_path, sync=False) for _ in range(2))
+    adopted = heir.adopt()
+    assert adopted is not None
+    assert other.adopt() is None
+    found: list[str] = []
+    while adopted.waiting:
+        assert other.adopt() is None, "what comes later must not be faster"
+        steps, mark = adopted.next(5)
+        found += [step.values["call_id"] for step in steps]
+        adopted.done(mark, len(steps))
+    assert found == [*names, "whole"]
+    adopted.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_stands_in_nobodys_way(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path, sync=False)
+    for name in "abcd":
+        outbox.put([a_step(name, "x" * (SIZE // 2))])
+    outbox.close()
+    min(tmp_path.glob("*.outbox")).write_bytes(b"")
+    heir = Outbox(tmp_path, sync=False)
+    assert heir.adopt() is None
+    adopted = heir.adopt()
+    assert adopted is not None
+    assert [step.values["call_id"] for step in adopted.next(10)[0]] == ["b"]
+    adopted.close()
 
 
 def test_a_damaged_line_is_left_out_and_the_others_are_read(tmp_path: Path) -> None:
