@@ -56,7 +56,7 @@ def inspect_ledger(database: Database, outbox: Path, now: float) -> Condition:
     """
     version = version_of(database)
     extents = [extent for one in outbox.glob("*.outbox") if (extent := Extent.of(one)) is not None]
-    waiting = sum(extent.end - extent.done for extent in extents)
+    waiting = sum(extent.waiting for extent in extents)
     known = Condition(name=database.name, durability=database.durability, version=version, waiting=waiting)
     if version is None:
         return known

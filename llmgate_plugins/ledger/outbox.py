@@ -167,7 +167,7 @@ class Outbox:
     def waiting_of_all(self) -> Mapping[Path, Extent]:
         """The files in which rows wait, of every process that has this directory, dead ones included."""
         found = {path: Extent.of(path) for path in self.directory.glob("*.outbox")}
-        return {path: extent for path, extent in found.items() if extent is not None and extent.waits}
+        return {path: extent for path, extent in found.items() if extent is not None and extent.waiting}
 
     def reject(self, step: Step, error: BaseException) -> None:
         """Keep a row that the database does not take, for people to look at."""

@@ -72,9 +72,9 @@ class Extent(NamedTuple):
         return cls(*numbers) if mark == _MARK else None
 
     @property
-    def waits(self) -> bool:
-        """Whether a row of it is not done with."""
-        return self.done < self.end
+    def waiting(self) -> int:
+        """Bytes of rows that are not done with."""
+        return self.end - self.done
 
 
 class Segment:
@@ -149,7 +149,7 @@ class Segment:
     @property
     def waits(self) -> bool:
         """Whether a row of it is not done with."""
-        return bool(self.done < self.end)
+        return self.done < self.end
 
     def has_room(self, more: int) -> bool:
         """Whether so many bytes fit."""

@@ -363,9 +363,8 @@ class Writer:
         if away_at is not None:  # it went away in the midst of rows that were written one by one
             self.drain.later()
             self._keep(steps[away_at:], told[away_at:])
-        failed = [one for one in answers if isinstance(one, Exception)]
-        self.drain.refuses = bool(failed)
-        _log_failed(failed, len(answers))
+        self.drain.refuses = any(isinstance(one, Exception) for one in answers[:away_at])
+        _log_failed([one for one in answers if isinstance(one, Exception)], len(answers))
         tell(entry.told(answer) for entry, answer in zip(told[:away_at], answers[:away_at], strict=True))
 
     def _keep(self, steps: Sequence[Step], told: Sequence[Entry], *, aloud: bool = True) -> bool:
@@ -390,15 +389,14 @@ class Writer:
         if not self._flushes:
             return
         given, now = self.outbox.given, time.monotonic()
-        answers: list[tuple[Entry, Any]] = []
-        for flush in self._flushes:
+        flushes, self._flushes = self._flushes, []
+        for flush in flushes:
             if flush.mark <= given and not self.drain.look_around:
-                answers.append((flush, None))
+                tell((flush.told(None),))
             elif give_up or now - flush.since > FLUSH:
-                answers.append((flush, StorageError("its database is away")))
-        if answers:
-            self._flushes = [one for one in self._flushes if one not in [flush for flush, _ in answers]]
-            tell(flush.told(answer) for flush, answer in answers)
+                tell((flush.told(StorageError("its database is away")),))
+            else:
+                self._flushes.append(flush)
 
     def _tend(self) -> None:
         if self._tend_at is None or time.monotonic() < self._tend_at:
@@ -447,7 +445,7 @@ class Writer:
     def _late(self) -> list[Entry]:
         """What the writer holds, and all that waits behind it, if it has held it for too long."""
         if not self._stuck:
-            if self._busy_since is None or time.monotonic() - self._busy_since < SLOW:
+            if not self._busy_for(SLOW):
                 return []
             self._stuck = True
         late = [*self._hand, *self._queue]

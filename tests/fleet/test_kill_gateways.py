@@ -89,7 +89,7 @@ def books_of_the_next(url: str) -> SqlLedger:
 def _waiting(file: Path) -> int:
     """Bytes."""
     extent = Extent.of(file)
-    return 0 if extent is None else extent.end - extent.done
+    return 0 if extent is None else extent.waiting
 
 
 def check_books(url: str, files: Path) -> int:

@@ -14,15 +14,20 @@ from llmgate_plugins import Context, Gateway
 from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.testing import Fault, ScriptedProvider, VirtualClock, VirtualSleeper
 
-CONFIG = """\
+EXPERIMENT = """\
 model_list:
   - {model_name: fast, litellm_params: {model: openai/gpt-4o-mini, api_key: k}, model_info: {id: small}}
   - {model_name: strong, litellm_params: {model: openai/gpt-4o, api_key: k}, model_info: {id: large}}
 experiments:
   stronger:
     when: {alias: fast}
+"""
+CONFIG = (
+    EXPERIMENT
+    + """\
     arms: [{name: control, weight: 0.5}, {name: a-candidate-with-a-long-name, weight: 0.5, model: strong}]
 """
+)
 
 
 def made(folder: Path, written: str, calls: int = 40, **provider: Any) -> str:
@@ -94,19 +99,16 @@ def test_a_canarys_course_is_read_from_the_state_that_processes_share(
     assert "stage 1 of 1" in " ".join(run("--config", str(tmp_path / "llmgate.yaml")).output.split())
 
 
-CANARY = """\
-model_list:
-  - {model_name: fast, litellm_params: {model: openai/gpt-4o-mini, api_key: k}, model_info: {id: small}}
-  - {model_name: strong, litellm_params: {model: openai/gpt-4o, api_key: k}, model_info: {id: large}}
-experiments:
-  stronger:
-    when: {alias: fast}
+CANARY = (
+    EXPERIMENT
+    + """\
     arms: [{name: control}, {name: strong, model: strong}]
     stages: [{share: 37.5%, for: 1h}, {share: 50%, for: 1h}]
   plain:
     when: {alias: strong}
     arms: [{name: control, weight: 0.5}, {name: cool, weight: 0.5, params: {temperature: 0.1}}]
 """
+)
 
 
 def taken_back(folder: Path, state: str) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
-from support.books import answer, intent, record, settlement
+from support.books import answer, impatient, intent, record, settlement, until
 
 from llmgate_plugins import DecisionRecord
 from llmgate_plugins.errors import StorageError
@@ -28,8 +26,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ledger(file: Path) -> Iterator[SqlLedger]:
-    with mock.patch("llmgate_plugins.ledger.sqlite.PATIENCE", 0.1):
-        ledger = SqlLedger(f"sqlite:///{file}")
+    ledger = impatient(f"sqlite:///{file}")
     yield ledger
     ledger.close()
 
@@ -42,13 +39,6 @@ def a_call(ledger: SqlLedger, name: str = "c1") -> None:
 
 def segments(file: Path) -> list[Path]:
     return list(Path(f"{file}.outbox").glob("*.outbox"))
-
-
-def until(true: Callable[[], Any]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end, "it does not come to be"
-        time.sleep(0.005)
 
 
 def killed_at_this_moment(ledger: SqlLedger, file: Path, folder: Path) -> SqlLedger:
@@ -146,7 +136,7 @@ def test_files_do_not_grow_however_much_is_written(ledger: SqlLedger, file: Path
     assert len(left) == 1, "what is in the database is given up"
     extent = Extent.of(left[0])
     assert extent is not None
-    assert not extent.waits
+    assert not extent.waiting
     ledger.close()
     assert segments(file) == []
 

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from support.books import answer, intent, record, settlement
+from support.books import answer, impatient, intent, record, settlement
 from support.faces import ask, every_face
 from support.gateways import deployment
 from support.servers import PostgresServer
@@ -39,8 +39,7 @@ def gateway(ledger: SqlLedger, *plugins: object) -> Gateway:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    with mock.patch("llmgate_plugins.ledger.sqlite.PATIENCE", 0.1):
-        ledger = SqlLedger(f"sqlite:///{tmp_path}/books.db")
+    ledger = impatient(f"sqlite:///{tmp_path}/books.db")
     yield ledger
     ledger.close()
 

@@ -8,7 +8,7 @@ import sqlite3
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from unittest import mock
 
 import pytest
 from sqlalchemy import event
-from support.books import answer, intent, record, settlement
+from support.books import answer, impatient, intent, record, settlement, until
 from support.writers import processes
 
 from llmgate_plugins.errors import StorageError
@@ -37,8 +37,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ledger(file: Path) -> Iterator[SqlLedger]:
-    with mock.patch("llmgate_plugins.ledger.sqlite.PATIENCE", 0.1):
-        ledger = SqlLedger(f"sqlite:///{file}")
+    ledger = impatient(f"sqlite:///{file}")
     yield ledger
     ledger.close()
 
@@ -61,7 +60,7 @@ def a_call(ledger: SqlLedger, name: str, cost: int = 50) -> None:
 def kept(file: Path) -> list[Path]:
     """The files in which rows wait."""
     extents = {one: Extent.of(one) for one in Path(f"{file}.outbox").glob("*.outbox")}
-    return [one for one, extent in extents.items() if extent is not None and extent.waits]
+    return [one for one, extent in extents.items() if extent is not None and extent.waiting]
 
 
 def a_step(name: str, text: str = "") -> Step:
@@ -78,13 +77,6 @@ def commits_that_wait_for(moment: threading.Event) -> Iterator[None]:
 
     with mock.patch.object(Pen, "commit", wait_and_commit):
         yield
-
-
-def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it does not come to be"
-        time.sleep(0.01)
 
 
 # ---------------------------------------------------------------- the database is away

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
+from unittest import mock
 
 from llmgate_plugins.context import NOBODY, Context
+from llmgate_plugins.ledger import SqlLedger
 from llmgate_plugins.promises import Promise
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Settlement
 from llmgate_plugins.types import Attempt, Deployment, Endpoint, Failure, Outcome, Price, Usage
 
-__all__ = ["DEPLOYMENT", "answer", "intent", "record", "settlement"]
+__all__ = ["DEPLOYMENT", "answer", "impatient", "intent", "record", "settlement", "until"]
 
 DEPLOYMENT = Deployment(
     id="openai-eu",
@@ -27,6 +31,20 @@ DEPLOYMENT = Deployment(
 def answer(pending: Any) -> Any:
     """The answer, waited for if it is on its way."""
     return pending.result(timeout=30) if isinstance(pending, Promise | Future) else pending
+
+
+def impatient(url: str) -> SqlLedger:
+    """A ledger that waits for a locked file for a tenth of a second."""
+    with mock.patch("llmgate_plugins.ledger.sqlite.PATIENCE", 0.1):
+        return SqlLedger(url)
+
+
+def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
+    """Wait for it."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it does not come to be"
+        time.sleep(0.01)
 
 
 def intent(call_id: str = "c1", number: int = 1, **fields: Any) -> AttemptIntent:

@@ -138,7 +138,7 @@ class Telemetry:
                 measuring.count_call(record, _gaps(record, call.stash.get(_ARRIVALS) or {}))
         finally:
             spans = _spans_of(call)
-            if spans is None and not record.attempts and self._tracer(call) is not None:
+            if spans is None and not record.attempts:
                 self._begin(call)  # another plugin that comes first has denied it
                 spans = _spans_of(call)
             if spans is not None:
