@@ -323,20 +323,8 @@ class Writer:
         return max(min(due) - time.monotonic(), 0.0) if due else None
 
     def _write(self, entries: Sequence[Entry]) -> None:
-        steps: list[Step] = []
-        told: list[Entry] = []
-        flushes: list[Entry] = []
-        for entry in entries:
-            if entry.kind == "flush":
-                flushes.append(entry)
-                continue
-            try:
-                steps.append(entry.step())
-            except Exception as error:  # noqa: BLE001 - a row that cannot be made fails alone
-                _log_failed([error], len(entries))
-                tell((entry.told(error),))
-            else:
-                told.append(entry)
+        flushes = [entry for entry in entries if entry.kind == "flush"]
+        steps, told = _made([entry for entry in entries if entry.kind != "flush"])
         if steps:
             self._bring_in(steps, told)
         if flushes:
@@ -456,15 +444,7 @@ class Writer:
         return late
 
     def _keep_late(self, late: Sequence[Entry]) -> None:
-        steps, told = [], []
-        for entry in late:
-            if entry.kind == "flush" or entry.done():
-                continue
-            try:
-                steps.append(entry.step())
-                told.append(entry)
-            except Exception as error:  # noqa: BLE001 - as of the writer
-                tell((entry.told(error),))
+        steps, told = _made([entry for entry in late if entry.kind != "flush" and not entry.done()])
         if steps:
             log.warning("the ledger's database is slow, %d rows go to the outbox", len(steps))
             self._keep(steps, told)
@@ -491,6 +471,21 @@ class Writer:
         self.drain.forget()
         self.gate = threading.RLock()
         self._begin()
+
+
+def _made(entries: Sequence[Entry]) -> tuple[list[Step], list[Entry]]:
+    """The rows of these, and which those are of; one that cannot be made fails alone, and is told so."""
+    steps: list[Step] = []
+    made: list[Entry] = []
+    for entry in entries:
+        try:
+            steps.append(entry.step())
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it
+            _log_failed([error], len(entries))
+            tell((entry.told(error),))
+        else:
+            made.append(entry)
+    return steps, made
 
 
 def _log_failed(failed: Sequence[BaseException], count: int) -> None:
