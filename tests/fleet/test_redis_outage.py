@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,10 +33,14 @@ from llmgate_plugins.state import open_state
 
 CAP = 3_000 * WORST
 """So that a slice of it, a hundredth, is worth 30 calls."""
+COST = 125
+"""Of one call, in truth."""
 RATE, WORKERS = 4_000, 4
 CAMPAIGN = [pytest.mark.campaign]
 HARD, RATED, SOFT, PLACED, SICK = "hard", "rated", "soft", "placed", "sick"
 """Tenants; each of them is under one policy."""
+MOST = {HARD: CAP // COST // 2, RATED: RATE // 2}
+"""Calls a tenant makes at most before Redis returns: however fast the machine, something is left to grant."""
 
 
 class Provider:
@@ -79,6 +84,11 @@ class Scene:
             self.served[tenant] += 1
             self.by.setdefault(tenant, Counter())[answer.deployment_id or ""] += 1
         self.took.append(time.perf_counter() - begin)
+
+    def call_all(self, *tenants: str) -> None:
+        for tenant in tenants:
+            if self.served[tenant] < MOST.get(tenant, math.inf):
+                self.call(tenant)
 
     def forget(self) -> None:
         self.took.clear()
@@ -163,24 +173,21 @@ def test_five_policies_hold_while_redis_is_away_and_after(
     until = time.monotonic() + 10
     while scene.used(BUDGET, HARD)[1] < WORST:  # until a slice of the hard budget is set aside here
         assert time.monotonic() < until, "nothing is set aside"
-        for tenant in (HARD, RATED, SOFT, PLACED, SICK):
-            scene.call(tenant)
+        scene.call_all(HARD, RATED, SOFT, PLACED, SICK)
     before = scene.used(BUDGET, HARD)[0]
     scene.forget()
     until = time.monotonic() + seconds / 3
     while time.monotonic() < until:
-        for tenant in (RATED, SOFT, PLACED, SICK):
-            scene.call(tenant)
+        scene.call_all(RATED, SOFT, PLACED, SICK)
     usual = quantile(scene.took, 0.99)
     scene.forget()
 
     outage.begin(scene)
     until = time.monotonic() + seconds
     while time.monotonic() < until or len(scene.took) < 300:
-        for tenant in (HARD, RATED, SOFT, PLACED, SICK):
-            scene.call(tenant)
+        scene.call_all(HARD, RATED, SOFT, PLACED, SICK)
     check_latency(scene.took, usual, seconds)
-    spent_here = scene.served[HARD] * 125
+    spent_here = scene.served[HARD] * COST
     assert before + spent_here <= CAP
     assert spent_here > 0
     if outage.away:

@@ -117,6 +117,33 @@ def test_a_process_that_starts_during_an_outage_refuses_what_must_hold_and_share
     assert refusal.available == 0
 
 
+def test_a_share_is_one_for_a_whole_outage_however_the_server_fails_at_first(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    lease_of(hold(state, "warm", 1, 10))
+    own_server.pause()
+    first = ask(state, "rpm", 10, 100, strict=False)
+    assert isinstance(first, Grant)
+    time.sleep(2.2)  # the thread has looked after things at least once, and it is not yet known to be down
+    assert isinstance(ask(state, "rpm", 15, 100, strict=False), Grant)
+    assert isinstance(ask(state, "rpm", 1, 100, strict=False), Refusal), "a fourth of the limit, once"
+
+
+def test_a_share_is_one_for_as_long_as_the_server_answers_with_errors(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    lease_of(hold(state, "warm", 1, 10))
+    own_server.client.config_set("maxmemory", "1")  # whatever would write is refused
+    assert isinstance(ask(state, "rpm", 25, 100, strict=False), Grant)
+    time.sleep(1.2)
+    assert isinstance(ask(state, "rpm", 1, 100, strict=False), Refusal)
+    own_server.client.config_set("maxmemory", "0")
+    assert isinstance(ask(state, "rpm", 50, 100, strict=False), Grant)
+    time.sleep(1.2)
+    own_server.pause()
+    assert isinstance(ask(state, "rpm", 25, 100, strict=False), Grant), "another outage, another share"
+
+
 def test_slots_are_shared_out(own_server: RedisServer, state: RedisState) -> None:
     own_server.kill()
     slots = [Reservation(key="slots", amount=1, limit=8)]

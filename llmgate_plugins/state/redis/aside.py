@@ -61,14 +61,16 @@ class Aside:
         self._later: list[Settle] = []
         self._reports: dict[tuple[str, Window | float | None, float], Used] = {}
         self._granted: dict[str, SharedLease] = {}
-        self._used = False
-        self._values = self._shares = MemoryState(self._state.clock)
+        self._values: MemoryState | None = None
+        self._shares: MemoryState | None = None
+        self._served = True  # by the server, since something was last granted here
 
     @property
     def memory(self) -> MemoryState:
         """Values and counters of this process alone, until the server is back."""
-        self._used = True
-        return self._values
+        with self._lock:
+            self._values = self._values or MemoryState(self._state.clock)
+            return self._values
 
     def after_fork_in_child(self) -> None:
         """What was set aside is the parent's."""
@@ -130,7 +132,8 @@ class Aside:
     def _reserve(self, ask: Reserve, error: StorageError) -> Grant | Refusal:
         now = self._state.now()
         with self._lock:
-            self._used = True
+            self._shares = self._shares or MemoryState(self._state.clock)
+            self._served = False
             for asked in ask.slices:
                 if asked is not None and not asked.epoch:  # nobody knows whether the server holds it
                     self._slices.forget(asked)
@@ -191,6 +194,7 @@ class Aside:
 
     def held_there(self, lease_id: str) -> None:
         """The server holds this now; if this process granted it by itself before, no longer here."""
+        self._served = True
         lease = self._granted.get(lease_id)
         if lease is not None:
             lease.ended = True
@@ -237,12 +241,12 @@ class Aside:
         """Tell what has to be told, give back what nobody uses. Called about once a second."""
         state = self._state
         now = state.now()
-        if state.line.outage.over():
+        if state.line.outage.failing():
             return
         with self._lock:
-            if self._used:
-                self._used = False
-                self._values = self._shares = MemoryState(state.clock)
+            self._values = None
+            if self._served:  # one that answers with errors counts nothing, and the share goes on
+                self._shares = None
             self._slices.look_after(now)
             asks, self._later = self._later, []
             reports, self._reports = list(self._reports.values()), {}

@@ -251,7 +251,7 @@ class Line:
                 self._fail_waiting(self.outage.error())
             elif ask is not None:
                 self._carry([ask])
-            elif self.outage.over():
+            elif self.outage.failing():
                 try:
                     self._kept.connected()
                 except (RedisError, OSError, StorageError) as error:

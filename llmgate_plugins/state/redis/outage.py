@@ -35,6 +35,10 @@ class Outage:
         """Whether the server counts as down."""
         return self._since is not None
 
+    def failing(self) -> bool:
+        """Whether it did not answer when it was asked last; it may be about to count as down."""
+        return self._failures > 0
+
     def failed(self, error: BaseException) -> None:
         """It did not answer."""
         with self._lock:
