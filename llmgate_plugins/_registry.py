@@ -7,18 +7,18 @@ import inspect
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import lru_cache
 from types import FunctionType
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import pluggy
 
+from llmgate_plugins._asking import Hook, Implementation, passing
 from llmgate_plugins._fit import parameter_misfit, return_misfit
 from llmgate_plugins.errors import PluginRefused
 from llmgate_plugins.hookspecs import FAMILIES, PROJECT, RULES
 
-__all__ = ["Hooks", "Implementation", "Registry"]
+__all__ = ["Hooks", "Registry"]
 
 MARK = f"{PROJECT}_impl"
 
@@ -30,41 +30,29 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 """Hook name -> the parameters that are offered, in the order in which the engine passes them."""
 
+NOBODY: Final = Hook()
+
 _fitting: WeakKeyDictionary[FunctionType, set[tuple[str, bool]]] = WeakKeyDictionary()
 """Function -> the hooks it was found to fit, bound or not: looked at once, not for every gateway."""
 
 
-@dataclass(frozen=True, slots=True)
-class Implementation:
-    """One plugin's implementation of one hook.
-
-    Attributes:
-        ask: Takes all parameters the hook offers, in spec order, and hands the
-            implementation those it names.
-    """
-
-    plugin: str
-    hook: str
-    ask: Callable[..., Any]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """Every hook's implementations, in run order."""
+    """Every hook's implementations."""
 
-    admit_request: tuple[Implementation, ...] = ()
-    review_response: tuple[Implementation, ...] = ()
-    narrow_deployments: tuple[Implementation, ...] = ()
-    rank_deployments: tuple[Implementation, ...] = ()
-    score_deployments: tuple[Implementation, ...] = ()
-    begin_attempt: tuple[Implementation, ...] = ()
-    end_attempt: tuple[Implementation, ...] = ()
-    end_call: tuple[Implementation, ...] = ()
-    receive_feedback: tuple[Implementation, ...] = ()
-    limit_attempt: tuple[Implementation, ...] = ()
-    classify_error: tuple[Implementation, ...] = ()
-    recover_attempt: tuple[Implementation, ...] = ()
-    deliver_alert: tuple[Implementation, ...] = ()
+    admit_request: Hook = NOBODY
+    review_response: Hook = NOBODY
+    narrow_deployments: Hook = NOBODY
+    rank_deployments: Hook = NOBODY
+    score_deployments: Hook = NOBODY
+    begin_attempt: Hook = NOBODY
+    end_attempt: Hook = NOBODY
+    end_call: Hook = NOBODY
+    receive_feedback: Hook = NOBODY
+    limit_attempt: Hook = NOBODY
+    classify_error: Hook = NOBODY
+    recover_attempt: Hook = NOBODY
+    deliver_alert: Hook = NOBODY
 
 
 class Registry:
@@ -203,26 +191,17 @@ def _collect(named: dict[str, object], marked: dict[str, AbstractSet[str]]) -> H
         except pluggy.PluginValidationError as error:
             raise PluginRefused(str(error), plugin=name) from error
     manager.check_pending()
-    found: dict[str, tuple[Implementation, ...]] = {}
+    found: dict[str, Hook] = {}
     for hook in RULES:
         caller: pluggy.HookCaller = getattr(manager.hook, hook)
-        found[hook] = tuple(
-            Implementation(plugin=one.plugin_name, hook=hook, ask=_asker(one.function, PARAMETERS[hook]))
-            for one in reversed(caller.get_hookimpls())
-        )
+        implementations = [_implementation(one, hook) for one in reversed(caller.get_hookimpls())]
+        if implementations:
+            found[hook] = Hook(implementations, PARAMETERS[hook])
     return Hooks(**found)
 
 
-def _asker(function: Callable[..., Any], offered: tuple[str, ...]) -> Callable[..., Any]:
-    """The function, taking everything that is offered and passing on what it names."""
+def _implementation(one: pluggy.HookImpl, hook: str) -> Implementation:
+    function, offered = one.function, PARAMETERS[hook]
     wanted = tuple(name for name in inspect.signature(function).parameters if name in offered)
-    return function if wanted == offered else _passing(offered, wanted)(function)
-
-
-@lru_cache(maxsize=256)
-def _passing(offered: tuple[str, ...], wanted: tuple[str, ...]) -> Callable[..., Callable[..., Any]]:
-    # Written out, as `namedtuple` does it: twice as fast as picking from *args, at some 25 calls
-    # of plugins per call. Both lists of names come from the specs, never from a plugin's values.
-    source = f"lambda function: lambda {', '.join(offered)}: function({', '.join(wanted)})"
-    passing: Callable[..., Callable[..., Any]] = eval(source)  # noqa: S307 - see above
-    return passing
+    ask = function if wanted == offered else passing(offered, wanted)(function)
+    return Implementation(plugin=one.plugin_name, hook=hook, function=function, wanted=wanted, ask=ask)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from llmgate_plugins._asking import Implementation
 from llmgate_plugins._engine.flight import report
-from llmgate_plugins._registry import Implementation
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Scores
 from llmgate_plugins.plugins.pending import arrived

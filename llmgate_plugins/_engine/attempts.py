@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llmgate_plugins._engine.beginning import begin, new_attempt
@@ -123,7 +123,7 @@ def _chosen(flight: Flight, way: Way) -> Steps:
 
 def _try(flight: Flight, attempt: Attempt, way: Way) -> Steps:
     """Returns (response or None, outcome, the attempt it is of). Whoever began is told the end."""
-    skipped = yield from begin(flight, attempt)
+    skipped = yield from begin(flight, attempt) or ()
     if skipped is not None:
         return None, skipped, attempt
     after = attempt.limits.hedge_after
@@ -134,23 +134,30 @@ def _try(flight: Flight, attempt: Attempt, way: Way) -> Steps:
         ended = ((attempt, response, outcome, fatal),)
     # The last one is the one that counts; an earlier one was a hedge, or was hedged and lost.
     for attempt, response, outcome, fatal in ended:  # noqa: B007
-        yield from settle_attempt(flight, attempt, outcome)
+        yield from settle_attempt(flight, attempt, outcome) or ()
     if fatal is not None:
         raise annotated(fatal, flight.call.record) if isinstance(fatal, StreamInterrupted) else fatal
     return response, outcome, attempt
 
 
-def settle_attempt(flight: Flight, attempt: Attempt, outcome: Outcome) -> Steps:
-    """Tell everybody how it ended."""
+def settle_attempt(flight: Flight, attempt: Attempt, outcome: Outcome) -> Steps | None:
+    """Tell everybody how it ended. Returns the steps that this takes; None where it is done."""
     call, core = flight.call, flight.core
     call.record.attempts.append((attempt, outcome))
-    given = (attempt, outcome, call.request, call.context, call, core.services)
-    yield from tell(flight, core.hooks.end_attempt, given)
-    if attempt.around or attempt.watchers:  # records are kept for long; what they hold on to is not
-        attempt.around.clear()
-        attempt.watchers.clear()
     if flight.primary is None:
         flight.primary = outcome.error
+    given = (attempt, outcome, call.request, call.context, call, core.services)
+    telling = tell(flight, core.hooks.end_attempt, given)
+    if attempt.around or attempt.watchers:
+        telling = _let_go(attempt, telling or ())
+    return telling
+
+
+def _let_go(attempt: Attempt, telling: Iterable[Any]) -> Steps:
+    """Records are kept for long; what attempts hold on to is not."""
+    yield from telling
+    attempt.around.clear()
+    attempt.watchers.clear()
 
 
 def _recover(

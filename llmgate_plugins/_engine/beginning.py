@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
+from llmgate_plugins._asking import Implementation, Said
 from llmgate_plugins._engine import outcomes
 from llmgate_plugins._engine.dispatch import first, settle, tell
 from llmgate_plugins._engine.effects import Left, Sleep
 from llmgate_plugins._engine.flight import Flight, Steps
-from llmgate_plugins._registry import Implementation
 from llmgate_plugins.decisions import Reselect, Skip, Wait
 from llmgate_plugins.errors import HookFailed, RequestDenied
 from llmgate_plugins.limits import UNLIMITED
@@ -61,38 +61,44 @@ def _prefill(flight: Flight, deployment: Deployment) -> str | None:
     return (flight.delivered or "").rstrip() or None
 
 
-def begin(flight: Flight, attempt: Attempt) -> Steps:
-    """Asks every `begin_attempt`. Returns None to go ahead, or the outcome of what is skipped.
+def begin(flight: Flight, attempt: Attempt) -> Steps | None:
+    """Asks every `begin_attempt`.
+
+    Returns the steps that this takes, None where nobody has anything to say. They return None
+    to go ahead, or the outcome of what is skipped.
 
     Raises:
         RequestDenied: A plugin denied a call of which nothing was sent.
     """
     call, core = flight.call, flight.core
-    if not core.hooks.begin_attempt:
-        return None
-    begun: list[str] = []
     given = (attempt, call.request, call.context, call, core.services)
-    for one in core.hooks.begin_attempt:
+    said = core.hooks.begin_attempt.ask_all(*given)
+    return None if said is None else _begun(flight, attempt, given, said)
+
+
+def _begun(flight: Flight, attempt: Attempt, given: tuple[Any, ...], said: Said | None) -> Steps:
+    call, hook = flight.call, flight.core.hooks.begin_attempt
+    while said is not None:
+        place, answer, error = said
+        one = hook[place]
         try:
-            answer = one.ask(*given)
-            if answer is not None:
-                answer = yield from _insisted(flight, one, answer, given)
+            answer = yield from _insisted(flight, one, answer, error, given)
         except Left as leaving:
             outcome = outcomes.skipped(leaving.status)
             call.record.attempts.append((attempt, outcome))
-            yield from _end_begun(flight, attempt, outcome, begun)
+            yield from _end_begun(flight, attempt, outcome, hook[:place])
             raise
         except RequestDenied as denial:
             denial.plugin = denial.plugin or one.plugin
             outcome = outcomes.skipped(denial.code, denial.plugin)
-            yield from _end_begun(flight, attempt, outcome, begun)
+            yield from _end_begun(flight, attempt, outcome, hook[:place])
             call.record.attempts.append((attempt, outcome))
             if attempt.reason == "hedge" or flight.primary is not None:
                 return outcome
             raise
-        except Exception as error:  # noqa: BLE001 - accounting is isolated, whatever it raises
-            cause = error.__cause__ if isinstance(error, HookFailed) else None
-            flight.report(one.plugin, one.hook, cause or error)
+        except Exception as failure:  # noqa: BLE001 - accounting is isolated, whatever it raises
+            cause = failure.__cause__ if isinstance(failure, HookFailed) else None
+            flight.report(one.plugin, one.hook, cause or failure)
             answer = None
         if answer is not None:
             outcome = outcomes.skipped(answer.reason, one.plugin)
@@ -100,19 +106,19 @@ def begin(flight: Flight, attempt: Attempt) -> Steps:
                 flight.reselect = answer
             elif answer.until is not None:
                 flight.free_at = {**flight.free_at, attempt.deployment.id: answer.until}
-            yield from _end_begun(flight, attempt, outcome, begun)
+            yield from _end_begun(flight, attempt, outcome, hook[:place])
             call.record.attempts.append((attempt, outcome))
             return outcome
-        begun.append(one.plugin)
+        said = hook.ask_from(place + 1, given)
     return None
 
 
-def _insisted(flight: Flight, one: Implementation, answer: Any, given: tuple[Any, ...]) -> Steps:
+def _insisted(
+    flight: Flight, one: Implementation, answer: Any, error: Exception | None, given: tuple[Any, ...]
+) -> Steps:
     """A plugin has said something: it is asked again after each `Wait`. Returns the last word, or None."""
-    while answer is not None:
-        answer = yield from settle(one, answer)
-        if not isinstance(answer, Wait):
-            return answer
+    answer = yield from settle(one, answer, error)
+    while isinstance(answer, Wait):
         if answer.seconds >= flight.call.remaining(flight.now()):
             return Skip("wait_past_deadline")
         yield Sleep(answer.seconds)
@@ -121,11 +127,14 @@ def _insisted(flight: Flight, one: Implementation, answer: Any, given: tuple[Any
         if flight.call.remaining(flight.now()) <= 0:  # a sleep may last a little longer than asked
             return Skip("wait_past_deadline")
         answer = one.ask(*given)
-    return None
+        if answer is not None:
+            answer = yield from settle(one, answer)
+    return answer
 
 
-def _end_begun(flight: Flight, attempt: Attempt, outcome: Outcome, begun: Sequence[str]) -> Steps:
+def _end_begun(flight: Flight, attempt: Attempt, outcome: Outcome, begun: Iterable[Implementation]) -> Steps:
     """Tells those who began an attempt that was never sent."""
     call, core = flight.call, flight.core
-    told = tuple(one for one in core.hooks.end_attempt if one.plugin in begun)
-    yield from tell(flight, told, (attempt, outcome, call.request, call.context, call, core.services))
+    told = core.hooks.end_attempt.of(frozenset([one.plugin for one in begun]))
+    given = (attempt, outcome, call.request, call.context, call, core.services)
+    yield from tell(flight, told, given) or ()

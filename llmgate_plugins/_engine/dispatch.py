@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from llmgate_plugins._asking import Hook, Implementation, Said
 from llmgate_plugins._engine.effects import Await, Left
 from llmgate_plugins._engine.flight import Flight, Steps
-from llmgate_plugins._registry import Implementation
 from llmgate_plugins.errors import HookFailed, RequestDenied
 from llmgate_plugins.hookspecs import RULES
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import is_pending
 
-__all__ = ["ask", "blame", "first", "settle", "tell"]
+__all__ = ["first", "settle", "tell"]
 
 
-def ask(one: Implementation, given: tuple[Any, ...]) -> Any:
-    """What one plugin says at once: None, an answer, or one that is on its way (see `settle`).
-
-    A plain function, so that a plugin with no opinion costs no more than being asked.
-
-    Raises:
-        HookFailed: It raised. Carries the plugin's name.
-        RequestDenied: It denied.
-    """
-    try:
-        return one.ask(*given)
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-        blame(one, error)
-
-
-def settle(one: Implementation, answer: Any) -> Steps:
+def settle(one: Implementation, answer: Any, error: Exception | None = None) -> Steps:
     """The answer when it is there, of a type that its hook allows, or None.
 
     Raises:
-        HookFailed: It raised meanwhile, or the answer is of the wrong type.
+        HookFailed: It raised, then or meanwhile, or the answer is of the wrong type.
         RequestDenied: It denied.
     """
     if isinstance(answer, _answers[one.hook]):
         return answer
     try:
-        answer = yield from _arrived(one, answer)
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-        blame(one, error)
+        answer = yield from _arrived(one, answer, error)
+    except Exception as failure:  # noqa: BLE001 - whatever a plugin raises
+        _blame(one, failure)
     return answer
 
 
-def blame(one: Implementation, error: Exception) -> NoReturn:
+def _blame(one: Implementation, error: Exception) -> NoReturn:
     """Raise it again under the plugin's name.
 
     Raises:
@@ -61,8 +45,10 @@ def blame(one: Implementation, error: Exception) -> NoReturn:
     raise HookFailed(one.plugin, one.hook, error) from error
 
 
-def _arrived(one: Implementation, answer: Any) -> Steps:
-    """An answer that is not one by type: it may be on its way."""
+def _arrived(one: Implementation, answer: Any, error: Exception | None) -> Steps:
+    """An answer that is not one by type: it may be on its way. Raises the error, if there is one."""
+    if error is not None:
+        raise error
     allowed = _answers[one.hook]
     if is_pending(answer):
         answer = yield Await(answer, told=not RULES[one.hook].answers)
@@ -74,33 +60,44 @@ def _arrived(one: Implementation, answer: Any) -> Steps:
     raise TypeError(f"answered {type(answer).__name__}; the answer is one of {names}, or None")
 
 
-def first(flight: Flight, implementations: Iterable[Implementation], given: tuple[Any, ...]) -> Steps:
+def first(flight: Flight, hook: Hook, given: tuple[Any, ...]) -> Steps:
     """The first opinion; one that fails is skipped and noted."""
-    for one in implementations:
+    said = hook.ask_all(*given)
+    while said is not None:
+        place, answer, error = said
+        one = hook[place]
         try:
-            answer = ask(one, given)
-            if answer is not None:
-                answer = yield from settle(one, answer)
-        except (HookFailed, RequestDenied) as error:
-            flight.report(one.plugin, one.hook, error.__cause__ or error)
-            continue
+            answer = yield from settle(one, answer, error)
+        except (HookFailed, RequestDenied) as failure:
+            flight.report(one.plugin, one.hook, failure.__cause__ or failure)
+            answer = None
         if answer is not None:
             return answer
+        said = hook.ask_from(place + 1, given)
     return None
 
 
-def tell(flight: Flight, implementations: Iterable[Implementation], given: tuple[Any, ...]) -> Steps:
-    """All are told, also if the caller leaves meanwhile. One that fails is reported."""
+def tell(flight: Flight, hook: Hook, given: tuple[Any, ...]) -> Steps | None:
+    """All are told, also if the caller leaves meanwhile. One that fails is reported.
+
+    Returns the steps that this takes; None where nobody has anything to say to it.
+    """
+    said = hook.ask_all(*given)
+    return None if said is None else _told(flight, hook, given, said)
+
+
+def _told(flight: Flight, hook: Hook, given: tuple[Any, ...], said: Said | None) -> Steps:
     left: Left | None = None
-    for one in implementations:
+    while said is not None:
+        place, answer, error = said
+        one = hook[place]
         try:
-            answer = one.ask(*given)
-            if answer is not None:
-                yield from _arrived(one, answer)
+            yield from _arrived(one, answer, error)
         except Left as leaving:
             left = leaving
-        except Exception as error:  # noqa: BLE001 - accounting is isolated, whatever it raises
-            flight.report(one.plugin, one.hook, error)
+        except Exception as failure:  # noqa: BLE001 - accounting is isolated, whatever it raises
+            flight.report(one.plugin, one.hook, failure)
+        said = hook.ask_from(place + 1, given)
     if left is not None:
         raise left
 

@@ -26,7 +26,7 @@ def foresee(flight: Flight, foreseen: list[Foreseen]) -> Steps:
     """Fills the record of a hypothetical call, and `foreseen`. Begins nothing, and tells nobody of an end."""
     call, record = flight.call, flight.call.record
     try:
-        yield from ask_admission(flight)
+        yield from ask_admission(flight) or ()
         record.shape = shape_of(call.request)
         if call.answer is not None:
             record.status = "answered"

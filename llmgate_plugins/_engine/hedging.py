@@ -45,7 +45,7 @@ def send_hedged(flight: Flight, attempt: Attempt, take_next: Callable[[], Deploy
 def _hedge(flight: Flight, attempt: Attempt, deployment: Deployment) -> Steps:
     """Returns the second attempt, begun; None if it may not be sent."""
     second = yield from new_attempt(flight, deployment, attempt.alias, "hedge", 0)
-    if second is None or (yield from begin(flight, second)) is not None:
+    if second is None or (yield from begin(flight, second) or ()) is not None:
         flight.reselect = None  # the first one is under way: there is nothing to choose anew
         return None
     return second

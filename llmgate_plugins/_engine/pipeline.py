@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from llmgate_plugins._asking import Said
 from llmgate_plugins._engine.attempts import serve
-from llmgate_plugins._engine.dispatch import ask, settle, tell
+from llmgate_plugins._engine.dispatch import settle, tell
 from llmgate_plugins._engine.effects import Emit, Left
-from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins._engine.flight import Core, Flight, Steps
 from llmgate_plugins.errors import HookFailed, LLMGateError, RequestDenied
 from llmgate_plugins.records import CallStatus, DecisionRecord
 from llmgate_plugins.shape import shape_of
@@ -24,9 +25,9 @@ def admit(flight: Flight) -> Steps:
     """Policy has its say; `call.request` and `call.answer` hold what it decided."""
     call = flight.call
     try:
-        yield from ask_admission(flight)
+        yield from ask_admission(flight) or ()
     except Left as leaving:
-        yield from _end(flight, leaving.status)
+        yield from _end(flight, leaving.status) or ()
         _follow(flight)
         raise
     except (RequestDenied, HookFailed) as error:
@@ -38,25 +39,33 @@ def admit(flight: Flight) -> Steps:
         call.deadline = until if call.deadline is None else min(call.deadline, until)
 
 
-def ask_admission(flight: Flight) -> Steps:
+def ask_admission(flight: Flight) -> Steps | None:
     """Ask every `admit_request`, until one answers the call itself.
+
+    Returns the steps that this takes; None where nobody has anything to say.
 
     Raises:
         RequestDenied: A plugin denied it.
         HookFailed: A plugin failed.
     """
     call, core = flight.call, flight.core
-    for one in core.hooks.admit_request:
-        answer = ask(one, (call.request, call.context, call, core.services))
-        if answer is not None:
-            answer = yield from settle(one, answer)
-        if answer is None:
-            continue
+    said = core.hooks.admit_request.ask_all(call.request, call.context, call, core.services)
+    return None if said is None else _admission(flight, said)
+
+
+def _admission(flight: Flight, said: Said | None) -> Steps:
+    call, core = flight.call, flight.core
+    hook = core.hooks.admit_request
+    while said is not None:
+        place, answer, error = said
+        answer = yield from settle(hook[place], answer, error)
         if isinstance(answer, Response):
             call.answer = answer.replace(call_id=call.id)
-            call.record.denied_by = one.plugin
+            call.record.denied_by = hook[place].plugin
             break
-        call.request = answer
+        if answer is not None:
+            call.request = answer
+        said = hook.ask_from(place + 1, (call.request, call.context, call, core.services))
 
 
 def carry_out(flight: Flight) -> Steps:
@@ -69,16 +78,18 @@ def carry_out(flight: Flight) -> Steps:
             streamed = call.request.stream
         else:
             streamed = False
-        if flight.core.hooks.review_response:
-            response = yield from _review(flight, response)
+        core = flight.core
+        said = core.hooks.review_response.ask_all(call.request, response, call.context, call, core.services)
+        if said is not None:
+            response = yield from _review(flight, response, said)
     except Left as leaving:
-        yield from _end(flight, leaving.status)
+        yield from _end(flight, leaving.status) or ()
         _follow(flight)
         raise
     except Exception as error:
         yield from _end_badly(flight, error)
         raise
-    yield from _end(flight, "success" if call.answer is None else "answered")
+    yield from _end(flight, "success" if call.answer is None else "answered") or ()
     try:
         if not call.request.stream:
             yield Emit(response)
@@ -90,16 +101,17 @@ def carry_out(flight: Flight) -> Steps:
 
 def dismiss(flight: Flight, status: CallStatus) -> Steps:
     """An admitted call that the host will not carry out: its one terminal event."""
-    yield from _end(flight, status)
+    yield from _end(flight, status) or ()
     _follow(flight)
 
 
-def _review(flight: Flight, response: Response) -> Steps:
+def _review(flight: Flight, response: Response, said: Said | None) -> Steps:
     call, core = flight.call, flight.core
-    for one in core.hooks.review_response:
-        answer = ask(one, (call.request, response, call.context, call, core.services))
-        if answer is not None:
-            response = (yield from settle(one, answer)) or response
+    hook = core.hooks.review_response
+    while said is not None:
+        place, answer, error = said
+        response = (yield from settle(hook[place], answer, error)) or response
+        said = hook.ask_from(place + 1, (call.request, response, call.context, call, core.services))
     return response
 
 
@@ -107,7 +119,7 @@ def _end_badly(flight: Flight, error: Exception) -> Steps:
     note_failure(flight.call.record, error)
     if isinstance(error, LLMGateError):
         error.call_id = flight.call.id
-    yield from _end(flight, "denied" if isinstance(error, RequestDenied) else "error")
+    yield from _end(flight, "denied" if isinstance(error, RequestDenied) else "error") or ()
     _follow(flight)
 
 
@@ -121,13 +133,23 @@ def note_failure(record: DecisionRecord, error: Exception) -> None:
     record.error = f"{type(error).__name__}: {error}"
 
 
-def _end(flight: Flight, status: CallStatus) -> Steps:
+def _end(flight: Flight, status: CallStatus) -> Steps | None:
+    """Returns the steps that telling it takes; None where it is told."""
     call, core = flight.call, flight.core
     record = call.record
     record.status = status
     record.latency = flight.now() - call.started
     record.shape = shape_of(call.asked)
-    yield from tell(flight, core.hooks.end_call, (record, call.request, call.context, call, core.services))
+    given = (record, call.request, call.context, call, core.services)
+    telling = tell(flight, core.hooks.end_call, given)
+    if telling is not None:
+        return _end_told(telling, core, record)
+    core.remember(record)
+    return None
+
+
+def _end_told(telling: Steps, core: Core, record: DecisionRecord) -> Steps:
+    yield from telling
     core.remember(record)
 
 

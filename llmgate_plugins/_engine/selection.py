@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from llmgate_plugins._engine.dispatch import blame, settle
+from llmgate_plugins._engine.dispatch import settle
 from llmgate_plugins._engine.effects import Candidates
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.narrowing import Deployments, Ranked, check
@@ -27,18 +27,16 @@ def select(flight: Flight, alias: str) -> Steps:
         ids = core.narrowing.ids(left)
     selection = Selection(alias=alias, considered=ids, order=ids)
     call.record.selections.append(selection)
-    for one in core.hooks.narrow_deployments:
-        try:
-            drop = one.ask(request, left, call.context, call, core.services)
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-            blame(one, error)
-        if drop is None:
-            continue
-        drop = yield from settle(one, drop)
+    hook = core.hooks.narrow_deployments
+    said = hook.ask_all(request, left, call.context, call, core.services)
+    while said is not None:
+        place, answer, error = said
+        drop = yield from settle(hook[place], answer, error)
         if drop is not None and drop.reasons:
-            left = _narrowed(flight, left, drop, one.plugin, selection)
+            left = _narrowed(flight, left, drop, hook[place].plugin, selection)
+        said = hook.ask_from(place + 1, (request, left, call.context, call, core.services))
     ranked = None
-    if core.hooks.rank_deployments and left:
+    if left and core.hooks.rank_deployments:
         ranked = yield from _rank(flight, left, selection)
     if ranked is not None:
         left = ranked
@@ -55,18 +53,21 @@ def select(flight: Flight, alias: str) -> Steps:
 def _rank(flight: Flight, left: Deployments, selection: Selection) -> Steps:
     """Returns these in order of the first opinion, or None. A plugin that fails has none."""
     call, core = flight.call, flight.core
-    for one in core.hooks.rank_deployments:
+    hook, given = core.hooks.rank_deployments, (call.request, left, call.context, call, core.services)
+    said = hook.ask_all(*given)
+    while said is not None:
+        place, answer, error = said
+        one = hook[place]
         try:
-            answer = one.ask(call.request, left, call.context, call, core.services)
-            if answer is not None:
-                answer = yield from settle(one, answer)
+            answer = yield from settle(one, answer, error)
             if answer is not None:
                 ordered = _ordered(flight, left, answer, selection)
                 selection.ranked_by = one.plugin
                 return ordered
-        except Exception as error:  # noqa: BLE001 - it could only reorder: the next opinion counts
-            cause = error.__cause__ if isinstance(error, HookFailed) else None
-            flight.report(one.plugin, one.hook, cause or error)
+        except Exception as failure:  # noqa: BLE001 - it could only reorder: the next opinion counts
+            cause = failure.__cause__ if isinstance(failure, HookFailed) else None
+            flight.report(one.plugin, one.hook, cause or failure)
+        said = hook.ask_from(place + 1, given)
     return None
 
 
