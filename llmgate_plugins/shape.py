@@ -31,7 +31,7 @@ def shape_of(request: Request) -> dict[str, Any]:
         timeout: seconds; on_break.
     """
     messages = request.messages
-    natives: Sequence[Any] = messages.native if isinstance(messages, LazyMessages) else messages
+    natives: Sequence[Any] = messages.native if type(messages) is LazyMessages else messages
     characters = 0
     parts: set[str] | None = None
     for message in natives:

@@ -169,8 +169,9 @@ def _recover(
 ) -> Steps:
     """Returns a decision; a delay that does not fit the deadline is no retry."""
     call, core = flight.call, flight.core
-    given: tuple[Any, ...] = (attempt, outcome, untried, tuple(fallbacks), call.request, call.context, call)
-    decision: Recovery | None = yield from first(flight, core.hooks.recover_attempt, (*given, core.services))
+    hook, services = core.hooks.recover_attempt, core.services
+    given = (attempt, outcome, untried, tuple(fallbacks), call.request, call.context, call, services)
+    decision: Recovery | None = yield from first(flight, hook, given, hook.ask_all(*given))
     if decision is None:
         return GiveUp()
     if isinstance(decision, Retry) and decision.after >= call.remaining(flight.now()):

@@ -12,7 +12,7 @@ from llmgate_plugins._engine.effects import Left, Sleep
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.decisions import Reselect, Skip, Wait
 from llmgate_plugins.errors import HookFailed, RequestDenied
-from llmgate_plugins.limits import UNLIMITED
+from llmgate_plugins.limits import UNLIMITED, Limits
 from llmgate_plugins.types import Attempt, AttemptReason, Deployment, Outcome
 
 __all__ = ["begin", "new_attempt"]
@@ -28,10 +28,14 @@ def new_attempt(
 ) -> Steps:
     """Returns the next attempt, or None when the call's time is over."""
     call, hooks = flight.call, flight.core.hooks
-    limits = UNLIMITED
-    if hooks.limit_attempt:
-        given = (deployment, alternatives, call.request, call.context, call, flight.core.services)
-        limits = (yield from first(flight, hooks.limit_attempt, given)) or UNLIMITED
+    given = (deployment, alternatives, call.request, call.context, call, flight.core.services)
+    said = hooks.limit_attempt.ask_all(*given)
+    if said is None:
+        limits = UNLIMITED
+    elif type(said[1]) is Limits:
+        limits = said[1]
+    else:
+        limits = (yield from first(flight, hooks.limit_attempt, given, said)) or UNLIMITED
     now = flight.now()
     if call.deadline is not None and now >= call.deadline:
         return None

@@ -60,9 +60,12 @@ def _arrived(one: Implementation, answer: Any, error: Exception | None) -> Steps
     raise TypeError(f"answered {type(answer).__name__}; the answer is one of {names}, or None")
 
 
-def first(flight: Flight, hook: Hook, given: tuple[Any, ...]) -> Steps:
-    """The first opinion; one that fails is skipped and noted."""
-    said = hook.ask_all(*given)
+def first(flight: Flight, hook: Hook, given: tuple[Any, ...], said: Said | None) -> Steps:
+    """The first opinion; one that fails is skipped and noted.
+
+    Args:
+        said: What `hook.ask_all(*given)` has said.
+    """
     while said is not None:
         place, answer, error = said
         one = hook[place]

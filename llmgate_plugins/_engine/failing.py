@@ -17,12 +17,12 @@ def classified(flight: Flight, attempt: Attempt, error: Exception) -> Steps:
     The tables read the error in any case, since that also takes credentials out of it.
     """
     built_in = flight.core.classify(error)
-    asked = flight.core.hooks.classify_error
-    if not asked:
+    hook = flight.core.hooks.classify_error
+    if not hook:
         return built_in
     call = flight.call
     given = (error, attempt, call.request, call.context, call, flight.core.services)
-    opinion: Failure | None = yield from first(flight, asked, given)
+    opinion: Failure | None = yield from first(flight, hook, given, hook.ask_all(*given))
     return opinion or built_in
 
 

@@ -38,11 +38,14 @@ def fit_request(request: Request, deployment: Deployment) -> tuple[Request, Sequ
     """
     if request.operation != "chat":
         return request, ()
-    profile = profile_of(deployment)
     params, messages = request.params, request.messages
     lazy = type(messages) is LazyMessages
+    plain = lazy or are_plain(messages)
+    if plain and not params:
+        return request, ()
+    profile = profile_of(deployment)
     strange = bool(params) and not profile.watched.isdisjoint(params)
-    if not strange and (lazy or not profile.family or are_plain(messages)):
+    if not strange and (plain or not profile.family):
         return request, ()
     changes: list[str] = []
     words = params

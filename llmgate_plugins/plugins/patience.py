@@ -79,6 +79,9 @@ class _History:
         return sorted(self.waits)[min(math.ceil(0.95 * (len(self.waits) + 1)), len(self.waits)) - 1]
 
 
+_NONE: Final[tuple[Deployment | None, Request | None, _History]] = (None, None, _History())
+
+
 class Patience:
     """Sets the time limits of every attempt.
 
@@ -127,6 +130,7 @@ class Patience:
         self._lock = threading.Lock()
         self._hedges = 1.0
         self._histories: dict[tuple[str, str, bool, bool], _History] = {}
+        self._latest = _NONE
 
     @hookimpl
     def limit_attempt(self, deployment: Deployment, alternatives: int, request: Request) -> Limits:
@@ -152,41 +156,31 @@ class Patience:
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, request: Request) -> None:
         """Learn how long this model takes; a time-out counts as the time that was waited."""
-        hedged = attempt.limits.hedge_after
-        if outcome.status == "success":
-            wait = outcome.first_token if request.stream else outcome.latency
-        elif outcome.status == "cancelled" and hedged is not None and outcome.latency >= hedged:
-            # It lost against its hedge. Leaving it out would make the p95 of those that did
-            # not look like that of all, and ever more calls would be hedged ever sooner.
-            wait = outcome.latency if outcome.first_token is None else None
-        else:
-            failure = outcome.failure
-            if (
-                failure is None
-                or outcome.first_token is not None
-                or failure.error_class is not ErrorClass.TIMEOUT
-                or failure.scope is Scope.CALLER
-            ):
-                return
-            wait = outcome.latency
-        if wait is None:
+        wait = _waited(attempt, outcome, request)
+        history = None if wait is None else self._history(attempt.deployment, request)
+        self._latest = _NONE  # a request must not be kept for longer than its call takes
+        if wait is None or history is None:
             return
-        history = self._history(attempt.deployment, request)
         with self._lock:
             learning = bool(self._hedge) and history.keep(wait)
             if history.add(wait) or learning:
                 history.limits = history.alone = None  # worked out anew when next asked for
 
     def _history(self, deployment: Deployment, request: Request) -> _History:
+        """Asked twice for each attempt, mostly one after the other."""
+        of_deployment, of_request, history = self._latest
+        if of_request is request and of_deployment is deployment:
+            return history
         params = request.params
         thinks = "reasoning" in deployment.capabilities or bool(params and _thinks(params))
         key = (deployment.provider, deployment.model, request.stream, thinks)
-        history = self._histories.get(key)
-        if history is None:
+        known = self._histories.get(key)
+        if known is None:
             if len(self._histories) >= MOST_MODELS:
                 self._histories.clear()
-            history = self._histories[key] = _History()
-        return history
+            known = self._histories[key] = _History()
+        self._latest = (deployment, request, known)
+        return known
 
     def _set(
         self, history: _History, deployment: Deployment, request: Request, has_alternative: bool
@@ -209,6 +203,23 @@ class Patience:
             connect=self._connect, first_token=patience, gap=gap, hedge_after=after
         )
         return limits
+
+
+def _waited(attempt: Attempt, outcome: Outcome, request: Request) -> float | None:
+    """Seconds for which it kept silent, or at least that; None where that teaches nothing."""
+    if outcome.status == "success":
+        return outcome.first_token if request.stream else outcome.latency
+    if outcome.first_token is not None:
+        return None
+    hedged = attempt.limits.hedge_after
+    if outcome.status == "cancelled" and hedged is not None and outcome.latency >= hedged:
+        # It lost against its hedge. Leaving it out would make the p95 of those that did
+        # not look like that of all, and ever more calls would be hedged ever sooner.
+        return outcome.latency
+    failure = outcome.failure
+    if failure is None or failure.error_class is not ErrorClass.TIMEOUT or failure.scope is Scope.CALLER:
+        return None
+    return outcome.latency
 
 
 def _thinks(params: Mapping[str, Any]) -> bool:

@@ -63,8 +63,10 @@ class Experience:
         self.durations = Durations()
         self._variance = self._covariance = 0.0
 
-    def answered(self, now: float, latency: float, first_token: float | None, output: int) -> None:
-        """An answer came."""
+    def answered(
+        self, now: float, latency: float, first_token: float | None, output: int, under_way: int
+    ) -> None:
+        """An answer came, when so many were under way."""
         fade = self._fade(now)
         faded = self.count * fade
         self.count = count = faded + 1.0 if faded < KEPT else KEPT + 1.0
@@ -77,7 +79,7 @@ class Experience:
             kept = 1.0 - share
             self._variance = kept * (self._variance + share * longer * longer)
             self._covariance = kept * (self._covariance + share * longer * slower)
-        self.usual += share * (self.in_flight - self.usual)
+        self.usual += share * (under_way - self.usual)
         self.durations.add(latency, fade)
         if first_token is not None:
             faded = self.streams * fade

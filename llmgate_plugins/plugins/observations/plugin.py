@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Hashable, Iterator
 from typing import Final, Protocol, TypeVar
 
@@ -18,6 +19,8 @@ from llmgate_plugins.types import Attempt, ErrorClass, Outcome, Scope
 
 __all__ = ["BUDGET", "Observations", "Watching", "observations_of"]
 
+MOST_NEWS: Final = 2_048
+"""Answers that are kept as they came until somebody wants to know what they teach."""
 MOST_DEPLOYMENTS: Final = 16_384
 MOST_MODELS: Final = 4_096
 _BLAMED: Final = (Scope.DEPLOYMENT, Scope.PROVIDER)
@@ -42,10 +45,14 @@ class Observations:
     successes and failures in half an hour; only what a deployment or its provider is to blame
     for is a failure. Lengths of answers are kept by model, and by feature of the context. Each
     process has its own; nothing is stored. Of more than 16,384 deployments the first are forgotten.
+
+    What an answer teaches is worked out when somebody asks. Where nobody does, since no preference
+    chooses by it, the last 2,048 answers are kept for that.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._news: deque[tuple[Experience, Outcome, str | None, float, int]] = deque(maxlen=MOST_NEWS)
         self._of: dict[str, Experience] = {}
         self._models: dict[tuple[str, str], Lengths] = {}
         self._aliases: dict[str, Lengths] = {}
@@ -74,23 +81,33 @@ class Observations:
             if known is None:
                 known = self._new(attempt)
             if status == "success":
+                now = services.clock.monotonic()
+                self._news.append((known, outcome, context.feature, now, known.in_flight))
+            elif status == "error":
+                self._learn()
+                _failed(known, outcome, services.clock.monotonic())
+            elif status == "cancelled" and attempt.limits.hedge_after is not None:
+                # It lost against its hedge: leaving it out would make the slow look fast.
+                self._learn()
+                known.waited(services.clock.monotonic(), outcome.latency)
+            if known.in_flight:
+                known.in_flight -= 1
+
+    def _learn(self) -> None:
+        """From the answers that have come."""
+        with self._lock:
+            news = self._news
+            while news:
+                known, outcome, feature, at, under_way = news.popleft()
                 usage = outcome.usage
                 output = usage.total_output
-                known.answered(services.clock.monotonic(), outcome.latency, outcome.first_token, output)
+                known.answered(at, outcome.latency, outcome.first_token, output, under_way)
                 lengths = known.lengths
                 if output:
-                    feature = context.feature
                     lengths.add(output, feature)
                     known.of_alias.add(output, feature)
                 if usage.cached_input or usage.cache_write or lengths.cached.count:
                     lengths.read(usage)
-            elif status == "error":
-                _failed(known, outcome, services.clock.monotonic())
-            elif status == "cancelled" and attempt.limits.hedge_after is not None:
-                # It lost against its hedge: leaving it out would make the slow look fast.
-                known.waited(services.clock.monotonic(), outcome.latency)
-            if known.in_flight:
-                known.in_flight -= 1
 
     @hookimpl
     def end_call(self, record: DecisionRecord, call: Call, services: Services) -> None:
@@ -107,6 +124,7 @@ class Observations:
             now: Monotonic seconds, for its age; None leaves that out.
         """
         with self._lock:
+            self._learn()
             known = self._of.get(deployment_id)
             return Observed() if known is None else _shown(known, now)
 
@@ -117,14 +135,20 @@ class Observations:
 
     def experience(self, deployment_id: str) -> Experience | None:
         """The store's own entry, which changes while it is read: for those who choose, in a hurry."""
+        if self._news:
+            self._learn()
         return self._of.get(deployment_id)
 
     def lengths(self, provider: str, model: str) -> Lengths | None:
         """How long a model's answers are."""
+        if self._news:
+            self._learn()
         return self._models.get((provider, model))
 
     def lengths_of_alias(self, alias: str) -> Lengths | None:
         """How long the answers of all its deployments are."""
+        if self._news:
+            self._learn()
         return self._aliases.get(alias)
 
     def _new(self, attempt: Attempt) -> Experience:

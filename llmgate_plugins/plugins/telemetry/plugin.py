@@ -100,14 +100,15 @@ class Telemetry:
     def admit_request(self, call: Call, services: Services) -> None:
         """Begin the call's span, and note which trace the call is part of, before anything else is done."""
         self.services = services
-        if not call.hypothetical:
-            self._begin(call)
+        if self._tracing is not None and not call.hypothetical:
+            tracer = self._tracing.at(call.record.at)
+            if tracer is not None:
+                self._begin(tracer, call)
 
     @hookimpl(trylast=True)
     def begin_attempt(self, attempt: Attempt, request: Request, call: Call, services: Services) -> None:
         """Begin the attempt's span when nobody can skip it any more; note when its chunks come."""
-        spans = _spans_of(call)
-        if spans is not None:
+        if call.record.trace_id is not None and (spans := call.stashed(_SPANS)) is not None:
             spans.begin(attempt)
         if request.stream and self._counter(call.record.at) is not None:
             arrivals = call.stash.get(_ARRIVALS)
@@ -119,8 +120,7 @@ class Telemetry:
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, call: Call) -> None:
         """End the attempt's span."""
-        spans = _spans_of(call)
-        if spans is not None:
+        if call.record.trace_id is not None and (spans := call.stashed(_SPANS)) is not None:
             spans.end(attempt, outcome)
 
     @hookimpl(trylast=True)
@@ -137,10 +137,11 @@ class Telemetry:
             if measuring is not None:
                 measuring.count_call(record, _gaps(record, call.stash.get(_ARRIVALS) or {}))
         finally:
-            spans = _spans_of(call)
-            if spans is None and not record.attempts:
-                self._begin(call)  # another plugin that comes first has denied it
-                spans = _spans_of(call)
+            if not record.attempts and self._tracing is not None and call.stashed(_SPANS) is None:
+                tracer = self._tracing.at(record.at)
+                if tracer is not None:  # another plugin that comes first has denied it
+                    self._begin(tracer, call)
+            spans = None if record.trace_id is None else call.stashed(_SPANS)
             if spans is not None:
                 content = EMPTY
                 if self._content and spans.are_recorded:
@@ -156,10 +157,7 @@ class Telemetry:
 
     # ------------------------------------------------------------ inside
 
-    def _begin(self, call: Call) -> None:
-        tracer = self._tracer(call)
-        if tracer is None:
-            return
+    def _begin(self, tracer: Tracer, call: Call) -> None:
         try:
             spans = begin_call(tracer, call, self._attempts)
         except Exception:  # a broken span processor must not stop a call
@@ -169,9 +167,6 @@ class Telemetry:
             return
         if spans is not None:
             call.stash[_SPANS] = spans
-
-    def _tracer(self, call: Call) -> Tracer | None:
-        return None if self._tracing is None else self._tracing.at(call.record.at)
 
     def _counter(self, at: float) -> Measuring | None:
         """What counts, if anybody wants to know."""
@@ -184,10 +179,6 @@ class Telemetry:
             self._measuring = meter, Measuring(meter, self._names, self._facts)
             watch(meter, self)
         return self._measuring[1]
-
-
-def _spans_of(call: Call) -> CallSpans | None:
-    return None if call.record.trace_id is None else call.stash.get(_SPANS)
 
 
 def _gaps(record: DecisionRecord, arrivals: dict[int, list[float]]) -> dict[int, list[float]]:

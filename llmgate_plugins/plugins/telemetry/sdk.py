@@ -31,6 +31,9 @@ class Listening(Generic[P, T]):
     Args:
         provider: The provider there is now, if any.
         make: Its tracer or meter.
+
+    Attributes:
+        quiet_from, quiet_until: Between these Unix times nobody listens, and nobody need look again.
     """
 
     def __init__(self, provider: Callable[[], P | None], make: Callable[[P], T]) -> None:
@@ -38,18 +41,19 @@ class Listening(Generic[P, T]):
         self._make = make
         self._known: P | None = None
         self._made: T | None = None
-        self._looked = float("-inf")
+        self.quiet_from = self.quiet_until = float("-inf")
 
     def at(self, time: float) -> T | None:
         """None while nobody listens. Asked at every call, with the Unix time at which that began."""
-        if self._made is None and abs(time - self._looked) < _PATIENCE:
+        if self.quiet_from <= time < self.quiet_until:
             return None
-        self._looked = time
         provider = self._provider()
         if provider is not self._known:
             made = None if provider is None or _does_nothing(provider) else self._make(provider)
             self._made = None if _does_nothing(made) else made
             self._known = provider
+        if self._made is None:
+            self.quiet_from, self.quiet_until = time - _PATIENCE, time + _PATIENCE
         return self._made
 
 
