@@ -176,8 +176,9 @@ class Calling:
             HookFailed: A policy plugin failed.
         """
         call = self._departures.call(request, context, deadline, call_id)
-        if self._has_admission(request):
-            for _ in drive(admit(self._departures.flight(call, None)), None, call, self.services):
+        steps = admit(self._departures.flight(call, None))
+        if steps is not None:
+            for _ in drive(steps, None, call, self.services):
                 pass
         return call
 
@@ -191,8 +192,9 @@ class Calling:
     ) -> Call:
         """`admit` for an event loop."""
         call = self._departures.call(request, context, deadline, call_id)
-        if self._has_admission(request):
-            async for _ in adrive(admit(self._departures.flight(call, None)), None, call, self.services):
+        steps = admit(self._departures.flight(call, None))
+        if steps is not None:
+            async for _ in adrive(steps, None, call, self.services):
                 pass
         return call
 
@@ -210,10 +212,6 @@ class Calling:
             ) as rest:
                 async for _ in rest:
                     pass
-
-    def _has_admission(self, request: Request) -> bool:
-        """Whether admission would do anything at all."""
-        return bool(self.registry.hooks.admit_request) or request.timeout is not None
 
 
 _open_streams: Final[WeakSet[Generator[Any, Any, None]]] = WeakSet()

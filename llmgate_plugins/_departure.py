@@ -161,10 +161,6 @@ def _trace_id() -> str | None:
 def uuid7(at: float, random: Random) -> str:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Sorts by time."""
     bits, milliseconds = random.getrandbits(74), int(at * 1000)
-    return "%08x-%04x-7%03x-%04x-%012x" % (  # one format, since every call waits for it
-        milliseconds >> 16 & 0xFFFF_FFFF,
-        milliseconds & 0xFFFF,
-        bits >> 62,
-        0x8000 | bits >> 48 & 0x3FFF,
-        bits & 0xFFFF_FFFF_FFFF,
-    )
+    seconds, rest = milliseconds >> 16 & 0xFFFF_FFFF, milliseconds & 0xFFFF
+    version, variant = 0x7000 | bits >> 62, 0x8000 | bits >> 48 & 0x3FFF
+    return f"{seconds:08x}-{rest:04x}-{version:x}-{variant:x}-{bits & 0xFFFF_FFFF_FFFF:012x}"

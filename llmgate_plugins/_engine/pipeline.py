@@ -7,6 +7,7 @@ from llmgate_plugins._engine.attempts import serve
 from llmgate_plugins._engine.dispatch import settle, tell
 from llmgate_plugins._engine.effects import Emit, Left
 from llmgate_plugins._engine.flight import Core, Flight, Steps
+from llmgate_plugins.context import Call
 from llmgate_plugins.errors import HookFailed, LLMGateError, RequestDenied
 from llmgate_plugins.records import CallStatus, DecisionRecord
 from llmgate_plugins.shape import shape_of
@@ -17,15 +18,26 @@ __all__ = ["admit", "ask_admission", "carry_out", "dismiss", "note_failure", "wh
 
 def whole_call(flight: Flight) -> Steps:
     """The whole life of a call. Emits its answer, or its chunks."""
-    yield from admit(flight)
+    yield from admit(flight) or ()
     yield from carry_out(flight)
 
 
-def admit(flight: Flight) -> Steps:
-    """Policy has its say; `call.request` and `call.answer` hold what it decided."""
-    call = flight.call
+def admit(flight: Flight) -> Steps | None:
+    """Policy has its say; `call.request` and `call.answer` hold what it decided.
+
+    Returns the steps that this takes; None where it is done.
+    """
+    asking = ask_admission(flight)
+    if asking is not None:
+        return _admitted(flight, asking)
+    if flight.call.request.timeout is not None:
+        _bound(flight.call)
+    return None
+
+
+def _admitted(flight: Flight, asking: Steps) -> Steps:
     try:
-        yield from ask_admission(flight) or ()
+        yield from asking
     except Left as leaving:
         yield from _end(flight, leaving.status) or ()
         _follow(flight)
@@ -33,6 +45,11 @@ def admit(flight: Flight) -> Steps:
     except (RequestDenied, HookFailed) as error:
         yield from _end_badly(flight, error)
         raise
+    _bound(flight.call)
+
+
+def _bound(call: Call) -> None:
+    """The request may shorten the call's time, and nothing more."""
     timeout = call.request.timeout
     if timeout is not None:
         until = call.started + timeout

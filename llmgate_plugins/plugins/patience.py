@@ -20,7 +20,8 @@ DEVIATION_GAIN: Final = 1 / 4
 DEVIATIONS: Final = 4
 """As TCP's retransmission timer: mean + 4 mean deviations, smoothed by 1/8 and 1/4 (RFC 6298)."""
 MUCH: Final = 0.1
-"""The part by which what is expected must change for limits to be worked out anew."""
+"""The part by which what is expected must change for limits to be worked out anew; within a tenth
+of a second nothing does."""
 KEPT: Final = 256
 LEAST_SAMPLES: Final = 20
 """Waits of one model that are kept for the p95 of hedging, and how many it takes to trust it."""
@@ -52,7 +53,8 @@ class _History:
             self.mean = mean + GAIN * further
             self.deviation += DEVIATION_GAIN * (abs(further) - self.deviation)
         expected = self.mean + DEVIATIONS * self.deviation
-        if abs(expected - self.told) <= MUCH * self.told:
+        told = self.told
+        if abs(expected - told) <= (MUCH * told if told > 1.0 else MUCH):
             return False
         self.told = expected
         return True
