@@ -96,30 +96,21 @@ class StashKey(Generic[T]):
         return f"StashKey({self.name!r})"
 
 
-class Stash:
+class Stash(dict[StashKey[Any], Any]):
     """Typed per-call storage for plugins, without name clashes."""
 
-    __slots__ = ("_values",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._values: dict[StashKey[Any], Any] = {}
+    if TYPE_CHECKING:  # looking something up is a dict's, since a call does so some ten times
 
-    def __setitem__(self, key: StashKey[T], value: T) -> None:
-        self._values[key] = value
-
-    def __getitem__(self, key: StashKey[T]) -> T:
-        return cast("T", self._values[key])
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._values
-
-    def get(self, key: StashKey[T], default: T | None = None) -> T | None:
-        """The value, or `default`."""
-        return cast("T | None", self._values.get(key, default))
+        def __setitem__(self, key: StashKey[T], value: T) -> None: ...
+        def __getitem__(self, key: StashKey[T]) -> T: ...
+        def get(self, key: StashKey[T], default: T | None = None) -> T | None:
+            """The value, or `default`."""
 
     def pop(self, key: StashKey[T], default: T | None = None) -> T | None:
         """The value, or `default`; it is gone afterwards."""
-        return cast("T | None", self._values.pop(key, default))
+        return cast("T | None", super().pop(key, default))
 
 
 class Call:

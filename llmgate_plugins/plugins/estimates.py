@@ -11,6 +11,7 @@ __all__ = [
     "USUAL_OUTPUT",
     "longest_answer",
     "probable_cost",
+    "probable_price",
     "probable_tokens",
     "worst_cost",
     "worst_price",
@@ -23,11 +24,15 @@ USUAL_MESSAGE: Final = 100
 
 def probable_cost(deployment: Deployment, request: Request) -> int:
     """Nano-dollars, cheaply: messages that are not read yet are only counted."""
-    price = deployment.price
-    if price is None:
+    if deployment.price is None:
         return 0
-    read, written = probable_tokens(deployment, request)
-    return -(-(read * price.input + written * price.output) // 1_000_000)
+    return probable_price(deployment, *probable_tokens(deployment, request))
+
+
+def probable_price(deployment: Deployment, read: int, written: int) -> int:
+    """Nano-dollars that so many tokens cost at the plain price; 0 where none is known."""
+    price = deployment.price
+    return 0 if price is None else -(-(read * price.input + written * price.output) // 1_000_000)
 
 
 def probable_tokens(deployment: Deployment, request: Request) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmgate_plugins.context import Call, Context
-from llmgate_plugins.plugins.estimates import probable_cost, probable_tokens, worst_price, worst_tokens
+from llmgate_plugins.plugins.estimates import probable_price, probable_tokens, worst_price, worst_tokens
 from llmgate_plugins.plugins.limits.counts import Count, Rule
 from llmgate_plugins.plugins.limits.taken import taken_of
 from llmgate_plugins.services import Reservation, Services
@@ -25,8 +25,8 @@ class Asked:
     """
 
     __slots__ = (
-        "_worst", "at", "attempt", "call", "context", "counts", "id", "nano_usd", "request", "services",
-        "taken", "tokens", "wanted",
+        "_probable", "_worst", "at", "attempt", "call", "context", "counts", "id", "nano_usd", "request",
+        "services", "taken", "tokens", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +44,7 @@ class Asked:
         self.wanted: list[Reservation] = []
         self.nano_usd = self.tokens = 0
         self._worst: tuple[int, tuple[int, int]] | None = None
+        self._probable: tuple[int, int] | None = None
 
     @property
     def is_hard(self) -> bool:
@@ -71,14 +72,17 @@ class Asked:
         """Money or tokens: the worst case, and what it will probably be."""
         deployment, request = self.attempt.deployment, self.request
         amount = self.amount(count, deployment)
+        if self._probable is None:
+            self._probable = probable_tokens(deployment, request)
+        read, written = self._probable
         if rule.kind == "budget":
             if amount > self.nano_usd:
                 self.nano_usd = amount
-            estimate = probable_cost(deployment, request)
+            estimate = probable_price(deployment, read, written)
         else:
             if amount > self.tokens:
                 self.tokens = amount
-            estimate = sum(probable_tokens(deployment, request))
+            estimate = read + written
         return count.reservation(0 if rule.mode == "soft" else amount, estimate)
 
     def amount(self, count: Count, deployment: Deployment) -> int:
