@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.context import get_current
 from opentelemetry.trace import format_trace_id, get_current_span
@@ -160,7 +160,9 @@ def _trace_id() -> str | None:
 
 def uuid7(at: float, random: Random) -> str:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Sorts by time."""
-    bits, milliseconds = random.getrandbits(74), int(at * 1000)
-    seconds, rest = milliseconds >> 16 & 0xFFFF_FFFF, milliseconds & 0xFFFF
-    version, variant = 0x7000 | bits >> 62, 0x8000 | bits >> 48 & 0x3FFF
-    return f"{seconds:08x}-{rest:04x}-{version:x}-{variant:x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
+    digits = hex(1 << 128 | int(at * 1000) << 80 | random.getrandbits(80) & _RANDOM | _VERSION_7)
+    return f"{digits[3:11]}-{digits[11:15]}-{digits[15:19]}-{digits[19:23]}-{digits[23:]}"
+
+
+_RANDOM: Final = ~(0xF << 76 | 0x3 << 62)
+_VERSION_7: Final = 0x7 << 76 | 0x2 << 62

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
+from llmgate_plugins._building import quickly_built
 from llmgate_plugins._record_values import attempt_of, tell_attempt, tell_usage, whole_attempt, whole_usage
 from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.money import cost_per_1k
@@ -19,6 +20,7 @@ CallStatus = Literal["open", "success", "answered", "denied", "error", "cancelle
 """`answered`: by a plugin or the host's cache, without an attempt."""
 
 
+@quickly_built
 @dataclass(slots=True, kw_only=True)
 class DecisionRecord:
     """The story of one call. Handed to `end_call` when it is complete; frozen from then on by custom.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import Any, Final, Self
 
+from llmgate_plugins._building import quickly_built
 from llmgate_plugins.types import EMPTY
 
 __all__ = ["MOST_NAMED", "Dropped", "Selection"]
@@ -64,6 +65,7 @@ def _some_of(dropped: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
     return tuple(islice((name for name in turns if name is not None), MOST_NAMED))
 
 
+@quickly_built
 @dataclass(slots=True, kw_only=True)
 class Selection:
     """One choice among the deployments of one alias.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from llmgate_plugins._building import quickly_built
 from llmgate_plugins.context import StashKey
 
 __all__ = ["BOOKED_WITHIN", "HOLDS", "SETTLED", "Hold"]
@@ -20,6 +21,7 @@ two machines do not go at the same pace, and whoever measures may be held up as 
 
 
 # Not frozen: made for every attempt, and frozen costs three times as much.
+@quickly_built
 @dataclass(slots=True, kw_only=True)
 class Hold:
     """What is held for one attempt; nobody changes it once it is left.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from llmgate_plugins._building import quickly_built
 from llmgate_plugins.services.pending import MaybePending
 from llmgate_plugins.types import EMPTY
 from llmgate_plugins.windows import Window
@@ -15,6 +16,7 @@ __all__ = ["Grant", "Lease", "Level", "Refusal", "Reservation", "Seed", "State",
 
 # What is made for every attempt is not frozen, as the nouns are: frozen costs three times as
 # much. Nobody changes one once it is handed over.
+@quickly_built
 @dataclass(slots=True, kw_only=True)
 class Reservation:
     """An amount to hold against one limit.
