@@ -9,6 +9,8 @@ from weakref import WeakSet
 
 from llmgate_plugins._departure import Departures, Messages
 from llmgate_plugins._drivers import adrive, drive
+from llmgate_plugins._engine.flight import Steps
+from llmgate_plugins._engine.origins import ruled_out
 from llmgate_plugins._engine.pipeline import admit, dismiss
 from llmgate_plugins._registry import Registry
 from llmgate_plugins.context import Call, Context
@@ -198,6 +200,29 @@ class Calling:
                 pass
         return call
 
+    def ruled_out(self, call: Call) -> frozenset[str]:
+        """Ids of the deployments, fallbacks' included, that may not serve an admitted call, well or not.
+
+        For a host that keeps answers: none that was made there is for this call.
+
+        Raises:
+            RequestDenied: A plugin denied it.
+            HookFailed: A plugin failed.
+        """
+        found: list[frozenset[str]] = []
+        steps = _told(ruled_out(self._departures.flight(call, None)), found)
+        for _ in drive(steps, None, call, self.services):
+            pass
+        return found[0]
+
+    async def aruled_out(self, call: Call) -> frozenset[str]:
+        """`ruled_out` for an event loop."""
+        found: list[frozenset[str]] = []
+        steps = _told(ruled_out(self._departures.flight(call, None)), found)
+        async for _ in adrive(steps, None, call, self.services):
+            pass
+        return found[0]
+
     def dismiss(self, call: Call, status: CallStatus = "answered") -> None:
         """End an admitted call that will not be carried out. Does nothing if it has ended."""
         if call.record.status == "open":
@@ -222,6 +247,11 @@ def leave_streams() -> None:
     for stream in list(_open_streams):
         with suppress(Exception):  # one that is being read in another thread cannot be closed
             stream.close()
+
+
+def _told(steps: Steps, found: list[Any]) -> Steps:
+    """The same steps; `found` gets what they return."""
+    found.append((yield from steps))
 
 
 def _given(answer: Response | None) -> Response:

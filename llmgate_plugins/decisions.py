@@ -30,6 +30,9 @@ class Drop:
         reasons: Deployment id -> reason code, a short stable word ("region",
             "no_tools"). Ids that are not among the candidates are ignored.
         until: Deployment id -> Unix time at which it may serve again, where that is known.
+        passing: Whether these are left out for the state they are in now (ejected, throttled, full).
+            That says nothing of answers they have given before; any other drop rules those out,
+            too: an answer that was kept is given to no call that could not be served there.
 
     A plugin whose answer has not changed gives the same object again: then a group of
     thousands is not gone through anew.
@@ -37,6 +40,7 @@ class Drop:
 
     reasons: Mapping[str, str]
     until: Mapping[str, float] = field(default=EMPTY)
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,8 @@ class PolicySpec:
         """Let a request in, as it is or changed; answer it at once; or deny it.
 
         Answer: the request to go on with; a `Response` to answer at once without any
-        attempt (a cache, say), which ends the round; None leaves it as it is.
+        attempt (a cache, say), which ends the round; None leaves it as it is. One with the
+        `deployment_id` of whoever made it is left aside where that may not serve this call.
         Raise: `RequestDenied`, with a reason fit for the caller's eyes.
         """
         raise NotImplementedError
@@ -180,7 +181,9 @@ class SelectionSpec:
         """Hard constraints: region, capability, health, budget.
 
         Answer: `Drop({id: reason})`; None keeps all. The next plugin sees what is left.
-        Nothing can put a dropped deployment back.
+        Nothing can put a dropped deployment back. It holds for answers that were kept, too:
+        for these it is asked before anything is selected (`call.hypothetical` is True then), and
+        what is dropped for its state alone is told as `Drop(..., passing=True)`.
         """
         raise NotImplementedError
 

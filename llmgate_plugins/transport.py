@@ -90,6 +90,13 @@ class HostSelection(Protocol):
     async def apick(self, deployments: Sequence[Deployment], request: Request, call: Call) -> Deployment:
         """The same for an event loop."""
 
+    def declared(self, name: str) -> Sequence[Deployment]:
+        """The deployments of an alias, or the one with this id, whether they are well or not.
+
+        Raises:
+            UnknownModel: There is none.
+        """
+
 
 @runtime_checkable
 class Separable(Protocol):

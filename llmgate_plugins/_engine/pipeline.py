@@ -7,6 +7,7 @@ from llmgate_plugins._engine.attempts import serve
 from llmgate_plugins._engine.dispatch import settle, tell
 from llmgate_plugins._engine.effects import Emit, Left
 from llmgate_plugins._engine.flight import Core, Flight, Steps
+from llmgate_plugins._engine.origins import may_have_made
 from llmgate_plugins.context import Call
 from llmgate_plugins.errors import HookFailed, LLMGateError, RequestDenied
 from llmgate_plugins.records import CallStatus, DecisionRecord
@@ -59,6 +60,7 @@ def _bound(call: Call) -> None:
 def ask_admission(flight: Flight) -> Steps | None:
     """Ask every `admit_request`, until one answers the call itself.
 
+    An answer that names the deployment which made it counts where that might serve this call.
     Returns the steps that this takes; None where nobody has anything to say.
 
     Raises:
@@ -77,12 +79,20 @@ def _admission(flight: Flight, said: Said | None) -> Steps:
         place, answer, error = said
         answer = yield from settle(hook[place], answer, error)
         if isinstance(answer, Response):
-            call.answer = answer.replace(call_id=call.id)
-            call.record.denied_by = hook[place].plugin
-            break
-        if answer is not None:
+            made_by, plugin = answer.deployment_id, hook[place].plugin
+            if made_by is None or (yield from may_have_made(flight, made_by)):
+                call.answer = answer.replace(call_id=call.id)
+                call.record.denied_by = plugin
+                break
+            _note_origin(call.record, plugin, made_by)
+        elif answer is not None:
             call.request = answer
         said = hook.ask_from(place + 1, (call.request, call.context, call, core.services))
+
+
+def _note_origin(record: DecisionRecord, plugin: str, made_by: str) -> None:
+    said = f"the answer of {plugin} was made by {made_by}, which may not serve this call"
+    record.notes = {**record.notes, "answers": [*record.notes.get("answers", ()), said]}
 
 
 def carry_out(flight: Flight) -> Steps:

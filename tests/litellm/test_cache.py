@@ -7,7 +7,8 @@ import asyncio
 import litellm
 import pytest
 from litellm.caching.caching import Cache
-from support.litellm_routers import HELLO, ask, entry, registered
+from support.litellm_routers import FACES, HELLO, ask, entry, registered
+from support.plugins import NotThere, NotThereSays
 
 from llmgate_plugins import Context, use_context
 from llmgate_plugins.plugins import Policies
@@ -83,3 +84,43 @@ async def test_calls_that_are_bound_to_nothing_share_the_groups_answers_as_ever(
         await ask("acompletion", router, "fast")
         await asyncio.sleep(0.05)
     assert len(one.requests) + len(two.requests) == 1
+
+
+# ---------------------------------------------------------------- constraints of other plugins
+
+KINDS = pytest.mark.parametrize("kind", [NotThere, NotThereSays])
+
+
+def two_places(sim, *plugins, **settings):
+    """A router of two entries, of which the first is picked unless something speaks against it."""
+    us, eu = sim.provider("us"), sim.provider("eu")
+    us.reply("made in the us")
+    eu.reply("made in the eu")
+    entries = [entry("fast", "us", us, weight=1_000_000), entry("fast", "eu", eu, weight=1)]
+    return registered(entries, *plugins, **settings)[0], [us, eu]
+
+
+@pytest.mark.usefixtures("cached")
+@KINDS
+@pytest.mark.parametrize("face", ["acompletion", "completion"])
+async def test_answers_are_kept_apart_for_whom_a_plugin_keeps_from_a_deployment(sim, face, kind):
+    plugin = kind("us")
+    router, places = two_places(sim, plugin, cache_responses=True)
+    told = []
+    for plugin.on in (False, True) * 2:
+        told.append(await ask(face, router, "fast"))
+        await asyncio.sleep(0.05)  # LiteLLM keeps an answer after it has given it
+    assert told == ["made in the us", "made in the eu"] * 2
+    assert [len(one.requests) for one in places] == [1, 1]
+
+
+@KINDS
+@pytest.mark.parametrize("face", FACES)
+async def test_a_repeat_is_made_again_where_a_plugin_keeps_it_from_whoever_answered(sim, face, kind):
+    plugin = kind("us")
+    router, places = two_places(sim, plugin)
+    told = []
+    for plugin.on in (False, True, True):
+        told.append(await ask(face, router, "fast", metadata={"llmgate_call_id": "order-17"}))
+    assert told == ["made in the us", "made in the eu", "made in the eu"]
+    assert [len(one.requests) for one in places] == [1, 1]

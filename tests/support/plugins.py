@@ -30,6 +30,8 @@ __all__ = [
     "AsyncWitness",
     "Begin",
     "Narrow",
+    "NotThere",
+    "NotThereSays",
     "Rank",
     "Recover",
     "Review",
@@ -229,3 +231,26 @@ def raising(hook: str, error: Exception, name: str = "Broken") -> object:
 def named(plugin: Any, name: str) -> Any:
     plugin.name = name
     return plugin
+
+
+class NotThere:
+    """Keeps calls from one deployment, for reasons of its own: of no policy, no context and no tag."""
+
+    def __init__(self, where: str, *, passing: bool = False) -> None:
+        self.where = where
+        self.passing = passing
+        self.on = False
+
+    @hookimpl
+    def narrow_deployments(self, deployments: Sequence[Deployment]) -> Drop | None:
+        out = {one.id: "not_there" for one in deployments if self.on and self.where in one.id}
+        return Drop(out, passing=self.passing) if out else None
+
+
+class NotThereSays(NotThere):
+    """Has to ask somebody first."""
+
+    @hookimpl
+    async def narrow_deployments(self, deployments: Sequence[Deployment]) -> Drop | None:
+        await asyncio.sleep(0)
+        return super().narrow_deployments(deployments)

@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage
 from langchain_llmgate._messages import read_message, write_messages
 from langchain_llmgate._tools import BoundTools, same_tools
 from llmgate_plugins.context import Call
+from llmgate_plugins.errors import HookFailed, RequestDenied
 from llmgate_plugins.records import CallStatus
 from llmgate_plugins.types import LazyMessages, OnBreak, Request
 
@@ -32,14 +33,16 @@ class Admission:
     Attributes:
         messages, stop, words: As admitted.
         opened: The stream that carries the call out, once there is one.
+        ruled_out: Ids of deployments that may not serve it, for the key of a cache; None until asked.
     """
 
-    __slots__ = ("_gateway", "call", "messages", "opened", "stop", "words")
+    __slots__ = ("_gateway", "call", "messages", "opened", "ruled_out", "stop", "words")
 
     def __init__(self, gateway: Gateway, call: Call, asked: Request) -> None:
         self._gateway = gateway
         self.call = call
         self.opened: Any = None
+        self.ruled_out: frozenset[str] | None = None
         admitted = call.request
         self.messages = _messages(asked, admitted)
         self.words = dict(asked.params) if admitted.params is asked.params else _words(asked, admitted)
@@ -50,6 +53,24 @@ class Admission:
     def handed_on(self) -> dict[str, Any]:
         """The call's words with the admission among them."""
         return {**self.words, ADMISSION: self}
+
+    def look_for_origins(self) -> None:
+        """Learn whose answers are not for this call, before a cache is asked for one."""
+        try:
+            self.ruled_out = self._gateway.ruled_out(self.call)
+        except (RequestDenied, HookFailed):
+            self._share_nothing()
+
+    async def alook_for_origins(self) -> None:
+        """The same for an event loop."""
+        try:
+            self.ruled_out = await self._gateway.aruled_out(self.call)
+        except (RequestDenied, HookFailed):
+            self._share_nothing()
+
+    def _share_nothing(self) -> None:
+        """Selection will fail likewise, and tell why; until then this call is like no other."""
+        self.ruled_out = frozenset((self.call.id,))
 
     def __enter__(self) -> Self:
         return self

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
 
+from langchain_core.caches import BaseCache
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
@@ -134,6 +136,11 @@ class GateSettings(BaseChatModel):
             labels(config.get("tags"), config.get("metadata")),
             stream=self._should_stream(async_api=async_api, **{**words, "stream": True}),
         )
+
+    @property
+    def _asks_cache(self) -> bool:
+        """Whether the core asks a cache first."""
+        return isinstance(self.cache, BaseCache) or (self.cache is not False and get_llm_cache() is not None)
 
     def _on(self, admission: Admission) -> dict[str, Any]:
         """What the core hands on to `_generate` and its like; traces and caches see another model's name."""

@@ -71,6 +71,8 @@ class GateRuns(GateServing):
             asked, told = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
             admission = Admission(self.gateway, self.gateway.admit(asked, **told), asked)
         with admission:
+            if self._asks_cache:
+                admission.look_for_origins()
             return super().generate(
                 [admission.messages], admission.stop, run_id=run_id, **run, **traced, **self._on(admission)
             )
@@ -107,6 +109,8 @@ class GateRuns(GateServing):
             asked, told = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
             admission = Admission(self.gateway, await self.gateway.aadmit(asked, **told), asked)
         async with admission:
+            if self._asks_cache:
+                await admission.alook_for_origins()
             return await super().agenerate(
                 [admission.messages], admission.stop, run_id=run_id, **run, **traced, **self._on(admission)
             )

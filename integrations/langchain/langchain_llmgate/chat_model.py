@@ -232,8 +232,9 @@ class ChatLLMGate(GateBinding):
         return str(providers[self.model])
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """The cache key: answers are shared only between calls of equal context, and under policies that
-        ask for the same: a kept answer goes nowhere where it could not have been made."""
+        """The cache key: answers are shared only between calls of equal context, which the same deployments
+        may serve, under policies that ask for the same: a kept answer goes nowhere where it could not have
+        been made."""
         admission = kwargs.pop(PRIVATE[0], None)
         text = super()._get_llm_string(stop=stop, **kwargs)
         structure = structure_of(kwargs)
@@ -241,6 +242,8 @@ class ChatLLMGate(GateBinding):
         told: dict[str, Any] = {} if context is None else {n: v for n in _FACTS if (v := getattr(context, n))}
         if admission is not None and (asked := asked_by(admission.call.policies)):
             told["policies"] = asked
+        if admission is not None and admission.ruled_out:
+            told["ruled_out"] = sorted(admission.ruled_out)
         return f"{text}---{structure.key if structure is not None else ''}---{sorted(told.items())}"
 
     def get_num_tokens(self, text: str) -> int:

@@ -12,12 +12,27 @@ from llmgate_plugins.context import Call
 from llmgate_plugins.errors import UnknownModel
 from llmgate_plugins.types import Deployment, Request
 
-__all__ = ["ApartTransport"]
+__all__ = ["ApartTransport", "entries_of"]
 
 _ROUTERS_OWN: Final = frozenset(
     {"model", "weight", "order", "rpm", "tpm", "input_tpm", "output_tpm", "max_parallel_requests", "tags"}
 )
 """What an entry says to the router, and not to the provider."""
+
+
+def entries_of(router: Any, name: str) -> list[Mapping[str, Any]]:
+    """A router's entries for this group, or the one with this id, whether they are well or not.
+
+    Raises:
+        UnknownModel: There is none.
+    """
+    named = (getattr(router, "model_group_alias", None) or {}).get(name, name)
+    name = named if isinstance(named, str) else named.get("model", name)
+    entries = _compat.entries(router)
+    found = [one for one in entries if name in (one["model_name"], one["model_info"]["id"])]
+    if not found:
+        raise UnknownModel(name, sorted({one["model_name"] for one in entries}))
+    return found
 
 
 class ApartTransport(LiteLLMTransport):
@@ -43,19 +58,15 @@ class ApartTransport(LiteLLMTransport):
         Raises:
             UnknownModel: There is none.
         """
-        group = getattr(self._router, "model_group_alias", None) or {}
-        named = group.get(alias, alias)
-        alias = named if isinstance(named, str) else named.get("model", alias)
+        return self.declared(alias)
+
+    def declared(self, name: str) -> Sequence[Deployment]:
+        """The same, whoever asks."""
         found = []
-        for entry in _compat.entries(self._router):
-            if alias in (entry["model_name"], entry["model_info"]["id"]):
-                deployment = self._book.of(entry)
-                self._entries[deployment.id] = entry
-                found.append(deployment)
-        if not found:
-            raise UnknownModel(
-                alias, sorted({entry["model_name"] for entry in _compat.entries(self._router)})
-            )
+        for entry in entries_of(self._router, name):
+            deployment = self._book.of(entry)
+            self._entries[deployment.id] = entry
+            found.append(deployment)
         return tuple(found)
 
     async def acandidates(self, alias: str, request: Request, call: Call) -> Sequence[Deployment]:

@@ -10,7 +10,7 @@ from litellm.router_utils.fallback_event_handlers import record_disable_fallback
 
 from litellm_llmgate import _compat
 from litellm_llmgate.answers import read_response
-from litellm_llmgate.apart import ApartTransport
+from litellm_llmgate.apart import ApartTransport, entries_of
 from litellm_llmgate.asking import begun_answer, written_back
 from litellm_llmgate.cached import keep_apart
 from litellm_llmgate.deployments import DeploymentBook
@@ -139,6 +139,14 @@ class RouterTransport:
     def _among(self, entry: Entry, deployments: Sequence[Deployment]) -> Deployment | None:
         name = entry["model_info"]["id"]
         return next((deployment for deployment in deployments if deployment.id == name), None)
+
+    def declared(self, name: str) -> Sequence[Deployment]:
+        """The group's deployments, or the one with this id, whether they are well or not.
+
+        Raises:
+            UnknownModel: There is none.
+        """
+        return [self._book.of(entry) for entry in entries_of(self._router, name)]
 
     # ------------------------------------------------------------ sending
 

@@ -96,7 +96,7 @@ class View:
         if known is None:
             reasons = {name: "slow_start" for _, name in self.slow[:out]}
             before = self.drop or Drop(EMPTY)
-            known = self._with_slow[out] = Drop({**before.reasons, **reasons}, before.until)
+            known = self._with_slow[out] = Drop({**before.reasons, **reasons}, before.until, passing=True)
         return known
 
 
@@ -218,7 +218,7 @@ def _view(marks: dict[str, _Mark], size: int, unix: float, least: float) -> View
         if not gone:
             return None
         until = {name: mark.until + unix for name, mark in gone.items() if mark.reason != "probing"}
-        return Drop({name: mark.reason for name, mark in gone.items()}, until)
+        return Drop({name: mark.reason for name, mark in gone.items()}, until, passing=True)
 
     return View(
         marks,

@@ -160,7 +160,7 @@ class Health:
             view = group.view
         if view.left <= 0 and view.strict is not None and call.fallbacks:
             return view.strict
-        if view.let_in or view.throttled:
+        if (view.let_in or view.throttled) and not call.hypothetical:
             call.stash[LEAVE] = Leave(view.let_in, view.throttled)
         if view.slow:
             return view.without_slow(now, call.draw("health: slow start"), self.numbers)

@@ -34,6 +34,7 @@ IDS_KEPT: Final = 100_000
 
 _TURN: Final[StashKey[Turn]] = StashKey("llmgate.idempotency.turn")
 _ANSWER: Final[StashKey[bytes]] = StashKey("llmgate.idempotency.answer")
+_KEPT: Final[StashKey[bytes]] = StashKey("llmgate.idempotency.kept")
 
 
 class Idempotency:
@@ -47,8 +48,9 @@ class Idempotency:
       every repeat, stand under the id with a number ("ID#2", "ID#3").
     - The same id with another request is denied (code "call_id_reused").
     - An id counts for who calls alone: the same id of another tenant, team, user ... is
-      another call. So it is under policies that ask for something else of deployments: an
-      answer goes nowhere where it could not have been made.
+      another call. So it is under policies that ask for something else of deployments; and
+      where another plugin's constraint keeps the call from the deployment that answered it
+      is made again: an answer goes nowhere where it could not have been made.
 
     Results are kept in the gateway's state: in a shared one all processes see them. Where
     it cannot be reached, a call is sent as if its id were new. Chat alone has results to
@@ -83,7 +85,10 @@ class Idempotency:
         """Take note of the answer."""
         if call.named:
             turn = call.stash.get(_TURN)
-            answer = to_bytes(response, turn.fingerprint) if turn is not None else None
+            if turn is None or (call.answer is not None and call.stash.get(_KEPT) is not None):
+                return
+            made_by = response.deployment_id or call.record.served_by
+            answer = to_bytes(response, turn.fingerprint, made_by)
             if answer is not None:
                 call.stash[_ANSWER] = answer
 
@@ -115,10 +120,10 @@ class Idempotency:
         except BaseException:
             self._turns.hand_on(turn)
             raise
+        call.stash[_TURN] = turn
         if kept is None or answer is None:
-            call.stash[_TURN] = turn
             return None
-        self._turns.answer(turn, kept)
+        call.stash[_KEPT] = kept  # and those who wait are told once it is settled that it is given out
         return answer
 
     async def _own_turn(
@@ -186,7 +191,10 @@ class Idempotency:
         self, turn: Turn, record: DecisionRecord, call: Call, services: Services
     ) -> Awaitable[None] | None:
         """At once where nothing has to be waited for: the program may be about to exit."""
-        answer = call.stash.pop(_ANSWER)
+        answer, kept = call.stash.pop(_ANSWER), call.stash.pop(_KEPT)
+        if answer is None and kept is not None and record.status == "answered":
+            self._turns.answer(turn, kept)
+            return None
         if answer is None or record.status not in ("success", "answered"):
             self._turns.hand_on(turn)
             return None

@@ -10,12 +10,12 @@ from llmgate_plugins.types import Message, Response, ToolCall, Usage
 
 __all__ = ["from_bytes", "to_bytes"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of this form. Another version's results are not read."""
 
 
-def to_bytes(response: Response, fingerprint: str) -> bytes | None:
-    """The answer with what it answers; None if it holds what JSON cannot say."""
+def to_bytes(response: Response, fingerprint: str, made_by: str | None) -> bytes | None:
+    """The answer with what it answers and who made it; None if it holds what JSON cannot say."""
     message = response.message
     told = {
         "version": VERSION,
@@ -25,6 +25,7 @@ def to_bytes(response: Response, fingerprint: str) -> bytes | None:
         "usage": asdict(response.usage) if response.usage is not None else None,
         "finish_reason": response.finish_reason,
         "model": response.model,
+        "made_by": made_by,
         "empty": response.empty,
     }
     try:
@@ -51,6 +52,7 @@ def from_bytes(kept: bytes) -> tuple[str, Response] | None:
             usage=Usage(**usage) if usage is not None else None,
             finish_reason=told["finish_reason"],
             model=told["model"],
+            deployment_id=told["made_by"],
             empty=told["empty"],
         )
         return str(told["fingerprint"]), answer
