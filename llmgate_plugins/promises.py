@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
-__all__ = ["All", "Promise", "tell"]
+__all__ = ["All", "Kept", "Promise", "tell"]
 
 T = TypeVar("T", covariant=True)
 
@@ -40,11 +40,9 @@ class Promise(Generic[T]):
         self._waiters: list[_Waiter] = []
 
     @classmethod
-    def of(cls, value: Any) -> Promise[Any]:
+    def of(cls, value: Any) -> Kept:
         """One that has its answer already."""
-        promise = Promise[Any]()
-        promise._said.append((value, None))
-        return promise
+        return Kept(value)
 
     def done(self) -> bool:
         """Whether the answer is there."""
@@ -123,6 +121,21 @@ class Promise(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'done' if self.done() else 'on its way'}>"
+
+
+class Kept(Promise[Any]):
+    """One that has its answer from the beginning.
+
+    Attributes:
+        value: The answer.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+        self._said.append((value, None))
 
 
 class All(Promise[None]):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from sqlalchemy import ColumnElement, func
 
-from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS, TOKEN_COLUMNS
+from llmgate_plugins.ledger.facts import CONTEXT_COLUMNS
+from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
 from llmgate_plugins.ledger.schema import attempts, calls
 from llmgate_plugins.services import ShadowCalls
 from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS

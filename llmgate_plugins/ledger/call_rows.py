@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmgate_plugins.context import NOBODY, Context
+from llmgate_plugins.ledger.facts import CONTEXT_COLUMNS, call_facts
 from llmgate_plugins.ledger.plain import dump_json, plain_text
-from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS, TOKEN_COLUMNS, usage_columns
+from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, usage_columns
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Feedback
+from llmgate_plugins.types import EMPTY
 
-__all__ = ["CALL_JSON", "assignment_rows", "brief_columns", "call_row", "closed_columns", "feedback_row"]
+__all__ = ["CALL_JSON", "assignment_rows", "call_row", "closed_columns", "decision_columns", "feedback_row"]
 
 CALL_JSON = ("tags", "extra", "problems", "decision", "experiments", "shape")
 
@@ -33,63 +35,79 @@ _BLANK: dict[str, Any] = {
 
 def call_row(record: DecisionRecord) -> dict[str, Any]:
     """The row of a call that is over, all of its columns in the order of the table."""
-    return _BLANK | closed_columns(record)
+    return _BLANK | closed_columns(*call_facts(record)) | decision_columns(record)
 
 
-def closed_columns(record: DecisionRecord) -> dict[str, Any]:
-    """What there is to say in it."""
+def decision_columns(record: DecisionRecord) -> dict[str, Any]:
+    """What there is to say in it of what was decided, and why."""
     decision = record.told()
     decision.pop("shape", None)  # it has a column of its own
-    row = brief_columns(record)
-    row["problems"] = dump_json(decision.get("problems") or [])
-    row["decision"] = dump_json(decision)
+    columns = {"problems": dump_json(decision.get("problems") or []), "decision": dump_json(decision)}
     if record.shape:
-        row["shape"] = dump_json(record.shape)
-    return row
+        columns["shape"] = dump_json(record.shape)
+    return columns
 
 
-def brief_columns(record: DecisionRecord) -> dict[str, Any]:
-    """What there is to say in it, without what was decided and why: a fraction of the work."""
-    context = record.context
+def closed_columns(
+    call_id: str,
+    at: float,
+    model: str,
+    operation: str,
+    stream: bool,
+    status: str,
+    latency: float,
+    first_token: float | None,
+    denied_by: str | None,
+    reason: str,
+    error: str | None,
+    trace_id: str | None,
+    policy: str | None,
+    policy_version: str | None,
+    rule: str | None,
+    shadow_of: str | None,
+    tags: Mapping[str, str] | None,
+    experiments: Mapping[str, str] | None,
+    who: Sequence[Any],
+    attempts: Sequence[Sequence[Any]],
+    *_: Any,
+) -> dict[str, Any]:
+    """What there is to say in it besides, from `call_facts`."""
+    context, priority, extra = who[:3]
     row: dict[str, Any] = {
-        "call_id": plain_text(record.call_id),
-        "at": record.at,
-        "model": plain_text(record.model),
-        "operation": record.operation,
-        "stream": record.stream,
-        "status": record.status,
-        "attempts": sum([outcome.status != "skipped" for _, outcome in record.attempts]),
-        "latency_s": record.latency,
-        "reason": plain_text(record.reason),
-        **usage_columns(record.usage),
-        **_context_columns(context),
-        "priority": context.priority,
-        "tags": dump_json(dict(record.tags)),
-        "extra": dump_json(context.extra),
+        "call_id": plain_text(call_id),
+        "at": at,
+        "model": plain_text(model),
+        "operation": operation,
+        "stream": stream,
+        "status": status,
+        "latency_s": latency,
+        "reason": plain_text(reason),
+        **{column: plain_text(value) for column, value in (context or EMPTY).items()},
+        "priority": priority,
+        "tags": dump_json(tags or {}),
+        "extra": dump_json(extra or {}),
         "problems": "[]",
         "decision": "{}",
-        **_serving_columns(record),
+        **_attempt_columns(attempts),
     }
-    if cost := record.cost:
-        row["cost_nano_usd"] = cost
-    if record.first_token is not None:
-        row["first_token_s"] = record.first_token
-    if record.denied_by is not None:
-        row["denied_by"] = plain_text(record.denied_by)
-    if record.error is not None:
-        row["error"] = plain_text(record.error)
-    if record.trace_id is not None:
-        row["trace_id"] = plain_text(record.trace_id)
-    if record.policy is not None:
-        row["policy"] = plain_text(record.policy)
-    if record.policy_version is not None:
-        row["policy_version"] = plain_text(record.policy_version)
-    if record.rule is not None:
-        row["rule"] = plain_text(record.rule)
-    if record.shadow_of is not None:
-        row["shadow_of"] = plain_text(record.shadow_of)
-    if record.experiments:
-        row["experiments"] = dump_json(record.experiments)
+    if first_token is not None:
+        row["first_token_s"] = first_token
+    if denied_by is not None:
+        row["denied_by"] = plain_text(denied_by)
+    if error is not None:
+        row["error"] = plain_text(error)
+    if trace_id is not None:
+        row["trace_id"] = plain_text(trace_id)
+    if policy is not None:
+        row["policy"] = plain_text(policy)
+    if policy_version is not None:
+        row["policy_version"] = plain_text(policy_version)
+    if rule is not None:
+        row["rule"] = plain_text(rule)
+    if shadow_of is not None:
+        row["shadow_of"] = plain_text(shadow_of)
+    if experiments:
+        row["experiments"] = dump_json(experiments)
     return row
 
 
@@ -121,34 +139,29 @@ def feedback_row(feedback: Feedback) -> dict[str, Any]:
     }
 
 
-def _serving_columns(record: DecisionRecord) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
-    for attempt, outcome in record.attempts:
-        if outcome.status != "skipped" and "first_deployment" not in columns:
-            columns["first_deployment"] = plain_text(attempt.deployment.id)
-        if outcome.failure is not None:
-            columns["error_class"] = outcome.failure.error_class.value
-    if record.served_by is not None:
-        attempt, outcome = record.attempts[-1]
-        columns["served_by"] = plain_text(record.served_by)
-        columns["served_provider"] = plain_text(attempt.deployment.provider)
-        columns["served_model"] = plain_text(outcome.model or attempt.deployment.model)
-        columns["served_alias"] = plain_text(attempt.alias)
+def _attempt_columns(attempts: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """What all of them used together, what went wrong, and which of them served."""
+    columns = _used([attempt[7] for attempt in attempts])
+    sent = [attempt for attempt in attempts if attempt[4] != "skipped"]
+    columns["attempts"] = len(sent)
+    if sent:
+        columns["first_deployment"] = plain_text(sent[0][0])
+    for attempt in attempts:
+        if attempt[8] is not None:
+            columns["error_class"] = plain_text(attempt[8])
+    if cost := sum([attempt[6] for attempt in attempts]):
+        columns["cost_nano_usd"] = cost
+    if attempts and attempts[-1][4] == "success":
+        deployment, provider, model, alias, _, served_model, *_ = attempts[-1]
+        columns["served_by"] = plain_text(deployment)
+        columns["served_provider"] = plain_text(provider)
+        columns["served_model"] = plain_text(served_model or model)
+        columns["served_alias"] = plain_text(alias)
     return columns
 
 
-_latest: tuple[Context, dict[str, Any]] = (NOBODY, {})
-"""Who called last, and the columns that say so."""
-
-
-def _context_columns(context: Context) -> dict[str, Any]:
-    global _latest
-    known, columns = _latest
-    if known is not context:
-        columns = {
-            column: plain_text(value)
-            for name, column in CONTEXT_COLUMNS.items()
-            if (value := getattr(context, name)) is not None
-        }
-        _latest = (context, columns)
-    return columns
+def _used(usages: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    if len(usages) == 1:
+        return usage_columns(usages[0])
+    sums = map(sum, zip(*(buckets for _, _, *buckets in usages), strict=True))
+    return usage_columns((any(estimated for estimated, *_ in usages), "", *sums))

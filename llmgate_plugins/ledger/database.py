@@ -13,13 +13,16 @@ from sqlalchemy.sql.dml import Insert
 
 from llmgate_plugins.errors import ConfigurationError
 
-__all__ = ["DURABILITY", "PATIENCE", "WRITING", "Database", "Options", "read_url"]
+__all__ = ["DURABILITY", "OPENING", "PATIENCE", "WRITING", "Database", "Options", "read_url"]
 
 WRITING: Final = "llmgate_writing"
 """Execution option of a connection that will write."""
 
 PATIENCE: Final = 1.0
 """Seconds to wait for a database that another program locks. Then the outbox takes the rows."""
+
+OPENING: Final = 10.0
+"""Seconds to wait for others that open or change the same database."""
 
 DURABILITY: Final = ("queued", "normal", "full")
 """From what may lose most: nobody waits; a commit does not wait for the disk; it does."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from llmgate_plugins.errors import StorageError
-from llmgate_plugins.ledger.call_rows import brief_columns, closed_columns, feedback_row
+from llmgate_plugins.ledger.call_rows import closed_columns, decision_columns, feedback_row
+from llmgate_plugins.ledger.facts import Facts, call_facts, intent_facts, settlement_facts
 from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.ledger.rows import opened_columns, settled_columns
 from llmgate_plugins.promises import Promise, Said
-from llmgate_plugins.services import Settlement
+from llmgate_plugins.records import DecisionRecord
 
-__all__ = ["Entry", "Step", "brief_step", "step_of"]
+__all__ = ["Brief", "Entry", "Step", "brief", "certain_step", "step_of"]
+
+log = logging.getLogger("llmgate.ledger")
 
 
 class Step(NamedTuple):
@@ -29,9 +32,23 @@ class Step(NamedTuple):
     values: dict[str, Any]
 
 
-def _settle_values(subject: tuple[str, int, Settlement]) -> dict[str, Any]:
-    call_id, number, settlement = subject
-    return {"key_call_id": plain_text(call_id), "key_number": number, **settled_columns(settlement)}
+Brief: TypeAlias = tuple[tuple[str, Facts], DecisionRecord | None]
+"""A step to be: its kind and what it is made of, and the record that has more to say, if there is one."""
+
+
+def brief(kind: str, subject: Any) -> Brief | None:
+    """What is quickly read out of something handed over; None where it is a step at once."""
+    if kind == "open":
+        return (kind, intent_facts(subject)), None
+    if kind == "settle":
+        return (kind, settlement_facts(*subject)), None
+    if kind == "close":
+        return (kind, call_facts(subject)), subject
+    return None
+
+
+def _settle_values(call_id: str, number: int, *settlement: Any) -> dict[str, Any]:
+    return {"key_call_id": plain_text(call_id), "key_number": number, **settled_columns(*settlement)}
 
 
 def _content_values(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,10 +62,12 @@ def _content_values(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_VALUES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+_OF_FACTS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "open": opened_columns,
     "settle": _settle_values,
     "close": closed_columns,
+}
+_OF_OTHERS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
     "content": _content_values,
     "assign": dict,
     "feedback": feedback_row,
@@ -57,14 +76,31 @@ _VALUES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
 
 def step_of(kind: str, subject: Any) -> Step:
     """The change that something stands for. Raises whatever is wrong with it."""
-    return Step(kind, _VALUES[kind](subject))
+    row = brief(kind, subject)
+    return Step(kind, _OF_OTHERS[kind](subject)) if row is None else _made(*row)
 
 
-def brief_step(kind: str, subject: Any) -> tuple[Step, Callable[[], Step] | None]:
-    """The same in a hurry: a step that says less if need be, and then what makes the whole of it."""
-    if kind != "close":
-        return step_of(kind, subject), None
-    return Step(kind, brief_columns(subject)), partial(step_of, kind, subject)
+def certain_step(row: Brief) -> Step:
+    """The step of a row that has been acknowledged: it says less if need be, and is no more than
+    its facts, which no database takes, where nobody knows what to make of them."""
+    read, record = row
+    try:
+        return _made(read, record)
+    except Exception:
+        log.exception("a row of the ledger says less than it might")
+    try:
+        return _made(read, None)
+    except Exception:
+        log.exception("nobody knows what to make of a row of the ledger")
+        return Step(read[0], {"facts": read[1]})
+
+
+def _made(read: tuple[str, Sequence[Any]], record: DecisionRecord | None) -> Step:
+    kind, facts = read
+    values = _OF_FACTS[kind](*facts)
+    if record is not None:
+        values |= decision_columns(record)
+    return Step(kind, values)
 
 
 _LABELS: Mapping[str, Callable[[Any], str]] = {

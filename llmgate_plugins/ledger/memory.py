@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmgate_plugins.ledger.call_rows import CALL_JSON, assignment_rows, call_row, feedback_row
+from llmgate_plugins.ledger.facts import intent_facts, settlement_facts
 from llmgate_plugins.ledger.plain import plain_text
 from llmgate_plugins.ledger.rows import (
     ATTEMPT_JSON,
@@ -247,9 +248,10 @@ class MemoryLedger:
 def _attempt_row(
     intent: AttemptIntent, settlement: Settlement | None, recovered: float | None
 ) -> dict[str, Any]:
-    row = attempt_row(intent)
+    row = attempt_row(intent_facts(intent))
     if settlement is not None:
-        row |= settled_columns(settlement) | {"late": recovered is not None}
+        _, _, *end = settlement_facts(intent.call_id, intent.number, settlement)
+        row |= settled_columns(*end) | {"late": recovered is not None}
     elif recovered is not None:
         row |= unknown_columns(intent, recovered)
     return _with_json(row, ATTEMPT_JSON)

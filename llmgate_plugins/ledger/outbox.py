@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from llmgate_plugins.errors import StorageError
-from llmgate_plugins.ledger.entries import Step
-from llmgate_plugins.ledger.segments import Extent, Row, Segment, line_of
+from llmgate_plugins.ledger.entries import Brief, Step, certain_step
+from llmgate_plugins.ledger.lines import brief_line, step_in, step_line
+from llmgate_plugins.ledger.segments import Extent, Row, Segment
 
 __all__ = ["MOST_BYTES", "MOST_SECONDS", "Outbox"]
 
@@ -23,6 +24,8 @@ log = logging.getLogger("llmgate.ledger")
 
 MOST_BYTES: Final = 1 << 30
 MOST_SECONDS: Final = 3600.0
+REMEMBERED: Final = 10_000
+"""Rows that need not be read from their files again."""
 DYING: Final = 5.0
 """Seconds that a process may take to let go of its files."""
 
@@ -72,24 +75,27 @@ class Outbox:
         Raises:
             StorageError: It is full, has waited too long, or cannot be written. None is kept.
         """
-        lines = [line_of(step) for step in steps]
+        lines = [step_line(step) for step in steps]
         with self._lock:
             file = self._with_room(sum(map(len, lines)))
             for line, step in zip(lines, steps, strict=True):
-                file.append(line, (step, None))
-            self.taken += len(steps)
+                file.append(line, step if self.taken - self.given < REMEMBERED else None)
+                self.taken += 1
             if self.sync:
                 file.sync()
 
-    def put_one(self, row: Row) -> None:
-        """Keep one, as `put` does, and tell the whole of it as long as this process lives."""
-        line = line_of(row[0])
+    def put_brief(self, row: Brief) -> None:
+        """Keep one, as `put` does, in brief: the whole of it is known as long as this process lives."""
+        line = brief_line(row)
         with self._lock:
-            file = self._with_room(len(line))
-            file.append(line, row)
+            waiting = self._waiting
+            if waiting and self._files[-1].append(line, row):  # what is too much shows with the next file
+                self._waiting = waiting + len(line)
+            else:
+                self._with_room(len(line)).append(line, row)
             self.taken += 1
             if self.sync:
-                file.sync()
+                self._files[-1].sync()
 
     def _with_room(self, more: int) -> Segment:
         now, waiting = time.monotonic(), self._waiting
@@ -124,7 +130,15 @@ class Outbox:
         """The oldest that wait, and what `done` is to be told when they are written."""
         with self._lock:
             rows, mark = self._files[0].read(count) if self._files else ([], 0)
-        return list(map(_whole, rows)), mark
+        return [step for row in rows if (step := self._step(row)) is not None], mark
+
+    def _step(self, row: Row | bytes) -> Step | None:
+        if not isinstance(row, bytes):
+            return _whole(row)
+        step = step_in(row)
+        if step is None:
+            log.error("a line of the outbox %s is damaged and left out", self.directory)
+        return step
 
     def done(self, mark: int, count: int) -> None:
         """So many, up to this mark, are written elsewhere."""
@@ -141,6 +155,7 @@ class Outbox:
             if len(self._files) == 1:
                 file.begin_anew()
                 self._waiting = 0
+                self.given = self.taken
             else:
                 self._files.popleft().close(remove=True)
 
@@ -148,18 +163,19 @@ class Outbox:
         """Write anew what says less than it might: it may be another process that reads it."""
         with self._lock:
             for place, file in enumerate(self._files):
-                steps = list(map(_whole, file.brief_rows))
-                lines = list(map(line_of, steps))
-                if not steps:
+                rows, _ = file.read()
+                if all(isinstance(row, Step | bytes) for row in rows):
                     continue
+                whole = [row if isinstance(row, bytes) else _whole(row) for row in rows]
+                lines = [step_line(row) if isinstance(row, Step) else row for row in whole]
                 try:
                     in_its_place = file.path.with_name(f"{file.path.stem}w.outbox")
                     anew = Segment.new(in_its_place, sum(map(len, lines)))
                 except OSError as error:
                     log.warning("the outbox %s keeps some rows in brief: %s", self.directory, error)
                     return
-                for line, step in zip(lines, steps, strict=True):
-                    anew.append(line, (step, None))
+                for line, row in zip(lines, whole, strict=True):
+                    anew.append(line, row if isinstance(row, Step) else None)
                 self._files[place] = anew
                 file.close(remove=True)
             self._waiting = sum(file.end - file.done for file in self._files)
@@ -173,7 +189,7 @@ class Outbox:
         """Keep a row that the database does not take, for people to look at."""
         log.error("the ledger does not take a row of its outbox, which is kept in rejected: %s", error)
         with contextlib.suppress(OSError), (self.directory / "rejected").open("ab") as out:
-            out.write(line_of(step))
+            out.write(step_line(step))
 
     def adopt(self) -> Outbox | None:
         """The outbox of a process that is gone, if there is one; close it.
@@ -231,11 +247,4 @@ def _taken_over(path: Path) -> Segment | None:
 
 
 def _whole(row: Row) -> Step:
-    step, whole = row
-    if whole is None:
-        return step
-    try:
-        return whole()
-    except Exception:
-        log.exception("a row of the ledger says less than it might")
-        return step
+    return row if isinstance(row, Step) else certain_step(row)

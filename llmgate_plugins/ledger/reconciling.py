@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
 
-from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS, TOKEN_COLUMNS
+from llmgate_plugins.ledger.facts import CONTEXT_COLUMNS
+from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
 from llmgate_plugins.ledger.schema import attempts, calls
 from llmgate_plugins.ledger.sweeping import is_over, recover_expired
 

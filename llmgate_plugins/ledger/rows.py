@@ -7,18 +7,17 @@ fill twenty, and a driver takes as long for a NULL as for a name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmgate_plugins.context import NOBODY, Context
+from llmgate_plugins.ledger.facts import CONTEXT_COLUMNS, Facts
 from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.services import AttemptIntent, OpenIntent, Settlement
-from llmgate_plugins.types import BUCKETS, EMPTY, Deployment, Price, Usage
+from llmgate_plugins.types import BUCKETS, EMPTY
 
 __all__ = [
     "ATTEMPT_JSON",
-    "CONTEXT_COLUMNS",
     "ENDS",
     "TOKEN_COLUMNS",
     "attempt_row",
@@ -33,27 +32,10 @@ __all__ = [
     "usage_columns",
 ]
 
-CONTEXT_COLUMNS: Mapping[str, str] = {
-    "tenant": "tenant",
-    "team": "team",
-    "project": "project",
-    "user": "user_id",  # `user` is a reserved word of SQL, and names the database's own user
-    "feature": "feature",
-    "cohort": "cohort",
-    "environment": "environment",
-    "key": "key_id",
-    "region": "required_region",  # `region` is where the deployment runs
-    "data_class": "data_class",
-    "policy": "policy",
-}
-"""Field of `Context` -> column, in both tables."""
-
 ENDS = frozenset({"success", "error", "cancelled", "abandoned", "skipped"})
 """The statuses of a settlement."""
 
 TOKEN_COLUMNS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
-
-_buckets = attrgetter(*BUCKETS)
 
 ATTEMPT_JSON = ("tags", "extra")
 
@@ -122,71 +104,80 @@ def labels_of(context: Context, tags: Mapping[str, str] = EMPTY) -> Mapping[str,
     return labels
 
 
-def attempt_row(intent: AttemptIntent) -> dict[str, Any]:
+def attempt_row(facts: Facts) -> dict[str, Any]:
     """The row of an attempt that has just been opened, all of its columns in the order of the table."""
-    return _BLANK | opened_columns(intent)
+    return _BLANK | opened_columns(*facts)
 
 
-def opened_columns(intent: AttemptIntent) -> dict[str, Any]:
-    """What such a row has besides its status."""
-    call = intent.call
-    call_id = plain_text(intent.call_id)
+def opened_columns(
+    call_id: str,
+    number: int,
+    at: float,
+    alias: str,
+    reason: str,
+    estimate: int,
+    reserve: int,
+    reserve_tokens: int,
+    expires: float | None,
+    selection: int,
+    labels: Mapping[str, str] | None,
+    deployment: Sequence[Any],
+    call: Sequence[Any] | None,
+    *_: Any,
+) -> dict[str, Any]:
+    """What such a row has besides its status, from `intent_facts`."""
     row: dict[str, Any] = {
-        "call_id": call_id,
-        "number": intent.number,
-        "at": intent.at,
-        "alias": plain_text(intent.alias),
-        "reason": plain_text(intent.reason),
-        **_deployment_columns(intent.deployment),
-        **_label_columns(intent.labels),
+        "call_id": plain_text(call_id),
+        "number": number,
+        "at": at,
+        "alias": plain_text(alias),
+        "reason": plain_text(reason),
+        **_deployment_columns(*deployment),
+        **_label_columns(labels or EMPTY),
     }
-    if intent.estimate:
-        row["estimate_nano_usd"] = intent.estimate
-    if intent.reserve:
-        row["reserve_nano_usd"] = intent.reserve
-    if intent.reserve_tokens:
-        row["reserve_tokens"] = intent.reserve_tokens
-    if intent.expires is not None:
-        row["expires"] = intent.expires
-    if intent.selection:
-        row["decision_id"] = f"{call_id}.{intent.selection}"
+    if estimate:
+        row["estimate_nano_usd"] = estimate
+    if reserve:
+        row["reserve_nano_usd"] = reserve
+    if reserve_tokens:
+        row["reserve_tokens"] = reserve_tokens
+    if expires is not None:
+        row["expires"] = expires
+    if selection:
+        row["decision_id"] = f"{row['call_id']}.{selection}"
     if call is not None:
-        row["requested_model"] = plain_text(call.model)
-        row["operation"] = plain_text(call.operation)
-        row["stream"] = call.stream
-        row["priority"] = call.context.priority
-        if call.trace_id is not None:
-            row["trace_id"] = plain_text(call.trace_id)
-        if call.policy is not None:
-            row["policy"] = plain_text(call.policy)
-        if call.policy_version is not None:
-            row["policy_version"] = plain_text(call.policy_version)
-        if call.shadow_of is not None:
-            row["shadow_of"] = plain_text(call.shadow_of)
+        model, operation, stream, priority, trace_id, policy, policy_version, shadow_of = call[:8]
+        row["requested_model"] = plain_text(model)
+        row["operation"] = plain_text(operation)
+        row["stream"] = stream
+        row["priority"] = priority
+        if trace_id is not None:
+            row["trace_id"] = plain_text(trace_id)
+        if policy is not None:
+            row["policy"] = plain_text(policy)
+        if policy_version is not None:
+            row["policy_version"] = plain_text(policy_version)
+        if shadow_of is not None:
+            row["shadow_of"] = plain_text(shadow_of)
     return row
 
 
-_deployments: dict[int, tuple[Deployment, dict[str, Any]]] = {}
-"""By its id in memory: a deployment, and its columns. It is kept, so that the id stays its own."""
-
-
-def _deployment_columns(deployment: Deployment) -> dict[str, Any]:
-    known = _deployments.get(id(deployment))
-    if known is not None:
-        return known[1]
-    columns = _known(
-        {
-            "deployment": deployment.id,
-            "provider": deployment.provider,
-            "model": deployment.model,
-            "region": deployment.region,
-            "credential": deployment.credential,
-            **_price_columns(deployment.price),
-        }
-    )
-    if len(_deployments) >= 1024:
-        _deployments.clear()
-    _deployments[id(deployment)] = (deployment, columns)
+def _deployment_columns(
+    id: str,
+    provider: str,
+    model: str,
+    region: str | None,
+    credential: str | None,
+    price: Sequence[str] | None,
+    *_: Any,
+) -> dict[str, Any]:
+    columns = {"deployment": plain_text(id), "provider": plain_text(provider), "model": plain_text(model)}
+    if region is not None:
+        columns["region"] = plain_text(region)
+    if credential is not None:
+        columns["credential"] = plain_text(credential)
+    if price is not None:
+        columns |= _price_columns(price)
     return columns
 
 
@@ -247,33 +238,48 @@ def not_an_end(settlement: Settlement) -> str:
     return f"an attempt cannot be settled as {settlement.status!r}, only as {', '.join(sorted(ENDS))}"
 
 
-def settled_columns(settlement: Settlement) -> dict[str, Any]:
-    """What a settlement changes in the row of its attempt, recovered or not."""
-    usage, price = settlement.usage, settlement.price
+def settled_columns(
+    status: str,
+    at: float | None,
+    cost: int,
+    latency: float,
+    first_token: float | None,
+    finish_reason: str | None,
+    model: str | None,
+    error_class: str | None,
+    scope: str | None,
+    code: str | None,
+    http_status: int | None,
+    usage: Sequence[Any],
+    price: Sequence[str] | None,
+    *_: Any,
+) -> dict[str, Any]:
+    """What a settlement changes in the row of its attempt, recovered or not, from `settlement_facts`
+    but for which attempt it is."""
     row: dict[str, Any] = {
-        "settled_at": settlement.at,
-        "status": settlement.status,
-        "cost_nano_usd": settlement.cost,
-        "latency_s": settlement.latency,
+        "settled_at": at,
+        "status": status,
+        "cost_nano_usd": cost,
+        "latency_s": latency,
         **usage_columns(usage),
         **(_NO_PRICE if price is None else _price_columns(price)),
     }
-    if settlement.first_token is not None:
-        row["first_token_s"] = settlement.first_token
-    if settlement.finish_reason is not None:
-        row["finish_reason"] = plain_text(settlement.finish_reason)
-    if settlement.model is not None:
-        row["served_model"] = plain_text(settlement.model)
-    if usage.tier:
-        row["service_tier"] = plain_text(usage.tier)
-    if settlement.error_class is not None:
-        row["error_class"] = plain_text(settlement.error_class)
-    if settlement.scope is not None:
-        row["scope"] = plain_text(settlement.scope)
-    if settlement.code is not None:
-        row["code"] = plain_text(settlement.code)
-    if settlement.http_status is not None:
-        row["http_status"] = settlement.http_status
+    if first_token is not None:
+        row["first_token_s"] = first_token
+    if finish_reason is not None:
+        row["finish_reason"] = plain_text(finish_reason)
+    if model is not None:
+        row["served_model"] = plain_text(model)
+    if tier := usage[1]:
+        row["service_tier"] = plain_text(tier)
+    if error_class is not None:
+        row["error_class"] = plain_text(error_class)
+    if scope is not None:
+        row["scope"] = plain_text(scope)
+    if code is not None:
+        row["code"] = plain_text(code)
+    if http_status is not None:
+        row["http_status"] = http_status
     return row
 
 
@@ -282,12 +288,13 @@ def unknown_columns(intent: AttemptIntent, at: float) -> dict[str, Any]:
     return {"settled_at": at, "status": "unknown", "cost_nano_usd": intent.estimate, "estimated": True}
 
 
-def usage_columns(usage: Usage) -> dict[str, Any]:
+def usage_columns(usage: Sequence[Any]) -> dict[str, Any]:
     """How many tokens of each kind there were, and whether we counted them."""
+    estimated, _, *buckets = usage
     columns: dict[str, Any] = {
-        column: tokens for column, tokens in zip(TOKEN_COLUMNS, _buckets(usage), strict=True) if tokens
+        column: tokens for column, tokens in zip(TOKEN_COLUMNS, buckets, strict=False) if tokens
     }
-    columns["estimated"] = usage.estimated
+    columns["estimated"] = estimated
     return columns
 
 
@@ -295,12 +302,7 @@ _NO_PRICE: Mapping[str, Any] = {"price_source": None, "price_as_of": None}
 """Told, since an intent has the price that its cost would have been counted at."""
 
 
-def _price_columns(price: Price | None) -> dict[str, Any]:
+def _price_columns(price: Sequence[str]) -> dict[str, Any]:
     """Where the price is from that the cost was, or will be, counted at."""
-    if price is None:
-        return {}
-    return {"price_source": plain_text(price.source), "price_as_of": plain_text(price.as_of)}
-
-
-def _known(columns: Mapping[str, str | None]) -> dict[str, Any]:
-    return {column: plain_text(value) for column, value in columns.items() if value is not None}
+    source, as_of = price
+    return {"price_source": plain_text(source), "price_as_of": plain_text(as_of)}

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from llmgate_plugins.ledger.rows import CONTEXT_COLUMNS
+from llmgate_plugins.ledger.facts import CONTEXT_COLUMNS
 from llmgate_plugins.types import BUCKETS
 
 __all__ = [

@@ -1,39 +1,32 @@
-"""A file of rows that outlives its process: mapped into memory, so that to keep a row is to copy it there."""
+"""A file of lines that outlives its process: mapped into memory, so that to keep one is to copy it there."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import mmap
 import os
 import time
-import zlib
 from collections import deque
-from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from struct import Struct
 from struct import error as struct_error
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-from llmgate_plugins.ledger.entries import Step
-from llmgate_plugins.ledger.plain import json_bytes
+from llmgate_plugins.ledger.entries import Brief, Step
 
 try:
     import fcntl
 except ImportError:  # Windows: an open file cannot be renamed there, which says as much
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Extent", "Row", "Segment", "line_of"]
+__all__ = ["Extent", "Row", "Segment"]
 
 log = logging.getLogger("llmgate.ledger")
 
 SIZE: Final = 1 << 20
 """Bytes of a segment; one for a longer row has as many as that needs."""
-REMEMBERED: Final = 10_000
-"""Rows that need not be read from their file again."""
 _HEAD: Final = Struct("<8sQQQ")
 _END: Final = Struct("<Q")
 _END_AT: Final = 16
@@ -45,8 +38,11 @@ _BEGIN: Final = 64
 """Where the rows begin, after the head."""
 
 
-Row = tuple[Step, Callable[[], Step] | None]
-"""A row, and what makes the whole of it if it says less, as long as its process lives."""
+Row: TypeAlias = Step | Brief
+"""A line as its process remembers it, which may be more than the line says."""
+
+
+_NONE: Final[tuple[int, int, Row | bytes]] = (-1, -1, b"")
 
 
 class Extent(NamedTuple):
@@ -82,7 +78,6 @@ class Segment:
 
     What is copied to a mapped file is the system's: the death of the process takes nothing of it
     along. The file has all its room from the beginning, so that a full disk shows when it is made.
-    What was put there is remembered as well, up to `REMEMBERED` rows; of others, it is read again.
     """
 
     __slots__ = ("_descriptor", "_map", "_remembered", "_room", "_turn", "done", "end", "path")
@@ -92,7 +87,7 @@ class Segment:
         self._descriptor = descriptor
         self._map = mmap.mmap(descriptor, 0)
         self._room = len(self._map)
-        self._remembered: deque[tuple[int, Row]] | None = None
+        self._remembered: deque[tuple[int, int, Row]] = deque()  # where a line begins, ends, and its row
         mark, turn, end, done = _HEAD.unpack_from(self._map)
         self._turn: int = turn
         self.end: int = end
@@ -123,7 +118,6 @@ class Segment:
             with contextlib.suppress(OSError):
                 made.unlink()
             raise
-        segment._remembered = deque()
         return segment
 
     @classmethod
@@ -155,49 +149,43 @@ class Segment:
         """Whether so many bytes fit."""
         return self.end + more <= self._room
 
-    def append(self, line: bytes, row: Row) -> None:
-        """Keep a row that fits: the line in the file, and the row as it is to be remembered."""
-        begin, remembered = self.end, self._remembered
+    def append(self, line: bytes, row: Row | None) -> bool:
+        """Keep a line, remembered as this row (None: to be read again); False if it does not fit."""
+        begin = self.end
         end = begin + len(line)
+        if end > self._room:
+            return False
         self._map[begin:end] = line
         _END.pack_into(self._map, _END_AT, end)
-        if remembered is not None:
-            remembered.append((end, row))
-            if len(remembered) > REMEMBERED:
-                self._remembered = None
+        if row is not None:
+            self._remembered.append((begin, end, row))
         self.end = end  # last of all: what is interrupted before is written over
+        return True
 
     def sync(self) -> None:
         """Wait for the disk."""
         self._map.flush()
 
-    def read(self, count: int) -> tuple[list[Row], int]:
-        """The next of them, and where they end."""
-        if self._remembered is not None:
-            found = list(islice(self._remembered, count))
-            return [row for _, row in found], found[-1][0] if found else self.done
-        rows: list[Row] = []
+    def read(self, count: int | None = None) -> tuple[list[Row | bytes], int]:
+        """The next of them, or all, as they are remembered or stand there, and where they end."""
+        found: list[Row | bytes] = []
+        remembered = iter(self._remembered)
+        place, end, row = next(remembered, _NONE)
         mark = self.done
-        while mark < self.end and len(rows) < count:
-            line_end = self._map.find(b"\n", mark, self.end) + 1
-            line, mark = self._map[mark : line_end or self.end], line_end or self.end
-            step = _step(line)
-            if step is not None:
-                rows.append((step, None))
+        while mark < self.end and len(found) != count:
+            if mark == place:
+                found.append(row)
+                mark = end
+                place, end, row = next(remembered, _NONE)
             else:
-                log.error("a line of the outbox %s is damaged and left out", self.path)
-        return rows, mark
-
-    @property
-    def brief_rows(self) -> list[Row]:
-        """All that wait, if one of them says less than it might."""
-        rows = [row for _, row in self._remembered or ()]
-        return rows if any(whole is not None for _, whole in rows) else []
+                begin, mark = mark, self._map.find(b"\n", mark, self.end) + 1 or self.end
+                found.append(self._map[begin:mark])
+        return found, mark
 
     def forget(self, mark: int) -> None:
         """All up to this mark is done with."""
         self.done, remembered = mark, self._remembered
-        while remembered and remembered[0][0] <= mark:
+        while remembered and remembered[0][0] < mark:
             remembered.popleft()
         self._tell()
 
@@ -206,7 +194,7 @@ class Segment:
         self._turn += 1
         self.end = self.done = _BEGIN
         self._tell()
-        self._remembered = deque()
+        self._remembered.clear()
 
     def close(self, *, remove: bool) -> None:
         """Let go of it."""
@@ -248,21 +236,3 @@ def _make_room(descriptor: int, size: int) -> None:
     left = size
     while left > 0:
         left -= os.write(descriptor, bytes(min(left, 1 << 16)))
-
-
-def line_of(step: Step) -> bytes:
-    """A row as a file has it: a checksum (CRC-32, eight hex digits), a space, JSON."""
-    text = json_bytes({"kind": step.kind, "values": step.values})
-    return b"%08x %s\n" % (zlib.crc32(text), text)
-
-
-def _step(line: bytes) -> Step | None:
-    """The row of a line; None if the line is not whole."""
-    text = line[9:-1]
-    try:
-        if line[-1:] != b"\n" or int(line[:8], 16) != zlib.crc32(text):
-            return None
-        read: dict[str, Any] = json.loads(text)
-    except ValueError:
-        return None
-    return Step(read["kind"], read["values"])

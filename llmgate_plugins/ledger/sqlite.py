@@ -14,13 +14,10 @@ from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.schema import Table
 
 from llmgate_plugins.errors import ConfigurationError
-from llmgate_plugins.ledger.database import PATIENCE, WRITING, Database, read_url
+from llmgate_plugins.ledger.database import OPENING, PATIENCE, WRITING, Database, read_url
 from llmgate_plugins.ledger.plain import dump_json
 
 __all__ = ["open_sqlite"]
-
-OPENING: Final = 10.0
-"""Seconds to wait for others that open or change the same file."""
 
 _TO_WRITE: Final = "BEGIN IMMEDIATE"
 """Takes the lock at once: a transaction that began by reading cannot wait for it, it fails."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, inspect, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
-from llmgate_plugins.ledger.database import Database
+from llmgate_plugins.ledger.database import OPENING, Database
 from llmgate_plugins.ledger.schema import (
     REVISION,
     SCHEMA_VERSION,
@@ -45,21 +45,33 @@ def prepare(database: Database) -> None:
         ConfigurationError: It cannot be reached or written.
         StorageError: It has tables of another version, or is no ledger.
     """
+    until = time.monotonic() + OPENING
     try:
-        with database.connect() as connection:
-            found = _version(connection, database)
-        if found is None:
-            with database.connect(writing=True) as connection, connection.begin():
-                database.alone(connection)
-                found = _version(connection, database)  # another process may have been faster
-                if found is None:
-                    found = _make(connection)
+        while True:
+            try:
+                found = _prepared(database)
+                break
+            except OperationalError as error:
+                if "locked" not in _said(error) or time.monotonic() > until:
+                    raise
     except OperationalError as error:
         raise ConfigurationError(f"the ledger {database.name} cannot be written: {_said(error)}") from error
     except DBAPIError as error:
         raise StorageError(f"{database.name} cannot be a ledger: {_said(error)}") from error
     if found != SCHEMA_VERSION:
         _refuse(found, database)
+
+
+def _prepared(database: Database) -> int:
+    with database.connect() as connection:
+        found = _version(connection, database)
+    if found is None:
+        with database.connect(writing=True) as connection, connection.begin():
+            database.alone(connection)
+            found = _version(connection, database)  # another process may have been faster
+            if found is None:
+                found = _make(connection)
+    return found
 
 
 def version_of(database: Database) -> int | None:

@@ -14,7 +14,7 @@ from llmgate_plugins.ledger import labels_of
 from llmgate_plugins.plugins.estimates import probable_cost
 from llmgate_plugins.plugins.holds import BOOKED_WITHIN, HOLDS, Hold
 from llmgate_plugins.plugins.pending import arrived, then
-from llmgate_plugins.promises import All, Promise
+from llmgate_plugins.promises import All, Kept, Promise
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, MaybePending, Services, Settlement, is_pending
 from llmgate_plugins.types import EMPTY, Attempt, Outcome, Request
@@ -130,51 +130,49 @@ class LedgerAccounting:
     @hookimpl
     def end_attempt(self, attempt: Attempt, outcome: Outcome, call: Call, services: Services) -> Any:
         """Settle it, once. Nobody waits for that before the call ends."""
-        failure = outcome.failure
         if outcome.status == "skipped":
             call.stash[_OPENING] = (call.stashed(_OPENING) or _NONE) - {attempt.number}
-        ending = services.ledger.settle_attempt(
-            attempt.call_id,
-            attempt.number,
-            Settlement(
-                status=outcome.status,
-                at=services.clock.time(),
-                usage=outcome.usage,
-                cost=outcome.cost,
-                price=outcome.price,
-                latency=outcome.latency,
-                first_token=outcome.first_token,
-                model=outcome.model,
-                error_class=failure.error_class.value if failure is not None else None,
-                scope=failure.scope.value if failure is not None else None,
-                code=failure.code if failure is not None else None,
-                http_status=failure.status if failure is not None else None,
-                finish_reason=outcome.finish_reason,
-            ),
+        settlement = Settlement(
+            status=outcome.status,
+            at=services.clock.time(),
+            usage=outcome.usage,
+            cost=outcome.cost,
+            price=outcome.price,
+            latency=outcome.latency,
+            first_token=outcome.first_token,
+            model=outcome.model,
+            finish_reason=outcome.finish_reason,
         )
-        settled = _there(ending)
+        failure = outcome.failure
+        if failure is not None:
+            settlement.error_class = failure.error_class.value
+            settlement.scope = failure.scope.value
+            settlement.code = failure.code
+            settlement.http_status = failure.status
+        settled = _there(services.ledger.settle_attempt(attempt.call_id, attempt.number, settlement))
+        if isinstance(settled, bool):
+            return None
         if isinstance(settled, Promise | Future):
             call.stash[_SETTLING] = [*(call.stashed(_SETTLING) or ()), settled]
             return None
-        return None if isinstance(settled, bool) else settled
+        return settled
 
     @hookimpl
     def end_call(self, record: DecisionRecord, call: Call, services: Services) -> Any:
         """Write the call's terminal row."""
-        ledger, opening = services.ledger, call.stashed(_OPENING) or ()
-        # Not sent, though their intents were handed over: the caller left while these waited for
-        # them, or what limits held for them was lost meanwhile. Nobody is told of their ends.
-        unsent = [
-            _there(
-                ledger.settle_attempt(
-                    attempt.call_id, attempt.number, Settlement(status="skipped", at=services.clock.time())
-                )
-            )
-            for attempt, outcome in record.attempts
-            if outcome.status == "skipped" and attempt.number in opening
-        ]
+        ledger, opening = services.ledger, call.stashed(_OPENING)
+        settling: list[Any] = []
+        if opening:
+            # Not sent, though their intents were handed over: the caller left while these waited for
+            # them, or what limits held for them was lost meanwhile. Nobody is told of their ends.
+            unsent = Settlement(status="skipped", at=services.clock.time())
+            settling = [
+                _there(ledger.settle_attempt(attempt.call_id, attempt.number, unsent))
+                for attempt, outcome in record.attempts
+                if outcome.status == "skipped" and attempt.number in opening
+            ]
         closed = _there(ledger.close_call(record))
-        settling = [*(call.stashed(_SETTLING) or ()), *filter(is_pending, unsent)]
+        settling = [*(call.stashed(_SETTLING) or ()), *filter(is_pending, settling)]
         if not settling:
             return closed
         answers = [*settling, closed]
@@ -193,6 +191,8 @@ class LedgerAccounting:
 
 def _there(answer: MaybePending[T]) -> MaybePending[T]:
     """The answer itself, if it has come already. Raises what was given in its place."""
+    if type(answer) is Kept:
+        return cast("T", answer.value)
     return answer.result() if isinstance(answer, Promise) and answer.done() else answer
 
 

@@ -103,7 +103,7 @@ async def test_a_caller_that_leaves_while_its_intent_is_written_leaves_no_open_r
     ledger = SqlLedger(f"sqlite:///{tmp_path}/books.db", durability="full")
     with ledger._writer.gate:
         task = asyncio.ensure_future(gateway(ledger).acomplete("fast", "hello"))
-        while not ledger._writer._queue and not ledger._writer._hand:
+        while not ledger._writer.queue and not ledger._writer.watch.hand:
             await asyncio.sleep(0.001)
         task.cancel()
         await asyncio.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -21,7 +22,7 @@ from support.writers import processes
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger import SqlLedger
-from llmgate_plugins.ledger.entries import Step
+from llmgate_plugins.ledger.entries import Brief, Step, brief
 from llmgate_plugins.ledger.outbox import Outbox
 from llmgate_plugins.ledger.pen import Pen
 from llmgate_plugins.ledger.segments import SIZE, Extent
@@ -65,6 +66,12 @@ def kept(file: Path) -> list[Path]:
 
 def a_step(name: str, text: str = "") -> Step:
     return Step("content", {"call_id": name, "at": 1.0, "tenant": None, "messages": [text], "answer": None})
+
+
+def a_closing(name: str) -> Brief:
+    row = brief("close", record(name))
+    assert row is not None
+    return row
 
 
 @contextmanager
@@ -115,7 +122,7 @@ def test_reading_says_that_rows_wait_and_does_not_show_half_of_them(
     ledger: SqlLedger, lock: sqlite3.Connection
 ) -> None:
     a_call(ledger, "c1")
-    with mock.patch("llmgate_plugins.ledger.writer.FLUSH", 0.1):
+    with mock.patch("llmgate_plugins.ledger.watching.FLUSH", 0.1):
         with pytest.raises(StorageError, match="rows wait for it in the outbox"):
             ledger.attempts()
         with pytest.raises(StorageError, match="rows wait"):
@@ -147,7 +154,7 @@ def test_a_full_disk_keeps_no_row_out(ledger: SqlLedger, file: Path) -> None:
 def test_a_disk_that_is_slow_holds_no_answer_up(ledger: SqlLedger, file: Path) -> None:
     answer(ledger.open_attempt(intent("early")))
     slow = threading.Event()
-    with mock.patch("llmgate_plugins.ledger.writer.SLOW", 0.3), commits_that_wait_for(slow):
+    with mock.patch("llmgate_plugins.ledger.watching.SLOW", 0.3), commits_that_wait_for(slow):
         began = time.monotonic()
         a_call(ledger, "c1")
         a_call(ledger, "c2", 60)
@@ -167,10 +174,10 @@ def test_a_database_that_stands_still_in_the_midst_of_coming_back_holds_nobody_u
 ) -> None:
     a_call(ledger, "c1")  # waits in the outbox
     still = threading.Event()
-    slow = mock.patch.multiple("llmgate_plugins.ledger.writer", SLOW=0.2, FLUSH=0.5)
+    slow = mock.patch.multiple("llmgate_plugins.ledger.watching", SLOW=0.2, FLUSH=0.5)
     with slow, commits_that_wait_for(still):
         lock.close()
-        until(lambda: ledger._writer._busy_since is not None and not ledger._writer._queue)
+        until(lambda: ledger._writer.watch.busy_for(0) and not ledger._writer.queue)
         time.sleep(0.15)
         began = time.monotonic()
         a_call(ledger, "c2")
@@ -267,7 +274,7 @@ def test_all_files_of_a_dead_process_are_taken_over_by_one_and_read_in_their_ord
     outbox, names = Outbox(tmp_path, sync=False), [f"{number:02}" for number in range(12)]
     for name in names:
         outbox.put([a_step(name, "x" * (SIZE // 3))])
-    outbox.put_one((a_step("brief"), lambda: a_step("whole")))
+    outbox.put_brief(a_closing("last"))
     outbox.make_whole()  # which writes the last of them anew
     assert len(list(tmp_path.glob("*.outbox"))) == 6
     outbox.close()
@@ -276,12 +283,15 @@ def test_all_files_of_a_dead_process_are_taken_over_by_one_and_read_in_their_ord
     assert adopted is not None
     assert other.adopt() is None
     found: list[str] = []
+    decisions: list[dict[str, Any]] = []
     while adopted.waiting:
         assert other.adopt() is None, "what comes later must not be faster"
         steps, mark = adopted.next(5)
         found += [step.values["call_id"] for step in steps]
         adopted.done(mark, len(steps))
-    assert found == [*names, "whole"]
+        decisions += [json.loads(step.values["decision"]) for step in steps if step.kind == "close"]
+    assert found == [*names, "last"]
+    assert [one["call_id"] for one in decisions] == ["last"]
     adopted.close()
     assert list(tmp_path.iterdir()) == []
 

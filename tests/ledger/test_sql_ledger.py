@@ -47,7 +47,7 @@ def in_one_transaction(ledger: SqlLedger) -> Iterator[None]:
     """What is handed over in here is written together: the writer waits with a lesser task in hand."""
     with ledger._writer.gate:
         ledger._writer.put(Entry("flush"))
-        while ledger._writer._queue:
+        while ledger._writer.queue:
             time.sleep(0.001)
         yield
 
@@ -257,7 +257,7 @@ def test_a_full_queue_blocks_for_a_while_and_then_says_so(file: Path) -> None:
     with ledger._writer.gate:
         for number in range(3):  # one is in the writer's hand
             ledger.open_attempt(intent(f"c{number}"))
-            while number == 0 and ledger._writer._queue:
+            while number == 0 and ledger._writer.queue:
                 time.sleep(0.001)
         began = time.monotonic()
         with pytest.raises(StorageError, match=r"queue of 2 rows has been full for 0\.2 s"):
@@ -443,7 +443,7 @@ def test_a_ledger_that_has_been_idle_for_long_closes_in_order(file: Path) -> Non
     ledger = SqlLedger(f"sqlite:///{file}")
     answer(ledger.open_attempt(intent()))
     until = time.monotonic() + 20
-    while ledger._writer._awake:  # until its watch sleeps
+    while ledger._writer.watch.awake:  # until its watch sleeps
         assert time.monotonic() < until, "the watch does not go to sleep"
         time.sleep(0.05)
     ledger.close()  # an error of its thread would fail this test

@@ -1,0 +1,49 @@
+"""A row as a file has it: a line with a checksum (CRC-32, eight hex digits), a space, and JSON.
+
+The JSON is a step, as an object, or [kind, facts]: see `ledger.facts`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from zlib import crc32
+
+from pydantic_core import to_json
+
+from llmgate_plugins.ledger.entries import Brief, Step, certain_step
+from llmgate_plugins.ledger.plain import json_bytes
+
+__all__ = ["brief_line", "step_in", "step_line"]
+
+
+def step_line(step: Step) -> bytes:
+    """The line of a step."""
+    text = json_bytes({"kind": step.kind, "values": step.values})
+    return b"%08x %s\n" % (crc32(text), text)
+
+
+def brief_line(row: Brief) -> bytes:
+    """The line of what a step will be made of, as quickly as it can be had."""
+    try:
+        text = to_json(row[0], inf_nan_mode="null")
+    except (TypeError, ValueError):
+        text = json_bytes(row[0])
+    if b"\\u0000" in text:
+        text = json_bytes(row[0])
+    return b"%08x %s\n" % (crc32(text), text)
+
+
+def step_in(line: bytes) -> Step | None:
+    """The step that a line tells; None if the line is not whole."""
+    text = line[9:-1]
+    try:
+        if line[-1:] != b"\n" or int(line[:8], 16) != crc32(text):
+            return None
+        read: Any = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(read, list):
+        kind, facts = read
+        return certain_step(((kind, facts), None))
+    return Step(read["kind"], read["values"])
