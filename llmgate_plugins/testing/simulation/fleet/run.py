@@ -130,14 +130,15 @@ class _Run:
     async def main(self, loop: VirtualLoop) -> None:
         journal, clock = Journal(loop.time), LoopClock(loop)
         cap = next(one.limit for one in self.limits if isinstance(one, Budget) and one.scope == "team")
+        books = Books(journal, cap)
         shared = self.shared = Shared(
             seed=self.seed,
             dice=self.dice,
             plugin=lambda: self._plugin(self.limits),
             journal=journal,
             clock=clock,
-            books=Books(journal, cap),
-            state=State(clock, journal),
+            books=books,
+            state=State(clock, journal, books.ended),
         )
         self._nodes = [Node(shared, f"node-{number}") for number in range(self.dice.randint(2, 4))]
         sweeper = loop.create_task(self._sweep())

@@ -60,4 +60,4 @@ class Shared:
 
     def empty_state(self) -> None:
         """All that it knew is lost."""
-        self.state = State(self.clock, self.journal)
+        self.state = State(self.clock, self.journal, self.books.ended)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,15 +18,22 @@ __all__ = ["State"]
 
 
 class State(MemoryState):
-    """The state of all, with a look at every limit that grants (I3)."""
+    """The state of all, with a look at every limit that grants (I3).
 
-    def __init__(self, clock: LoopClock, journal: Journal) -> None:
+    Args:
+        told: Of each lease that ends: its id, and what it has cost.
+    """
+
+    def __init__(self, clock: LoopClock, journal: Journal, told: Callable[[str, int], None]) -> None:
         super().__init__(clock, random.Random(0))  # noqa: S311 - not for cryptography
         self._journal = journal
+        self._told = told
         self._ended: dict[str, Mapping[str, int]] = {}
 
     def _finish(self, lease: Lease, actual: Mapping[str, int]) -> bool:
-        self._ended.setdefault(lease.id, actual)
+        if lease.id not in self._ended:
+            self._ended[lease.id] = actual
+            self._told(lease.id, max((actual[key] for key in actual if key.startswith("budget:")), default=0))
         return super()._finish(lease, actual)
 
     def _take_over(self, meter: Meter, id: str, *given: Any) -> None:
