@@ -2,6 +2,8 @@
 
 Medians over interleaved rounds, CPU time of this process before wall time, ratios within
 a round; where a suite is judged by the calling thread's CPU or by wall time, it says so.
+Targets in microseconds hold for one machine; by the yardstick (`benchmarks.yardstick`) means
+what it would have taken there.
 Targets are reported, never asserted: these are measurements, not tests.
 """
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from benchmarks.yardstick import pace
+
 __all__ = ["Case", "Result", "Suite", "measure"]
 
 
@@ -38,8 +40,9 @@ class Suite:
         unit: What one unit is ("call", "chunk").
         judged: By what: CPU of this process, CPU of the calling thread alone, or wall time.
         targets: Case -> the highest ratio it should have to another case: (case, ratio).
-        limits_us: Case -> the most microseconds per unit.
-        added_us: Case -> the most microseconds that it should add to another: (case, microseconds).
+        limits_us: Case -> the most microseconds per unit, by the yardstick.
+        added_us: Case -> the most microseconds that it should add to another, by the yardstick:
+            (case, microseconds).
         rates: Case -> the fewest units per second.
     """
 
@@ -73,10 +76,13 @@ def measure(suite: Suite, *, rounds: int, calls: int) -> list[Result]:
     """Run the suite: each round every case once, in turn, after one warm-up round."""
     cpu: dict[str, list[float]] = {case.name: [] for case in suite.cases}
     wall: dict[str, list[float]] = {case.name: [] for case in suite.cases}
+    paces: list[float] = []
     clock = time.thread_time if suite.judged == "thread" else time.process_time
     with _tidy() as tidy_up, asyncio.Runner() as loop:
         for number in range(rounds + 1):
             turn = suite.cases if number % 2 else suite.cases[::-1]
+            if number:
+                paces.append(pace())
             for case in turn:
                 tidy_up()
                 took_cpu, took_wall = _once(case, calls, loop, clock)
@@ -87,7 +93,7 @@ def measure(suite: Suite, *, rounds: int, calls: int) -> list[Result]:
                 print(f"\r{suite.name}: round {number}/{rounds} ", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    return [_result(suite, case, cpu, wall) for case in suite.cases]
+    return [_result(suite, case, cpu, wall, paces) for case in suite.cases]
 
 
 @contextmanager
@@ -121,12 +127,19 @@ def _once(case: Case, calls: int, loop: asyncio.Runner, clock: Callable[[], floa
     return clock() - cpu, time.perf_counter() - wall
 
 
-def _result(suite: Suite, case: Case, cpu: dict[str, list[float]], wall: dict[str, list[float]]) -> Result:
+def _result(
+    suite: Suite,
+    case: Case,
+    cpu: dict[str, list[float]],
+    wall: dict[str, list[float]],
+    paces: list[float],
+) -> Result:
     judged = wall if suite.judged == "wall" else cpu
+    own = judged[case.name]
 
     def ratio_to(other: str) -> float:
         """Median of the ratios within each round: noise that hits a round hits both."""
-        return statistics.median(a / b for a, b in zip(judged[case.name], judged[other], strict=True))
+        return statistics.median(a / b for a, b in zip(own, judged[other], strict=True))
 
     target, met = "", None
     if case.name in suite.targets:
@@ -135,13 +148,16 @@ def _result(suite: Suite, case: Case, cpu: dict[str, list[float]], wall: dict[st
         target, met = f"{found:.2f}x {other}, at most {most:.2f}x", found <= most
     elif case.name in suite.added_us:
         other, most = suite.added_us[case.name]
-        found = statistics.median(a - b for a, b in zip(judged[case.name], judged[other], strict=True))
-        target, met = f"{found:+.1f} us above {other}, at most {most:.0f}", found <= most
+        added = [a - b for a, b in zip(own, judged[other], strict=True)]
+        found = _by_yardstick(added, paces)
+        target = f"{found:+.1f} us by the yardstick above {other}, at most {most:.0f}"
+        met = found <= most
     elif case.name in suite.limits_us:
         most = suite.limits_us[case.name]
-        target, met = f"at most {most:.0f} us", statistics.median(judged[case.name]) <= most
+        found = _by_yardstick(own, paces)
+        target, met = f"{found:.1f} us by the yardstick, at most {most:.0f}", found <= most
     elif case.name in suite.rates:
-        fewest, found = suite.rates[case.name], 1e6 / statistics.median(judged[case.name])
+        fewest, found = suite.rates[case.name], 1e6 / statistics.median(own)
         target, met = f"{found:,.0f} {suite.unit}s/s, at least {fewest:,.0f}", found >= fewest
     return Result(
         suite=suite.name,
@@ -155,3 +171,8 @@ def _result(suite: Suite, case: Case, cpu: dict[str, list[float]], wall: dict[st
         target=target,
         met=met,
     )
+
+
+def _by_yardstick(took: list[float], paces: list[float]) -> float:
+    """Microseconds where targets were set: what a round took by how fast the machine was in it."""
+    return statistics.median(one / pace for one, pace in zip(took, paces, strict=True))
