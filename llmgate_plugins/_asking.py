@@ -97,15 +97,16 @@ def _written(
     # Written out, as `namedtuple` does it: a call asks plugins some forty times, and a loop that
     # hands everything on to a function that picks would cost as much as what most plugins do.
     # The names come from the specs, never from a plugin's values.
-    functions = [f"f{place}" for place in range(begin, begin + len(wanted))]
+    functions = [f"f{place}" for place in range(len(wanted))]
     lines = [f"def write({', '.join(functions)}):", f" def asking({', '.join(offered)}):", "  try:"]
-    for place, names in enumerate(wanted, begin):
-        lines += [
-            f"   place = {place}",
-            f"   answer = f{place}({', '.join(names)})",
-            f"   if answer is not None: return {place}, answer, None",
-        ]
-    lines += ["  except Exception as error:", "   return place, None, error", " return asking"]
+    first = len(lines) + 1
+    for function, names in zip(functions, wanted, strict=True):
+        lines.append(f"   answer = {function}({', '.join(names)})")
+        lines.append(f"   if answer is not None: return {begin + (len(lines) - first) // 2}, answer, None")
+    lines.append("  except Exception as error:")
+    # Whose place it was, the line says: to note it before each would be a fifth of all the work.
+    lines.append(f"   return {begin} + (error.__traceback__.tb_lineno - {first}) // 2, None, error")
+    lines.append(" return asking")
     made: dict[str, Any] = {}
     exec("\n".join(lines), made)  # noqa: S102 - see above
     write: Callable[..., Asking] = made["write"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from llmgate_plugins._asking import Said
 from llmgate_plugins._engine.beginning import begin, new_attempt
 from llmgate_plugins._engine.dispatch import first, tell
 from llmgate_plugins._engine.effects import Emit, Pick, Sleep
@@ -146,17 +146,18 @@ def settle_attempt(flight: Flight, attempt: Attempt, outcome: Outcome) -> Steps 
     call.record.attempts.append((attempt, outcome))
     if flight.primary is None:
         flight.primary = outcome.error
+    told = core.hooks.end_attempt.ask_all
+    said = told(attempt, outcome, call.request, call.context, call, core.services)
+    if said is None and not attempt.around and not attempt.watchers:
+        return None
+    return _settled(flight, attempt, outcome, said)
+
+
+def _settled(flight: Flight, attempt: Attempt, outcome: Outcome, said: Said | None) -> Steps:
+    call, core = flight.call, flight.core
     given = (attempt, outcome, call.request, call.context, call, core.services)
-    telling = tell(flight, core.hooks.end_attempt, given)
-    if attempt.around or attempt.watchers:
-        telling = _let_go(attempt, telling or ())
-    return telling
-
-
-def _let_go(attempt: Attempt, telling: Iterable[Any]) -> Steps:
-    """Records are kept for long; what attempts hold on to is not."""
-    yield from telling
-    attempt.around.clear()
+    yield from tell(flight, core.hooks.end_attempt, given, said)
+    attempt.around.clear()  # records are kept for long; what attempts hold on to is not
     attempt.watchers.clear()
 
 

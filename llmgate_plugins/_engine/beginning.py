@@ -28,13 +28,14 @@ def new_attempt(
 ) -> Steps:
     """Returns the next attempt, or None when the call's time is over."""
     call, hooks = flight.call, flight.core.hooks
-    given = (deployment, alternatives, call.request, call.context, call, flight.core.services)
-    said = hooks.limit_attempt.ask_all(*given)
+    request, context, services = call.request, call.context, flight.core.services
+    said = hooks.limit_attempt.ask_all(deployment, alternatives, request, context, call, services)
     if said is None:
         limits = UNLIMITED
     elif type(said[1]) is Limits:
         limits = said[1]
     else:
+        given = (deployment, alternatives, request, context, call, services)
         limits = (yield from first(flight, hooks.limit_attempt, given, said)) or UNLIMITED
     now = flight.now()
     if call.deadline is not None and now >= call.deadline:
@@ -75,13 +76,13 @@ def begin(flight: Flight, attempt: Attempt) -> Steps | None:
         RequestDenied: A plugin denied a call of which nothing was sent.
     """
     call, core = flight.call, flight.core
-    given = (attempt, call.request, call.context, call, core.services)
-    said = core.hooks.begin_attempt.ask_all(*given)
-    return None if said is None else _begun(flight, attempt, given, said)
+    said = core.hooks.begin_attempt.ask_all(attempt, call.request, call.context, call, core.services)
+    return None if said is None else _begun(flight, attempt, said)
 
 
-def _begun(flight: Flight, attempt: Attempt, given: tuple[Any, ...], said: Said | None) -> Steps:
+def _begun(flight: Flight, attempt: Attempt, said: Said | None) -> Steps:
     call, hook = flight.call, flight.core.hooks.begin_attempt
+    given = (attempt, call.request, call.context, call, flight.core.services)
     while said is not None:
         place, answer, error = said
         one = hook[place]
@@ -141,4 +142,4 @@ def _end_begun(flight: Flight, attempt: Attempt, outcome: Outcome, begun: Iterab
     call, core = flight.call, flight.core
     told = core.hooks.end_attempt.of(frozenset([one.plugin for one in begun]))
     given = (attempt, outcome, call.request, call.context, call, core.services)
-    yield from tell(flight, told, given) or ()
+    yield from tell(flight, told, given, told.ask_all(*given))

@@ -80,16 +80,12 @@ def first(flight: Flight, hook: Hook, given: tuple[Any, ...], said: Said | None)
     return None
 
 
-def tell(flight: Flight, hook: Hook, given: tuple[Any, ...]) -> Steps | None:
+def tell(flight: Flight, hook: Hook, given: tuple[Any, ...], said: Said | None) -> Steps:
     """All are told, also if the caller leaves meanwhile. One that fails is reported.
 
-    Returns the steps that this takes; None where nobody has anything to say to it.
+    Args:
+        said: What `hook.ask_all(*given)` has said; where that is nothing, all are told already.
     """
-    said = hook.ask_all(*given)
-    return None if said is None else _told(flight, hook, given, said)
-
-
-def _told(flight: Flight, hook: Hook, given: tuple[Any, ...], said: Said | None) -> Steps:
     left: Left | None = None
     while said is not None:
         place, answer, error = said

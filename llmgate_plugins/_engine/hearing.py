@@ -17,4 +17,5 @@ def hear(flight: Flight, feedback: Feedback, record: DecisionRecord | None) -> S
     kept = services.ledger.add_feedback(feedback)
     if is_pending(kept):
         yield Await(kept)
-    yield from tell(flight, flight.core.hooks.receive_feedback, (feedback, record, services)) or ()
+    hook, given = flight.core.hooks.receive_feedback, (feedback, record, services)
+    yield from tell(flight, hook, given, hook.ask_all(*given))

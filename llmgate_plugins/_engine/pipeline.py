@@ -6,7 +6,7 @@ from llmgate_plugins._asking import Said
 from llmgate_plugins._engine.attempts import serve
 from llmgate_plugins._engine.dispatch import settle, tell
 from llmgate_plugins._engine.effects import Emit, Left
-from llmgate_plugins._engine.flight import Core, Flight, Steps
+from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.origins import may_have_made
 from llmgate_plugins.context import Call
 from llmgate_plugins.errors import HookFailed, LLMGateError, RequestDenied
@@ -167,17 +167,18 @@ def _end(flight: Flight, status: CallStatus) -> Steps | None:
     record.status = status
     record.latency = flight.now() - call.started
     record.shape = shape_of(call.asked)
-    given = (record, call.request, call.context, call, core.services)
-    telling = tell(flight, core.hooks.end_call, given)
-    if telling is not None:
-        return _end_told(telling, core, record)
+    said = core.hooks.end_call.ask_all(record, call.request, call.context, call, core.services)
+    if said is not None:
+        return _ended(flight, said)
     core.remember(record)
     return None
 
 
-def _end_told(telling: Steps, core: Core, record: DecisionRecord) -> Steps:
-    yield from telling
-    core.remember(record)
+def _ended(flight: Flight, said: Said | None) -> Steps:
+    call, core = flight.call, flight.core
+    given = (call.record, call.request, call.context, call, core.services)
+    yield from tell(flight, core.hooks.end_call, given, said)
+    core.remember(call.record)
 
 
 def _follow(flight: Flight) -> None:
