@@ -51,7 +51,7 @@ def ledger() -> None:
 def status(which: str, as_json: bool) -> None:
     """Say what stands in LEDGER, and whether something waits to be done."""
     from llmgate_plugins.ledger.inspecting import inspect_ledger
-    from llmgate_plugins.ledger.sql import open_database
+    from llmgate_plugins.ledger.opening import open_database
 
     url, config = _address(which)
     database = open_database(url, durability=config.durability if config else None)
@@ -83,7 +83,7 @@ def status(which: str, as_json: bool) -> None:
 @_as_json
 def upgrade(which: str, as_json: bool) -> None:
     """Bring the tables of LEDGER to this version. A copy of an SQLite file is made first."""
-    from llmgate_plugins.ledger.sql import open_database
+    from llmgate_plugins.ledger.opening import open_database
     from llmgate_plugins.ledger.upgrading import upgrade as bring_up_to_date
 
     url, _ = _address(which)

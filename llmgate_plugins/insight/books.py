@@ -35,9 +35,10 @@ from sqlalchemy.sql.functions import Function
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger.labels import label
+from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.plain import dump_json
 from llmgate_plugins.ledger.schema import assignments, attempts, calls, feedback, metadata
-from llmgate_plugins.ledger.sql import SqlLedger, open_database
+from llmgate_plugins.ledger.sql import SqlLedger
 from llmgate_plugins.ledger.upgrading import prepare, version_of
 from llmgate_plugins.services import Ledger
 

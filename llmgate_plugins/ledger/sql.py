@@ -2,69 +2,42 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine
 
-from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger import sweeping
 from llmgate_plugins.ledger.call_rows import assignment_rows
-from llmgate_plugins.ledger.database import DURABILITY, Database
 from llmgate_plugins.ledger.entries import Entry
+from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.outbox import MOST_BYTES, MOST_SECONDS, Outbox
+from llmgate_plugins.ledger.reading import Reading
 from llmgate_plugins.ledger.retention import Retention
-from llmgate_plugins.ledger.rows import ENDS, check_columns, not_an_end
-from llmgate_plugins.ledger.schema import assignments, attempts, calls, contents, feedback
+from llmgate_plugins.ledger.rows import ENDS, not_an_end
 from llmgate_plugins.ledger.sweeping import Sweeper
-from llmgate_plugins.ledger.tables import Tables, standing_in
+from llmgate_plugins.ledger.tables import Tables
 from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.ledger.writer import Writer
 from llmgate_plugins.promises import Promise
 from llmgate_plugins.records import DecisionRecord
-from llmgate_plugins.services import AttemptIntent, Clock, Feedback, Settlement, ShadowCalls, Standing
+from llmgate_plugins.services import AttemptIntent, Clock, Feedback, Settlement
 
-__all__ = ["SqlLedger", "open_database"]
+__all__ = ["SqlLedger"]
 
-T = TypeVar("T")
-GATHERING: Final = 5.0
-"""Seconds that whoever tells a state of the books waits for rows in outboxes."""
 LINGER: Final = 0.005
 """Seconds for which rows that nobody waits for are gathered: each time the writer is woken costs a call."""
 LINGER_AHEAD: Final = 0.02
 """The same for rows that are safe in the outbox."""
-OTHERS: Final = 0.2
-"""Seconds that a reader waits for rows that other processes have in their outboxes."""
 _WRITTEN: Final[Promise[None]] = Promise.of(None)
 _SETTLED: Final[Promise[bool]] = Promise.of(True)
 """What is answered where nobody waits."""
 
 
-def open_database(url: str, *, durability: str | None = None) -> Database:
-    """The database that a URL names. Opens nothing yet.
-
-    Raises:
-        ConfigurationError: No such kind of database, or a package that is not installed.
-    """
-    if durability is not None and durability not in DURABILITY:
-        raise ConfigurationError(
-            f"the ledger's durability is 'queued', 'normal' or 'full', not {durability!r}"
-        )
-    if url.startswith("postgres"):
-        from llmgate_plugins.ledger.postgres import open_postgres
-
-        return open_postgres(url, durability=durability)
-    from llmgate_plugins.ledger.sqlite import open_sqlite
-
-    return open_sqlite(url, durability=durability)
-
-
-class SqlLedger:
+class SqlLedger(Reading):
     """Rows that outlive the process, in an SQLite file or a PostgreSQL database.
 
     Guarantees:
@@ -134,11 +107,11 @@ class SqlLedger:
         self._content_retention = content_retention or Retention()
         self._waits = self._database.durability != "queued"
         self._ahead = self._database.ahead
-        self._tables = Tables(self._database)
+        tables = Tables(self._database)
         try:
             prepare(self._database)
         except BaseException:
-            self._tables.disconnect()
+            tables.disconnect()
             raise
         box = Outbox(
             self._database.outbox if outbox is None else Path(outbox).expanduser().absolute(),
@@ -146,8 +119,8 @@ class SqlLedger:
             limit=outbox_limit,
             patience=outbox_patience,
         )
-        self._writer = Writer(
-            self._tables,
+        writer = Writer(
+            tables,
             box,
             limit=queue_limit,
             patience=queue_patience,
@@ -155,9 +128,10 @@ class SqlLedger:
             linger=LINGER_AHEAD if self._ahead else 0.0 if self._waits else LINGER,
             ahead=self._ahead,
         )
+        super().__init__(tables, writer)
         # Also runs when the interpreter ends. The writer does not know this object, so
         # it can be collected while its thread is alive.
-        self._closing = weakref.finalize(self, self._writer.close)
+        self._closing = weakref.finalize(self, writer.close)
 
     @property
     def name(self) -> str:
@@ -259,99 +233,8 @@ class SqlLedger:
         with self._writer.gate, self._tables.writing() as connection:
             yield connection
 
-    def flush(self) -> None:
-        """Return when everything handed over so far is in the database, or its promise has the error.
-
-        Raises:
-            StorageError: The database is away, and rows of this process wait in the outbox.
-        """
-        self._writer.flush()
-
     def close(self) -> None:
         """Write what waits and let go of the database and the thread. Idempotent.
 
         Rows can still be read; nothing can be written any more."""
         self._closing()
-
-    # ------------------------------------------------------------ reading
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection to read with, which sees all that was handed over before, and what other
-        processes of this machine handed over, unless they stand still. Do not write with it.
-
-        Raises:
-            StorageError: The database cannot be read, or is away while rows wait for it.
-        """
-        self.flush()
-        with suppress(StorageError):
-            self._writer.gather(OTHERS)
-        try:
-            with self._tables.reading() as connection:
-                yield connection
-        finally:
-            if self._writer.closed:
-                self._tables.disconnect()
-
-    def standing(
-        self,
-        where: Mapping[str, str | None],
-        *,
-        since: float,
-        until: float,
-        part: float | None = None,
-        shadow_calls: ShadowCalls = "without",
-    ) -> Future[Standing]:
-        """What the attempts opened in [since, until) have used, of all processes; see
-        `Ledger.standing`. Read in a thread of its own."""
-        check_columns(where)
-
-        def read() -> Standing:
-            with self.reading() as connection:
-                return standing_in(connection, where, since, until, part, shadow_calls)
-
-        return _in_thread(read)
-
-    def gather(self) -> Future[None]:
-        """Wait until what any process of this machine had in its outbox is in the books, in a thread
-        of its own. `StorageError` if that takes longer than `GATHERING` seconds."""
-        return _in_thread(lambda: self._writer.gather(GATHERING))
-
-    def attempts(self, call_id: str | None = None) -> list[dict[str, Any]]:
-        """Attempt rows as plain values, oldest first."""
-        return self._rows(attempts, call_id)
-
-    def calls(self, call_id: str | None = None) -> list[dict[str, Any]]:
-        """Call rows as plain values, oldest first."""
-        return self._rows(calls, call_id)
-
-    def contents(self, call_id: str | None = None) -> list[dict[str, Any]]:
-        """What was asked and answered, where that is kept, oldest first."""
-        return self._rows(contents, call_id)
-
-    def assignments(self, call_id: str | None = None) -> list[dict[str, Any]]:
-        """Which call was under which arm of which experiment, oldest first."""
-        return self._rows(assignments, call_id)
-
-    def feedback(self, call_id: str | None = None) -> list[dict[str, Any]]:
-        """Rows of feedback as plain values, oldest first."""
-        return self._rows(feedback, call_id)
-
-    def _rows(self, table: Table, call_id: str | None) -> list[dict[str, Any]]:
-        with self.reading() as connection:
-            return self._tables.rows(connection, table, call_id)
-
-
-def _in_thread(work: Callable[[], T]) -> Future[T]:
-    pending: Future[T] = Future()
-
-    def run() -> None:
-        if not pending.set_running_or_notify_cancel():
-            return
-        try:
-            pending.set_result(work())
-        except Exception as error:  # noqa: BLE001 - whoever waits is told
-            pending.set_exception(error)
-
-    threading.Thread(target=run, name="llmgate-ledger-standing", daemon=True).start()
-    return pending

@@ -17,8 +17,8 @@ from support.version1 import write_version_1
 from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.context import Context
 from llmgate_plugins.ledger import SqlLedger, labels_of
+from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.schema import SCHEMA_VERSION
-from llmgate_plugins.ledger.sql import open_database
 
 MODEL = {"model_name": "fast", "litellm_params": {"model": "openai/gpt-4o-mini", "api_key": "k"}}
 

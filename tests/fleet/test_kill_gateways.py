@@ -19,8 +19,8 @@ from support.writers import processes
 
 from llmgate_plugins import Gateway
 from llmgate_plugins.ledger import SqlLedger
+from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.segments import Extent
-from llmgate_plugins.ledger.sql import open_database
 from llmgate_plugins.ledger.upgrading import upgrade
 from llmgate_plugins.testing import ScriptedProvider
 

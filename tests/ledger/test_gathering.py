@@ -11,7 +11,7 @@ import pytest
 from support.books import intent
 
 from llmgate_plugins import StorageError
-from llmgate_plugins.ledger import SqlLedger, sql
+from llmgate_plugins.ledger import SqlLedger, reading
 
 
 def test_the_intents_of_another_process_are_waited_for_and_then_seen(
@@ -27,10 +27,10 @@ def test_the_intents_of_another_process_are_waited_for_and_then_seen(
     while not other.away:  # as long as its writer waits for the lock, it is only slow
         assert time.monotonic() < until
         time.sleep(0.01)
-    monkeypatch.setattr(sql, "GATHERING", 0.3)
+    monkeypatch.setattr(reading, "GATHERING", 0.3)
     with pytest.raises(StorageError, match="rows wait"):
         mine.gather().result(30)
-    monkeypatch.setattr(sql, "GATHERING", 30.0)
+    monkeypatch.setattr(reading, "GATHERING", 30.0)
     gathering = mine.gather()
     threading.Timer(0.2, lock.execute, ("ROLLBACK",)).start()
     gathering.result(60)

@@ -21,8 +21,8 @@ import llmgate_plugins.ledger
 from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger import SqlLedger, open_ledger
 from llmgate_plugins.ledger.database import Database
+from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.schema import REVISION, SCHEMA_VERSION, attempts, metadata
-from llmgate_plugins.ledger.sql import open_database
 from llmgate_plugins.ledger.upgrading import prepare, upgrade, version_of
 
 

@@ -187,7 +187,7 @@ def open_and_die(url: str, statements: int) -> None:
 
 def upgrade_and_die(url: str, statements: int) -> None:
     """Upgrade a ledger, and die after so many statements."""
-    from llmgate_plugins.ledger.sql import open_database
+    from llmgate_plugins.ledger.opening import open_database
     from llmgate_plugins.ledger.upgrading import upgrade
 
     _die_after(statements)

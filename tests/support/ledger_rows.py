@@ -9,9 +9,9 @@ from typing import Any, cast
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 
+from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
 from llmgate_plugins.ledger.schema import attempts, calls
-from llmgate_plugins.ledger.sql import open_database
 from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.services import Ledger
 
