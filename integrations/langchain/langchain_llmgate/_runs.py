@@ -19,6 +19,7 @@ from langchain_llmgate._caller import labels
 from langchain_llmgate._deferred import Deferred
 from langchain_llmgate._leaf import TRACED_ONLY
 from langchain_llmgate._serving import GateServing
+from langchain_llmgate._unheard import Pieces, finished, is_plain, unheard, whole
 
 __all__ = ["GateRuns"]
 
@@ -56,12 +57,13 @@ class GateRuns(GateServing):
             "tags": tags,
             "metadata": metadata,
             "run_name": run_name,
+            "run_id": run_id,
         }
         if len(messages) != 1:
             ids = [run_id, *[None] * (len(messages) - 1)]
             return _merged(
                 [
-                    self.generate([prompt], stop, run_id=identity, **run, **kwargs)
+                    self.generate([prompt], stop, **{**run, "run_id": identity}, **kwargs)
                     for prompt, identity in zip(messages, ids, strict=False)
                 ]
             )
@@ -70,12 +72,18 @@ class GateRuns(GateServing):
         if admission is None:
             asked, told = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
             admission = Admission(self.gateway, self.gateway.admit(asked, **told), asked)
+        prompt, stop, given = admission.messages, admission.stop, self._on(admission)
         with admission:
             if self._asks_cache:
                 admission.look_for_origins()
-            return super().generate(
-                [admission.messages], admission.stop, run_id=run_id, **run, **traced, **self._on(admission)
-            )
+            alone = unheard(self, "generate", prompt, run)
+            if alone is None:
+                return super().generate([prompt], stop, **run, **traced, **given)
+            if is_plain(self, given):
+                result = finished(self._generate(prompt, stop, alone, **given), alone)
+            else:
+                result = self._generate_with_cache(prompt, stop, alone, **given)
+            return whole(self, result, alone)
 
     async def agenerate(
         self,
@@ -95,11 +103,12 @@ class GateRuns(GateServing):
             "tags": tags,
             "metadata": metadata,
             "run_name": run_name,
+            "run_id": run_id,
         }
         if len(messages) != 1:
             ids = [run_id, *[None] * (len(messages) - 1)]
             calls = [
-                self.agenerate([prompt], stop, run_id=identity, **run, **kwargs)
+                self.agenerate([prompt], stop, **{**run, "run_id": identity}, **kwargs)
                 for prompt, identity in zip(messages, ids, strict=False)
             ]
             return _merged(await asyncio.gather(*calls, return_exceptions=True))
@@ -108,12 +117,18 @@ class GateRuns(GateServing):
         if admission is None:
             asked, told = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
             admission = Admission(self.gateway, await self.gateway.aadmit(asked, **told), asked)
+        prompt, stop, given = admission.messages, admission.stop, self._on(admission)
         async with admission:
             if self._asks_cache:
                 await admission.alook_for_origins()
-            return await super().agenerate(
-                [admission.messages], admission.stop, run_id=run_id, **run, **traced, **self._on(admission)
-            )
+            alone = unheard(self, "agenerate", prompt, run)
+            if alone is None:
+                return await super().agenerate([prompt], stop, **run, **traced, **given)
+            if is_plain(self, given):
+                result = finished(await self._agenerate(prompt, stop, alone, **given), alone)
+            else:
+                result = await self._agenerate_with_cache(prompt, stop, alone, **given)
+            return whole(self, result, alone)
 
     def stream(
         self,
@@ -129,9 +144,16 @@ class GateRuns(GateServing):
         with Admission(
             self.gateway, *self._admitted(input, config, stop, kwargs, async_api=False)
         ) as admission:
-            yield from super().stream(
-                admission.messages, config, stop=admission.stop, **traced, **self._on(admission)
-            )
+            prompt, stop, given = admission.messages, admission.stop, self._on(admission)
+            alone = self._streams_unheard("stream", admission, config)
+            if alone is None:
+                yield from super().stream(prompt, config, stop=stop, **traced, **given)
+                return
+            if self.rate_limiter:
+                self.rate_limiter.acquire(blocking=True)
+            pieces = Pieces(alone)
+            yield from map(pieces.piece, self._stream(prompt, stop=stop, **given))
+            yield from pieces.rest()
 
     def astream(
         self,
@@ -150,14 +172,32 @@ class GateRuns(GateServing):
             settled = ensure_config(config)
             traced = _taken(kwargs, TRACED_ONLY)
             admission = await self._aadmitted(input, settled, stop, kwargs)
-            given = {**traced, **self._on(admission)}
-            return core(admission.messages, settled, stop=admission.stop, **given)
+            given = self._on(admission)
+            alone = self._streams_unheard("astream", admission, settled)
+            if alone is None:
+                return core(admission.messages, settled, stop=admission.stop, **traced, **given)
+            return self._apieces(admission, Pieces(alone), given)
 
         async def closed() -> None:
             if admission is not None:
                 await admission.aclose()
 
         return Deferred(opened, close=closed)
+
+    def _streams_unheard(self, method: str, admission: Admission, config: RunnableConfig) -> Any:
+        """The run, if it streams and nobody listens."""
+        return unheard(self, method, admission.messages, config) if admission.call.request.stream else None
+
+    async def _apieces(
+        self, admission: Admission, pieces: Pieces, given: dict[str, Any]
+    ) -> AsyncIterator[AIMessageChunk]:
+        if self.rate_limiter:
+            await self.rate_limiter.aacquire(blocking=True)
+        piece = pieces.piece
+        async for chunk in self._astream(admission.messages, stop=admission.stop, **given):
+            yield piece(chunk)
+        for rest in pieces.rest():
+            yield rest
 
     def stream_events(
         self,
