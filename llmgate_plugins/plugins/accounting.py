@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final, TypeVar, cast
 
@@ -13,7 +13,7 @@ from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.ledger import labels_of
 from llmgate_plugins.plugins.estimates import probable_cost
 from llmgate_plugins.plugins.holds import BOOKED_WITHIN, HOLDS, Hold
-from llmgate_plugins.plugins.pending import arrived, then
+from llmgate_plugins.plugins.pending import all_of, then
 from llmgate_plugins.promises import All, Kept, Promise
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, MaybePending, Services, Settlement, is_pending
@@ -177,7 +177,7 @@ class LedgerAccounting:
             return closed
         answers = [*settling, closed]
         promises = [one for one in answers if isinstance(one, Promise)]
-        return All(promises) if len(promises) == len(answers) else _all_of(answers)
+        return All(promises) if len(promises) == len(answers) else all_of(answers)
 
     def _labels(self, context: Context, tags: Mapping[str, str]) -> Mapping[str, str]:
         known, labels = self._last
@@ -215,8 +215,3 @@ def _answered(
 
     opened.add_done_callback(come)
     return answer
-
-
-async def _all_of(answers: Sequence[MaybePending[Any]]) -> None:
-    for answer in answers:
-        await arrived(answer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
 from llmgate_plugins.services import MaybePending, is_pending
 
-__all__ = ["arrived", "carried", "then"]
+__all__ = ["all_of", "arrived", "carried", "then"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,6 +35,18 @@ async def arrived(answer: MaybePending[T]) -> T:
         return cast("T", answer)
     waited: Any = asyncio.wrap_future(answer) if isinstance(answer, Future) else answer
     return cast("T", await waited)
+
+
+async def all_of(answers: Iterable[MaybePending[Any]]) -> None:
+    """Waits for each in turn. The first failure is raised when the others have had their turn, too."""
+    failure: Exception | None = None
+    for answer in answers:
+        try:
+            await arrived(answer)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 def carried(steps: Generator[Sequence[MaybePending[Any]], list[Any], R]) -> R | Awaitable[R]:

@@ -298,7 +298,7 @@ def test_a_call_costs_hardly_more() -> None:
     watching.live(WEEK + 24)
     record = DecisionRecord(call_id="x", model="fast", at=0.0, status="success")
     cost = in_empty_calls(lambda: watching.plugin.end_call(record, watching.services))
-    assert cost < 50, "about 2 microseconds"
+    assert cost < 100, "about 40, which is 2 microseconds; a busy machine adds to it"
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from .surfaces import STREAMS, WHOLE
 __all__ = ["ROWS"]
 
 SAID = "The sea is wide and blue, says a."
-BLINK = {"first_token": 0.3, "shortest": 0.3, "longest": 0.3, "whole": 0.3, "gap": 0.3, "connect": 0.3}
-"""Limits for what is waited for in earnest."""
+BLINK = dict.fromkeys(("first_token", "shortest", "longest", "whole", "gap", "connect"), 0.6)
+"""Limits for what is waited for in earnest: on a busy machine, too, who is well answers within them."""
 NAMED = "LiteLLM's own name for it"
 FOLLOWED = "the client follows the redirect, without the key; what comes from there decides"
 UNSEEN = "the client shows no choices, so it counts as empty"

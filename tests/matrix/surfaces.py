@@ -129,6 +129,8 @@ class LangChain:
         made = [place.deployment() for place in places]
         self.gateway = Gateway(made, plugins=plugins, **options)
         self.gate = ChatLLMGate(gateway=self.gateway, model=ALIAS)
+        for one in made:  # what building a client takes is no provider's slowness
+            self.gate.fleet.leaf(one)
 
     def whole(self, **params: Any) -> str:
         return self.gate.invoke(PROMPT, **params).text

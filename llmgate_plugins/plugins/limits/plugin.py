@@ -18,7 +18,7 @@ from llmgate_plugins.plugins.limits.limit import Limit
 from llmgate_plugins.plugins.limits.standing import LimitStanding, standing_of
 from llmgate_plugins.plugins.limits.taken import TAKEN, taken_of
 from llmgate_plugins.plugins.limits.watch import ALERTS, Watch
-from llmgate_plugins.plugins.pending import arrived, carried
+from llmgate_plugins.plugins.pending import all_of, carried
 from llmgate_plugins.plugins.policies import POLICY
 from llmgate_plugins.plugins.preferences import Cheapest
 from llmgate_plugins.services import MaybePending, Services, is_pending
@@ -179,7 +179,7 @@ class Limits:
         leases = list(taken.asked.values())
         taken.asked.clear()
         given_back = [services.state.release(lease) for lease in leases]
-        return _all_of(given_back) if any(map(is_pending, given_back)) else None
+        return all_of(given_back) if any(map(is_pending, given_back)) else None
 
     # ------------------------------------------------------------ looking in
 
@@ -207,8 +207,3 @@ class Limits:
                     spent, held = services.state.spent(count.key, window=count.window)
                 rows.append(standing_of(count, spent, held, now, count.refused))
         return tuple(rows)
-
-
-async def _all_of(answers: Sequence[Any]) -> None:
-    for answer in answers:
-        await arrived(answer)
