@@ -9,8 +9,6 @@ import json
 from typing import Any
 from zlib import crc32
 
-from pydantic_core import to_json
-
 from llmgate_plugins.ledger.entries import Brief, Step, certain_step
 from llmgate_plugins.ledger.plain import json_bytes
 
@@ -24,13 +22,8 @@ def step_line(step: Step) -> bytes:
 
 
 def brief_line(row: Brief) -> bytes:
-    """The line of what a step will be made of, as quickly as it can be had."""
-    try:
-        text = to_json(row[0], inf_nan_mode="null")
-    except (TypeError, ValueError):
-        text = json_bytes(row[0])
-    if b"\\u0000" in text:
-        text = json_bytes(row[0])
+    """The line of what a step will be made of."""
+    text = json_bytes(row[0])
     return b"%08x %s\n" % (crc32(text), text)
 
 

@@ -85,7 +85,9 @@ class Outbox:
                 file.sync()
 
     def put_brief(self, row: Brief) -> None:
-        """Keep one, as `put` does, in brief: the whole of it is known as long as this process lives."""
+        """Keep one, as `put` does, in brief: the whole of it is known as long as this process lives.
+
+        Never waits for the disk."""
         line = brief_line(row)
         with self._lock:
             waiting = self._waiting
@@ -94,8 +96,6 @@ class Outbox:
             else:
                 self._with_room(len(line)).append(line, row)
             self.taken += 1
-            if self.sync:
-                self._files[-1].sync()
 
     def _with_room(self, more: int) -> Segment:
         now, waiting = time.monotonic(), self._waiting

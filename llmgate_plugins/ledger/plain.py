@@ -30,20 +30,29 @@ def dump_json(value: Any) -> str:
 
 def json_bytes(value: Any) -> bytes:
     """The same as UTF-8."""
-    encode = _encoder()
     try:
-        text = encode(value)
-    except (TypeError, ValueError):  # not JSON, or half a surrogate
-        return encode(_json_value(value))
+        text = _quick()(value)
+    except (TypeError, ValueError):  # not JSON, half a surrogate, or a number of more than 64 bits
+        return _sure()(_json_value(value))
     if b"\\u0000" in text:  # what is in there may not be text to every database
-        return encode(_json_value(value))
+        return _sure()(_json_value(value))
     return text
 
 
 @cache
-def _encoder() -> Callable[[Any], bytes]:
-    """pydantic's, which takes a third of the time of Python's own."""
-    from pydantic_core import to_json  # needed only where rows are written
+def _quick() -> Callable[[Any], bytes]:
+    """orjson's, in a quarter of the time of pydantic's; the latter where there is none."""
+    try:
+        from orjson import dumps  # needed only where rows are written
+    except ImportError:
+        return _sure()
+    return dumps
+
+
+@cache
+def _sure() -> Callable[[Any], bytes]:
+    """pydantic's, which takes numbers of any size, in a third of the time of Python's own."""
+    from pydantic_core import to_json
 
     return partial(to_json, inf_nan_mode="null")
 

@@ -28,7 +28,7 @@ log = logging.getLogger("llmgate.ledger")
 SIZE: Final = 1 << 20
 """Bytes of a segment; one for a longer row has as many as that needs."""
 _HEAD: Final = Struct("<8sQQQ")
-_END: Final = Struct("<Q")
+_set_end: Final = Struct("<Q").pack_into
 _END_AT: Final = 16
 """Where in the head its end stands."""
 _MARK: Final = b"llmgate1"
@@ -156,7 +156,7 @@ class Segment:
         if end > self._room:
             return False
         self._map[begin:end] = line
-        _END.pack_into(self._map, _END_AT, end)
+        _set_end(self._map, _END_AT, end)
         if row is not None:
             self._remembered.append((begin, end, row))
         self.end = end  # last of all: what is interrupted before is written over

@@ -64,7 +64,8 @@ class Watch:
     @property
     def is_late(self) -> bool:
         """Whether the database takes too long."""
-        return self.busy_for(SLOW)
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > SLOW
 
     @property
     def is_hopeless(self) -> bool:

@@ -131,16 +131,15 @@ class Writer:
     def write_ahead(self, kind: str, subject: Any) -> bool:
         """Have it safe in the outbox when this returns; False where it must be put instead."""
         drain, outbox = self.drain, self.outbox
-        if self.queue.closed or drain.refuses:
+        if drain.refuses or self.queue.closed:
             return False
         try:
-            row = None
-            if not drain.fails and outbox.taken - outbox.given < REMEMBERED:
-                row = brief(kind, subject)
-            if row is None:
-                outbox.put((step_of(kind, subject),))
-            else:
+            whole = drain.fails or outbox.taken - outbox.given >= REMEMBERED
+            row = None if whole else brief(kind, subject)
+            if row is not None:
                 outbox.put_brief(row)
+            else:
+                outbox.put((step_of(kind, subject),))
         except Exception:  # noqa: BLE001 - whoever waits for the entry that is put is told
             return False
         if self._dozing or self._thread is None:

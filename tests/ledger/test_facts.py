@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from support.books import intent, record, settlement
 
 from llmgate_plugins.context import Context
-from llmgate_plugins.ledger import SqlLedger
+from llmgate_plugins.ledger import SqlLedger, plain
 from llmgate_plugins.ledger.entries import brief, step_of
 from llmgate_plugins.ledger.lines import brief_line, step_in, step_line
 from llmgate_plugins.ledger.outbox import Outbox
@@ -216,6 +217,18 @@ def test_of_more_rows_than_are_remembered_the_file_has_the_whole(books: SqlLedge
         decisions = [step.values["decision"] for step in map(step_in, lines) if step is not None]
         assert [one == "{}" for one in decisions] == [True] * 2 + [False] * 3
     assert [row["decision"]["call_id"] for row in books.calls()] == [f"c{number}" for number in range(5)]
+
+
+def test_where_orjson_is_missing_lines_say_the_same() -> None:
+    handed_over = intent("ü\n", labels={"tag:a": "日本語"}, expires=1.5e16)
+    row = brief("open", handed_over)
+    assert row is not None
+    with mock.patch.dict(sys.modules, orjson=None):
+        plain._quick.cache_clear()
+        without = brief_line(row)
+    plain._quick.cache_clear()
+    assert without == brief_line(row)
+    assert step_in(without) == step_of("open", handed_over)
 
 
 def test_a_step_is_read_as_it_was_written() -> None:
