@@ -2,133 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import UUID
 
-from langchain_core.callbacks import Callbacks
 from langchain_core.language_models.base import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import LLMResult
+from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langchain_llmgate._admission import ADMISSION, Admission
-from langchain_llmgate._caller import labels
+from langchain_llmgate._admission import Admission
+from langchain_llmgate._answers import GateAnswers, taken
 from langchain_llmgate._deferred import Deferred
 from langchain_llmgate._leaf import TRACED_ONLY
-from langchain_llmgate._serving import GateServing
-from langchain_llmgate._unheard import Pieces, finished, is_plain, unheard, whole
+from langchain_llmgate._unheard import Pieces, unheard
 
 __all__ = ["GateRuns"]
 
 
-class GateRuns(GateServing):
+class GateRuns(GateAnswers):
     """How calls come in. What is called, and how it is configured, stands in `ChatLLMGate`."""
-
-    def invoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
-        """One answer."""
-        return super().invoke(input, config, **self._heard(config, kwargs))
-
-    async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
-        """One answer, for an event loop."""
-        return await super().ainvoke(input, config, **self._heard(config, kwargs))
-
-    def generate(
-        self,
-        messages: list[list[BaseMessage]],
-        stop: list[str] | None = None,
-        callbacks: Callbacks = None,
-        *,
-        tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-        run_name: str | None = None,
-        run_id: UUID | None = None,
-        **kwargs: Any,
-    ) -> LLMResult:
-        """An answer to each prompt. Each is a call of its own, admitted by itself."""
-        run: dict[str, Any] = {
-            "callbacks": callbacks,
-            "tags": tags,
-            "metadata": metadata,
-            "run_name": run_name,
-            "run_id": run_id,
-        }
-        if len(messages) != 1:
-            ids = [run_id, *[None] * (len(messages) - 1)]
-            return _merged(
-                [
-                    self.generate([prompt], stop, **{**run, "run_id": identity}, **kwargs)
-                    for prompt, identity in zip(messages, ids, strict=False)
-                ]
-            )
-        admission = kwargs.pop(ADMISSION, None)
-        traced = _taken(kwargs, TRACED_ONLY)
-        if admission is None:
-            asked, told = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
-            admission = Admission(self.gateway, self.gateway.admit(asked, **told), asked)
-        prompt, stop, given = admission.messages, admission.stop, self._on(admission)
-        with admission:
-            if self._asks_cache:
-                admission.look_for_origins()
-            alone = unheard(self, "generate", prompt, run)
-            if alone is None:
-                return super().generate([prompt], stop, **run, **traced, **given)
-            if is_plain(self, given):
-                result = finished(self._generate(prompt, stop, alone, **given), alone)
-            else:
-                result = self._generate_with_cache(prompt, stop, alone, **given)
-            return whole(self, result, alone)
-
-    async def agenerate(
-        self,
-        messages: list[list[BaseMessage]],
-        stop: list[str] | None = None,
-        callbacks: Callbacks = None,
-        *,
-        tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-        run_name: str | None = None,
-        run_id: UUID | None = None,
-        **kwargs: Any,
-    ) -> LLMResult:
-        """`generate` for an event loop; the prompts run side by side."""
-        run: dict[str, Any] = {
-            "callbacks": callbacks,
-            "tags": tags,
-            "metadata": metadata,
-            "run_name": run_name,
-            "run_id": run_id,
-        }
-        if len(messages) != 1:
-            ids = [run_id, *[None] * (len(messages) - 1)]
-            calls = [
-                self.agenerate([prompt], stop, **{**run, "run_id": identity}, **kwargs)
-                for prompt, identity in zip(messages, ids, strict=False)
-            ]
-            return _merged(await asyncio.gather(*calls, return_exceptions=True))
-        admission = kwargs.pop(ADMISSION, None)
-        traced = _taken(kwargs, TRACED_ONLY)
-        if admission is None:
-            asked, told = self._asked(messages[0], stop, kwargs, labels(tags, metadata), stream=False)
-            admission = Admission(self.gateway, await self.gateway.aadmit(asked, **told), asked)
-        prompt, stop, given = admission.messages, admission.stop, self._on(admission)
-        async with admission:
-            if self._asks_cache:
-                await admission.alook_for_origins()
-            alone = unheard(self, "agenerate", prompt, run)
-            if alone is None:
-                return await super().agenerate([prompt], stop, **run, **traced, **given)
-            if is_plain(self, given):
-                result = finished(await self._agenerate(prompt, stop, alone, **given), alone)
-            else:
-                result = await self._agenerate_with_cache(prompt, stop, alone, **given)
-            return whole(self, result, alone)
 
     def stream(
         self,
@@ -140,7 +32,7 @@ class GateRuns(GateServing):
     ) -> Iterator[AIMessageChunk]:
         """The answer as it comes."""
         config = ensure_config(config)
-        traced = _taken(kwargs, TRACED_ONLY)
+        traced = taken(kwargs, TRACED_ONLY)
         with Admission(
             self.gateway, *self._admitted(input, config, stop, kwargs, async_api=False)
         ) as admission:
@@ -170,7 +62,7 @@ class GateRuns(GateServing):
         async def opened() -> AsyncIterator[AIMessageChunk]:
             nonlocal admission
             settled = ensure_config(config)
-            traced = _taken(kwargs, TRACED_ONLY)
+            traced = taken(kwargs, TRACED_ONLY)
             admission = await self._aadmitted(input, settled, stop, kwargs)
             given = self._on(admission)
             alone = self._streams_unheard("astream", admission, settled)
@@ -211,7 +103,7 @@ class GateRuns(GateServing):
         """Events of one call. Version 3 is admitted at once, the others when they are read."""
         if version != "v3":
             return super().stream_events(input, config, version=version, stop=stop, **kwargs)
-        traced = _taken(kwargs, TRACED_ONLY)
+        traced = taken(kwargs, TRACED_ONLY)
         admitted = self._admitted(input, ensure_config(config), stop, kwargs, async_api=False)
         admission = Admission(self.gateway, *admitted)
         given = {**traced, **self._on(admission)}
@@ -232,30 +124,9 @@ class GateRuns(GateServing):
         return self._aevents(input, config, stop, kwargs)
 
     async def _aevents(self, input: Any, config: Any, stop: Any, words: dict[str, Any]) -> Any:
-        traced = _taken(words, TRACED_ONLY)
+        traced = taken(words, TRACED_ONLY)
         admission = await self._aadmitted(input, ensure_config(config), stop, words)
         given = {**traced, **self._on(admission)}
         return await super().astream_events(
             admission.messages, config, version="v3", stop=admission.stop, **given
         )
-
-
-def _taken(words: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    """Takes what is only for traces out of the words."""
-    if names.isdisjoint(words):
-        return {}
-    return {name: words.pop(name) for name in names if name in words}
-
-
-def _merged(results: Sequence[LLMResult | BaseException]) -> LLMResult:
-    """One result of several calls. Raises the first error."""
-    whole: list[LLMResult] = []
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        whole.append(result)
-    return LLMResult(
-        generations=[generations for one in whole for generations in one.generations],
-        llm_output={},
-        run=[run for one in whole for run in one.run or ()] or None,
-    )

@@ -20,13 +20,13 @@ from langchain_core.utils.uuid import uuid7
 from langchain_llmgate._admitting import GateSettings
 from langchain_llmgate._report import TRACE_KEY
 
-__all__ = ["Pieces", "finished", "is_plain", "unheard", "whole"]
+__all__ = ["Pieces", "finished", "is_plain", "is_wrapped", "unheard", "whole"]
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 
 _CORES: Final = {
     name: method
-    for name in ("generate", "agenerate", "stream", "astream")
+    for name in ("invoke", "ainvoke", "generate", "agenerate", "stream", "astream")
     if type(method := BaseChatModel.__dict__[name]) is FunctionType
     and method.__code__.co_filename == BaseChatModel._generate_with_cache.__code__.co_filename
 }
@@ -37,6 +37,11 @@ _KINDS: Final[Mapping[str, tuple[Any, Any]]] = {
     "stream": (CallbackManager, CallbackManagerForLLMRun),
     "astream": (AsyncCallbackManager, AsyncCallbackManagerForLLMRun),
 }
+
+
+def is_wrapped(method: str) -> bool:
+    """Whether a tracer has put itself around this method of the core's."""
+    return getattr(BaseChatModel, method) is not _CORES.get(method)
 
 
 def unheard(
@@ -53,7 +58,7 @@ def unheard(
     """
     callbacks = config.get("callbacks")
     if (
-        getattr(BaseChatModel, method) is not _CORES.get(method)
+        is_wrapped(method)
         or gate.callbacks
         or gate.verbose
         or (callbacks and (isinstance(callbacks, list) or callbacks.handlers))
@@ -64,15 +69,11 @@ def unheard(
         if type(message.content) is not str:
             return None
     managers, runs = _KINDS[method]
+    told, own = config.get("metadata"), gate.metadata
+    only_own = not told and not callbacks  # with nothing else, merging would take longer than all the rest
     # Tracers bring themselves in where a manager is made, so that only one that was made tells.
     manager = managers.configure(
-        callbacks,
-        None,
-        False,
-        config.get("tags"),
-        gate.tags,
-        config.get("metadata"),
-        gate.metadata,
+        callbacks, None, False, config.get("tags"), gate.tags, told, None if only_own else own
     )
     if manager.handlers:
         return None
@@ -83,7 +84,7 @@ def unheard(
         parent_run_id=manager.parent_run_id,
         tags=manager.tags,
         inheritable_tags=manager.inheritable_tags,
-        metadata=manager.metadata,
+        metadata=dict(own or {}) if only_own else manager.metadata,
         inheritable_metadata=manager.inheritable_metadata,
     )
 
