@@ -1,11 +1,18 @@
-"""The ledger: how many rows a second are safe on disk, and what it takes from a call's own thread."""
+"""The ledger: how many rows a second are safe on disk, and what it takes from a call's own thread.
+
+Its peers are what programs write down calls with that have no gateway: a line of JSON or a row for each
+attempt, its end and its call, safe when the statement is over, as the ledger's are when it answers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import os
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +67,7 @@ class Books(AbstractContextManager["Books"]):
             "PostgreSQL": Gateway(deployments(), transport=Instant(), ledger=postgres),
         }
         bare = self._bare("bare.db", "NORMAL")
+        full = self._ledger(f"sqlite:///{self._directory}/full.db?durability=full")
         return [
             Suite(
                 name="ledger, rows until they are in the database",
@@ -74,6 +82,20 @@ class Books(AbstractContextManager["Books"]):
                     Case(name="PostgreSQL, whole calls", run=lambda calls: _calls(postgres, calls), per=3),
                 ),
                 rates=dict.fromkeys(("SQLite, intents", "SQLite, whole calls"), 20000.0),
+            ),
+            Suite(
+                name="ledger and peers, three rows of a call until they are safe",
+                unit="call",
+                judged="wall",
+                cases=(
+                    Case(name="a line of JSON each", run=self._lines("lines.jsonl", None)),
+                    Case(name="sqlite3, a commit each", run=self._commits("each.db", "NORMAL")),
+                    Case(name="SQLite", run=lambda calls: _safely(sqlite, calls)),
+                    Case(name="a line of JSON each, fsync", run=self._lines("synced.jsonl", os.fsync)),
+                    Case(name="sqlite3, a commit each, full", run=self._commits("each-full.db", "FULL")),
+                    Case(name="SQLite, full", run=lambda calls: _safely(full, calls)),
+                ),
+                targets={"SQLite": ("sqlite3, a commit each", 1.0)},
             ),
             Suite(
                 name="ledger, a call's own thread",
@@ -96,6 +118,23 @@ class Books(AbstractContextManager["Books"]):
         self._stack.callback(ledger.close)
         return ledger
 
+    def _lines(self, name: str, sync: Callable[[int], object] | None) -> Callable[[int], None]:
+        file = (self._directory / name).open("ab", buffering=0)
+        self._stack.callback(file.close)
+
+        def run(calls: int) -> None:
+            for number in range(calls * 3):
+                row = dict(zip(_COLUMNS, (f"0199-bench-{number:012}", 1, 1.7e9, *_PLAIN), strict=True))
+                file.write(json.dumps(row).encode() + b"\n")
+                if sync is not None:
+                    sync(file.fileno())
+
+        return run
+
+    def _commits(self, name: str, synchronous: str) -> Callable[[int], None]:
+        connection = self._bare(name, synchronous)
+        return lambda calls: _insert(connection, calls * 3, 1)
+
     def _bare(self, name: str, synchronous: str) -> sqlite3.Connection:
         connection = sqlite3.connect(self._directory / name, isolation_level=None)
         self._stack.callback(connection.close)
@@ -105,6 +144,10 @@ class Books(AbstractContextManager["Books"]):
         return connection
 
 
+_COLUMNS = (
+    *("call_id", "number", "at", "alias", "deployment", "provider", "model", "status", "estimate", "cost"),
+    *("input", "output", "team", "tags"),
+)
 _PLAIN = ("fast", "openai-us", "openai", "gpt-4o-mini", "intent", 70, 0, 0, 0, "search", "{}")
 _names = itertools.count()
 _deployment = deployments()[0]
@@ -141,6 +184,15 @@ def _calls(ledger: Ledger, calls: int) -> None:
             pending.append(ledger.close_call(_record(intent.call_id)))
         _wait(pending)
     ledger.flush()
+
+
+def _safely(ledger: Ledger, calls: int) -> None:
+    """As an application would that waits for each row by itself."""
+    for _ in range(calls):
+        intent = _intent()
+        _wait([ledger.open_attempt(intent)])
+        _wait([ledger.settle_attempt(intent.call_id, 1, _SETTLED)])
+        _wait([ledger.close_call(_record(intent.call_id))])
 
 
 _SETTLED = Settlement(status="success", usage=Usage(input=12, output=3), cost=50, latency=0.5)

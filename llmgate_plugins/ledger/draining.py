@@ -29,6 +29,7 @@ class Drain:
         look_around: Whether to look for outboxes of dead processes.
         fails: Whether the books took nothing when last asked.
         refuses: Whether they refused a row when last asked, for what it is.
+        moved_at: When they last took some, monotonic seconds.
     """
 
     def __init__(self, outbox: Outbox, write: Callable[[Sequence[Step]], list[Any]]) -> None:
@@ -41,6 +42,7 @@ class Drain:
         self._pause, self._retry_at = RETRY[0], 0.0
         self.look_around = True
         self.fails = self.refuses = False
+        self.moved_at = 0.0
 
     @property
     def due(self) -> float | None:
@@ -110,4 +112,5 @@ class Drain:
                 refused = True
         self._pause, self.fails, self.refuses = RETRY[0], False, refused
         outbox.done(mark, len(steps))
+        self.moved_at = time.monotonic()
         return outbox.waiting

@@ -88,7 +88,7 @@ class Flushing:
         self._waiting += flushes
 
     def answer(self, *, give_up: bool = False) -> None:
-        """Tell those for whom all is in the books, and those who have waited for too long."""
+        """Tell those for whom all is in the books, and all if these have taken nothing for too long."""
         if not self._waiting:
             return
         given, now = self._outbox.given, time.monotonic()
@@ -96,7 +96,7 @@ class Flushing:
         for flush in flushes:
             if flush.mark <= given and not self._drain.look_around:
                 tell((flush.told(None),))
-            elif give_up or now - flush.since > watching.FLUSH:
+            elif give_up or now - max(flush.since, self._drain.moved_at) > watching.FLUSH:
                 tell((flush.told(StorageError("its database is away")),))
             else:
                 self._waiting.append(flush)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -15,8 +18,10 @@ from support.books import answer, impatient, intent, record, settlement, until
 from llmgate_plugins import DecisionRecord
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger import SqlLedger
+from llmgate_plugins.ledger.entries import Step, brief
 from llmgate_plugins.ledger.outbox import Outbox
 from llmgate_plugins.ledger.segments import SIZE, Extent
+from llmgate_plugins.ledger.tables import Tables
 
 
 @pytest.fixture
@@ -151,3 +156,25 @@ def test_a_reader_waits_for_what_was_written_before_and_not_for_what_goes_on_bei
         ledger.flush()
         read = outbox.given
     assert read == outbox.taken == 1
+
+
+def test_a_reader_waits_for_much_that_others_have_left_as_long_as_it_gets_less(file: Path) -> None:
+    for number in range(4):
+        outbox = Outbox(Path(f"{file}.outbox"), sync=False)
+        row = brief("open", intent(f"c{number}"))
+        assert row is not None
+        outbox.put_brief(row)
+        outbox.close()
+    ledger, write = impatient(f"sqlite:///{file}"), Tables.write
+
+    def slowly(tables: Tables, steps: Sequence[Step]) -> list[Any]:
+        time.sleep(0.08)
+        return write(tables, steps)
+
+    with (
+        mock.patch("llmgate_plugins.ledger.watching.FLUSH", 0.15),
+        mock.patch("llmgate_plugins.ledger.watching.Watch.is_hopeless", False),
+    ):
+        ledger._writer.drain._write = partial(slowly, ledger._tables)
+        assert len(ledger.attempts()) == 4
+    ledger.close()
