@@ -46,7 +46,8 @@ class SqlLedger(Reading):
           in the outbox while the database takes no rows. From the outbox a settlement is
           answered True, whether it was the first or not.
         - Death of the process, `kill -9` included, loses no acknowledged row; of a call in the
-          last 20 ms before, the row says all but how it was decided (SQLite, "normal"). With
+          last 20 ms before (10,000 rows at most), the row says all but how it was decided (SQLite,
+          "normal"). With
           `durability="normal"` a crash of the operating system or a power cut may lose
           the last rows (never damage the database); with "full" it loses none. With
           "queued" nobody waits: answers are given at once, and whatever kills the process
