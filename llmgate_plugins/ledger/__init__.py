@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.ledger.memory import MemoryLedger
+from llmgate_plugins.ledger.naming import labels_of
 from llmgate_plugins.ledger.retention import Retention
-from llmgate_plugins.ledger.rows import labels_of
 from llmgate_plugins.services import Ledger
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Text, cast, func, literal, select
 
-from llmgate_plugins.ledger.rows import EXTRA, TAG
+from llmgate_plugins.ledger.naming import EXTRA, TAG
 from llmgate_plugins.ledger.schema import attempts
 
 __all__ = ["compared", "label"]

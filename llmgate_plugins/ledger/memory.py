@@ -11,14 +11,13 @@ from typing import Any
 
 from llmgate_plugins.ledger.call_rows import CALL_JSON, assignment_rows, call_row, feedback_row
 from llmgate_plugins.ledger.facts import intent_facts, settlement_facts
+from llmgate_plugins.ledger.naming import check_columns, compared_value
 from llmgate_plugins.ledger.plain import plain_text
 from llmgate_plugins.ledger.rows import (
     ATTEMPT_JSON,
     ENDS,
     TOKEN_COLUMNS,
     attempt_row,
-    check_columns,
-    compared_value,
     not_an_end,
     open_intent,
     settled_columns,

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Table
 
 from llmgate_plugins.errors import StorageError
-from llmgate_plugins.ledger.rows import check_columns
+from llmgate_plugins.ledger.naming import check_columns
 from llmgate_plugins.ledger.schema import assignments, attempts, calls, contents, feedback
 from llmgate_plugins.ledger.tables import Tables, standing_in
 from llmgate_plugins.ledger.writer import Writer

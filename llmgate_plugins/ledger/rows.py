@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmgate_plugins.context import NOBODY, Context
 from llmgate_plugins.ledger.facts import CONTEXT_COLUMNS, Facts
+from llmgate_plugins.ledger.naming import EXTRA, TAG
 from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.services import AttemptIntent, OpenIntent, Settlement
 from llmgate_plugins.types import BUCKETS, EMPTY
@@ -21,9 +21,6 @@ __all__ = [
     "ENDS",
     "TOKEN_COLUMNS",
     "attempt_row",
-    "check_columns",
-    "compared_value",
-    "labels_of",
     "not_an_end",
     "open_intent",
     "opened_columns",
@@ -38,16 +35,6 @@ ENDS = frozenset({"success", "error", "cancelled", "abandoned", "skipped"})
 TOKEN_COLUMNS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
 
 ATTEMPT_JSON = ("tags", "extra")
-
-_COMPARED = (
-    *CONTEXT_COLUMNS.values(),
-    *("requested_model", "alias", "deployment", "provider", "model", "region", "credential", "operation"),
-)
-"""Columns of attempts that say who or what it was, as text."""
-
-TAG = "tag:"
-EXTRA = "extra:"
-
 
 _BLANK: dict[str, Any] = {
     **dict.fromkeys(
@@ -86,22 +73,6 @@ _BLANK: dict[str, Any] = {
     **dict.fromkeys(("policy_version", "priority", "shadow_of", "tags", "extra")),
 }
 """The row of an attempt of which nothing is known, columns in the order of the table."""
-
-
-def labels_of(context: Context, tags: Mapping[str, str] = EMPTY) -> Mapping[str, str]:
-    """The labels of an `AttemptIntent`: who is calling, and the caller's tags.
-
-    Trusted facts stand under the names of `Context`, further facts under "extra:NAME",
-    tags under "tag:NAME". So no tag can pass for a fact, whatever its name.
-    """
-    if context is NOBODY and not tags:
-        return EMPTY
-    labels = {name: value for name in CONTEXT_COLUMNS if (value := getattr(context, name)) is not None}
-    for name, value in context.extra.items():
-        labels[EXTRA + name] = value
-    for name, value in tags.items():
-        labels[TAG + name] = value
-    return labels
 
 
 def attempt_row(facts: Facts) -> dict[str, Any]:
@@ -202,22 +173,6 @@ def _label_columns(labels: Mapping[str, str]) -> dict[str, Any]:
     columns["tags"], columns["extra"] = dump_json(tags), dump_json(extra)
     _latest = (labels, columns)
     return columns
-
-
-def check_columns(where: Mapping[str, str | None]) -> None:
-    """Raises `ValueError` for what is nothing of an attempt's row that can be compared."""
-    for name in where:
-        if name not in _COMPARED and (not name.startswith((TAG, EXTRA)) or name in (TAG, EXTRA)):
-            known = ", ".join((*_COMPARED, f"{TAG}NAME", f"{EXTRA}NAME"))
-            raise ValueError(f"attempts cannot be told apart by {name!r}; there are: {known}")
-
-
-def compared_value(row: Mapping[str, Any], name: str) -> Any:
-    """What of an attempt's row is called so: a column, "tag:NAME" or "extra:NAME"."""
-    for prefix, column in ((TAG, "tags"), (EXTRA, "extra")):
-        if name.startswith(prefix):
-            return row[column].get(name.removeprefix(prefix))
-    return row[name]
 
 
 def open_intent(row: Mapping[Any, Any]) -> OpenIntent:

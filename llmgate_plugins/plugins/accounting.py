@@ -192,7 +192,8 @@ class LedgerAccounting:
 def _there(answer: MaybePending[T]) -> MaybePending[T]:
     """The answer itself, if it has come already. Raises what was given in its place."""
     if type(answer) is Kept:
-        return cast("T", answer.value)
+        value: T = answer.value
+        return value
     return answer.result() if isinstance(answer, Promise) and answer.done() else answer
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
-from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, compared_value
+from llmgate_plugins.ledger.naming import compared_value
+from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
 from llmgate_plugins.plugins import Limit
 from llmgate_plugins.testing.simulation.fleet.shared import Shared
 from llmgate_plugins.windows import Rolling
