@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from llmgate_plugins._building import quickly_built
 from llmgate_plugins.services.feedback import Feedback
 from llmgate_plugins.services.pending import MaybePending
 from llmgate_plugins.types import EMPTY, Deployment, Price, Usage
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["AttemptIntent", "Ledger", "OpenIntent", "Settlement", "ShadowCalls", "Standing"]
 
 
-# Not frozen, as the nouns are: made for every attempt, and frozen costs three times as much.
+# Not frozen, as the nouns are: made for every attempt, and frozen costs more.
+@quickly_built
 @dataclass(slots=True, kw_only=True)
 class AttemptIntent:
     """The row that exists before any byte leaves. Nobody changes it once it is handed over.
@@ -49,6 +51,7 @@ class AttemptIntent:
     selection: int = 0
 
 
+@quickly_built
 @dataclass(slots=True, kw_only=True)
 class Settlement:
     """How that row ends, and as little changed afterwards.
