@@ -1,10 +1,21 @@
-"""LangChain in process: a fake chat model bare, in LangChain's own wrappers, and behind the gate."""
+"""LangChain in process: a chat model bare, in LangChain's own wrappers, and behind the gate.
+
+The bare side is what an application has without a gateway: a `BaseChatModel` called by the same
+methods, with the same question and the same configuration. The model answers at once and gives
+usage and a finish reason as providers' packages do, so that all that is measured is CPU of this
+process, and the gate's share is as large as it can be; the gate is one with all built-in plugins.
+
+Each face is measured twice: without callbacks, where the gate goes without what LangChain's core
+prepares for listeners, and with a handler that hears of all events, as tracers and LangGraph do,
+where the core does all its work. With a real client over HTTP, see `benchmarks.over_http`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -16,6 +27,20 @@ __all__ = ["suites"]
 
 CHUNKS = 50
 USAGE = {"input_tokens": 12, "output_tokens": 3, "total_tokens": 15}
+ASKED = "What is the capital of France?"
+
+
+class Listener(BaseCallbackHandler):
+    """Hears of all events, and does nothing: what a real one does would be the same on all sides."""
+
+    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
+        """A run begins."""
+
+    def on_llm_new_token(self, *args: Any, **kwargs: Any) -> None:
+        """A chunk has come."""
+
+    def on_llm_end(self, *args: Any, **kwargs: Any) -> None:
+        """A run has ended."""
 
 
 class Fake(BaseChatModel):
@@ -68,63 +93,54 @@ def suites() -> list[Suite]:
         "with_retry": bare.with_retry(),
         "ChatLLMGate": ChatLLMGate.from_models({"fast": [bare, spare]}),
     }
+    faces: dict[str, Any] = {"invoke": _invoke, "ainvoke": _ainvoke, "stream": _stream, "astream": _astream}
+    heard: dict[str, Any] = {"": None, ", with a callback handler": {"callbacks": [Listener()]}}
     return [
-        Suite(
-            name="LangChain, invoke",
-            unit="call",
-            cases=tuple(Case(name=name, run=_invoke(one)) for name, one in models.items()),
-            targets={"ChatLLMGate": ("bare model", 1.6)},
-        ),
-        Suite(
-            name="LangChain, ainvoke",
-            unit="call",
-            cases=tuple(Case(name=name, run=_ainvoke(one)) for name, one in models.items()),
-            targets={"ChatLLMGate": ("bare model", 1.6)},
-        ),
-        Suite(
-            name="LangChain, stream",
-            unit="chunk",
-            cases=tuple(Case(name=name, run=_stream(one), per=CHUNKS) for name, one in models.items()),
-            targets={"ChatLLMGate": ("bare model", 1.3)},
-        ),
-        Suite(
-            name="LangChain, astream",
-            unit="chunk",
-            cases=tuple(Case(name=name, run=_astream(one), per=CHUNKS) for name, one in models.items()),
-            targets={"ChatLLMGate": ("bare model", 1.3)},
-        ),
+        _suite(f"LangChain, {face}{how}", models, by, config, in_chunks="stream" in face)
+        for face, by in faces.items()
+        for how, config in heard.items()
     ]
 
 
-def _invoke(model: Any) -> Any:
+def _suite(name: str, models: dict[str, Any], by: Any, config: Any, *, in_chunks: bool) -> Suite:
+    per, unit, most = (CHUNKS, "chunk", 1.2) if in_chunks else (1, "call", 1.4)
+    return Suite(
+        name=name,
+        unit=unit,
+        cases=tuple(Case(name=one, run=by(model, config), per=per) for one, model in models.items()),
+        targets={"ChatLLMGate": ("bare model", most)},
+    )
+
+
+def _invoke(model: Any, config: Any) -> Any:
     def run(calls: int) -> None:
         for _ in range(calls):
-            model.invoke("What is the capital of France?")
+            model.invoke(ASKED, config)
 
     return run
 
 
-def _ainvoke(model: Any) -> Any:
+def _ainvoke(model: Any, config: Any) -> Any:
     async def run(calls: int) -> None:
         for _ in range(calls):
-            await model.ainvoke("What is the capital of France?")
+            await model.ainvoke(ASKED, config)
 
     return run
 
 
-def _stream(model: Any) -> Any:
+def _stream(model: Any, config: Any) -> Any:
     def run(calls: int) -> None:
         for _ in range(calls):
-            for _chunk in model.stream("What is the capital of France?"):
+            for _chunk in model.stream(ASKED, config):
                 pass
 
     return run
 
 
-def _astream(model: Any) -> Any:
+def _astream(model: Any, config: Any) -> Any:
     async def run(calls: int) -> None:
         for _ in range(calls):
-            async for _chunk in model.astream("What is the capital of France?"):
+            async for _chunk in model.astream(ASKED, config):
                 pass
 
     return run
