@@ -27,6 +27,7 @@ __all__ = ["suites"]
 
 CHUNKS = 50
 USAGE = {"input_tokens": 12, "output_tokens": 3, "total_tokens": 15}
+STREAMED = {"input_tokens": 12, "output_tokens": CHUNKS, "total_tokens": 12 + CHUNKS}
 ASKED = "What is the capital of France?"
 
 
@@ -74,7 +75,7 @@ class Fake(BaseChatModel):
             yield ChatGenerationChunk(message=AIMessageChunk(content="word "))
         yield ChatGenerationChunk(
             message=AIMessageChunk(
-                content="", usage_metadata=USAGE, response_metadata={"finish_reason": "stop"}
+                content="", usage_metadata=STREAMED, response_metadata={"finish_reason": "stop"}
             )
         )
 
