@@ -140,12 +140,13 @@ class GateAnswers(GateServing):
             admission = Admission(self.gateway, self.gateway.admit(asked, **told), asked)
         prompt, stop, given = admission.messages, admission.stop, self._on(admission)
         with admission:
-            if self._asks_cache:
+            asks_cache = self._asks_cache
+            if asks_cache:
                 admission.look_for_origins()
             alone = unheard(self, "generate", prompt, run)
             if alone is None:
                 return super().generate([prompt], stop, **_told(run), **traced, **given), None
-            if is_plain(self, given):
+            if not asks_cache and is_plain(self, given):
                 return finished(self._generate(prompt, stop, alone, **given), alone), alone
             return self._generate_with_cache(prompt, stop, alone, **given), alone
 
@@ -165,12 +166,13 @@ class GateAnswers(GateServing):
             admission = Admission(self.gateway, await self.gateway.aadmit(asked, **told), asked)
         prompt, stop, given = admission.messages, admission.stop, self._on(admission)
         async with admission:
-            if self._asks_cache:
+            asks_cache = self._asks_cache
+            if asks_cache:
                 await admission.alook_for_origins()
             alone = unheard(self, "agenerate", prompt, run)
             if alone is None:
                 return await super().agenerate([prompt], stop, **_told(run), **traced, **given), None
-            if is_plain(self, given):
+            if not asks_cache and is_plain(self, given):
                 return finished(await self._agenerate(prompt, stop, alone, **given), alone), alone
             return await self._agenerate_with_cache(prompt, stop, alone, **given), alone
 

@@ -90,10 +90,12 @@ def unheard(
 
 
 def is_plain(gate: GateSettings, words: Mapping[str, Any]) -> bool:
-    """Whether the core would do no more for an answer without listeners than to have it made."""
+    """Whether the core would do no more for an answer without listeners than to have it made.
+
+    It would where it asks a cache, which is not looked at here.
+    """
     return (
-        not gate._asks_cache
-        and not gate.cache
+        not gate.cache
         and gate.rate_limiter is None
         and not gate.streaming
         and "stream" not in words
@@ -108,7 +110,7 @@ def finished(result: ChatResult, run: RunManager) -> ChatResult:
         message, info = generation.message, generation.generation_info
         if message.id is None:
             message.id = f"lc_run--{run.run_id}-{place}"
-        if info:
+        if info and (len(info) > 1 or TRACE_KEY not in info):
             message.response_metadata = _told(info, message.response_metadata)
     if result.llm_output is not None and len(result.generations) == 1:
         message.response_metadata = {**result.llm_output, **message.response_metadata}
