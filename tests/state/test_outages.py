@@ -144,6 +144,40 @@ def test_a_share_is_one_for_as_long_as_the_server_answers_with_errors(
     assert isinstance(ask(state, "rpm", 25, 100, strict=False), Grant), "another outage, another share"
 
 
+def test_what_is_to_be_told_to_a_server_that_refuses_it_does_not_grow_with_the_calls(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    settled(state.settle(lease_of(hold(state, "soft", 5, 100)), {"soft": 5}))
+    own_server.client.config_set("maxmemory", "1")
+    for turn in range(3):
+        for _ in range(50):
+            grant = ask(state, "soft", 1, 10, enforced=False)
+            assert isinstance(grant, Grant)
+            assert settled(state.settle(grant.lease, {"soft": 2}))
+        if turn < 2:
+            time.sleep(1.2)  # the thread has tried to tell it
+    assert len(state.aside._later) == 0
+    own_server.client.config_set("maxmemory", "0")
+    wait_until(lambda: settled(state.spent("soft", window=DAY)) == (5 + 150 * 2, 0))
+
+
+def test_what_may_have_been_told_before_the_server_refused_it_is_told_once(
+    own_server: RedisServer, state: RedisState
+) -> None:
+    settled(state.settle(lease_of(hold(state, "soft", 5, 100)), {"soft": 5}))
+    own_server.pause()
+    grant = ask(state, "soft", 1, 10, enforced=False)
+    assert isinstance(grant, Grant)
+    assert settled(state.settle(grant.lease, {"soft": 2}))  # this arrives, and nobody hears of it
+    own_server.resume()
+    own_server.client.config_set("maxmemory", "1")
+    time.sleep(2.2)
+    own_server.client.config_set("maxmemory", "0")
+    wait_until(lambda: settled(state.spent("soft", window=DAY)) == (5 + 2, 0))
+    time.sleep(1.2)
+    assert settled(state.spent("soft", window=DAY)) == (5 + 2, 0)
+
+
 def test_slots_are_shared_out(own_server: RedisServer, state: RedisState) -> None:
     own_server.kill()
     slots = [Reservation(key="slots", amount=1, limit=8)]

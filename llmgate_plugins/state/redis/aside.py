@@ -231,6 +231,7 @@ class Aside:
 
     def later(self, ask: Settle) -> None:
         """Ask it when the server is back."""
+        ask.repeated = ask.repeated or ask.sent
         with self._lock:
             self._later.append(ask)
         self._state.line.start()  # its thread asks; one that was never asked for does not run yet

@@ -20,7 +20,7 @@ class Ask(Generic[T]):
     Attributes:
         script: The script to run; None for a plain command.
         repeats: Whether it may be sent again when nobody knows whether it arrived.
-        sent: It may have arrived.
+        sent: It may have been carried out: it left, and nobody has said that it was refused.
         repeated: It was sent again.
     """
 

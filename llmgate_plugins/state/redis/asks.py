@@ -222,7 +222,10 @@ class Settle(_Scripted[bool]):
         return fields[3] != "0" or self.repeated
 
     def lost(self, error: StorageError) -> bool:  # noqa: ARG002 - of a base class
-        self.shared.aside.later(self)
+        if self.local and not self.sent:
+            self.shared.aside.report(self.used)
+        else:
+            self.shared.aside.later(self)
         return True
 
 

@@ -229,6 +229,7 @@ class Line:
         if isinstance(error, NoScriptError) and ask.script is not None and not ask.loaded:
             ask.loaded = True
             return [Load(ask.script), ask]
+        ask.sent = ask.repeated  # of what was sent before, nobody knows
         ask.give_up(explained(error, self._shown))
         return []
 
