@@ -84,10 +84,11 @@ def certain_step(row: Brief) -> Step:
     """The step of a row that has been acknowledged: it says less if need be, and is no more than
     its facts, which no database takes, where nobody knows what to make of them."""
     read, record = row
-    try:
-        return _made(read, record)
-    except Exception:
-        log.exception("a row of the ledger says less than it might")
+    if record is not None:
+        try:
+            return _made(read, record)
+        except Exception:
+            log.exception("a row of the ledger says less than it might")
     try:
         return _made(read, None)
     except Exception:
