@@ -83,6 +83,18 @@ def test_of_a_call_in_whose_last_moment_the_process_died_all_is_known_but_why(
     after.close()
 
 
+def test_a_call_whose_decision_cannot_be_told_is_booked_without_it(
+    ledger: SqlLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = record()
+    closed.selections.append(None)  # type: ignore[arg-type]
+    ledger.close_call(closed).result(timeout=0)
+    assert [(row["status"], row["cost_nano_usd"], row["decision"]) for row in ledger.calls()] == [
+        ("success", 50, {})
+    ]
+    assert "a row of the ledger says less than it might" in caplog.text
+
+
 def test_while_the_database_is_away_the_outbox_has_the_whole_of_every_call(
     ledger: SqlLedger, file: Path, tmp_path: Path
 ) -> None:
