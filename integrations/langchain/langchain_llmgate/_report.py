@@ -39,6 +39,7 @@ def introduce(chunk: ChatGenerationChunk, leaf: Leaf, attempt: Attempt, *, aloud
 def report(generation: ChatGeneration, call: Call, leaf: Leaf | None, *, aloud: bool) -> None:
     """Write on a whole answer who served it, after what, and at what cost."""
     record = call.record
+    costs = _costs(record)
     if leaf is not None:
         attempt = record.attempts[-1][0]
         told: dict[str, Any] = {
@@ -47,7 +48,7 @@ def report(generation: ChatGeneration, call: Call, leaf: Leaf | None, *, aloud: 
             "deployment": attempt.deployment.id,
             "decision_id": call.id,
             "attempt": attempt.number,
-            **_costs(record),
+            **costs,
         }
         info = generation.generation_info
         generation.generation_info = {**info, TRACE_KEY: told} if info else {TRACE_KEY: told}
@@ -55,7 +56,7 @@ def report(generation: ChatGeneration, call: Call, leaf: Leaf | None, *, aloud: 
         message = generation.message
         message.response_metadata = {
             **message.response_metadata,
-            KEY: {**_who(call, record), **_how(record)},
+            KEY: {**_who(call, record), **_how(record, costs)},
         }
 
 
@@ -67,7 +68,9 @@ def closing_chunk(last: ChatGenerationChunk | None, call: Call, *, whole: bool) 
         whole: Tell who served as well, for readers to whom the first chunk did not.
     """
     record = call.record
-    told = {**_who(call, record), **_how(record)} if whole else _how(record)
+    told = _how(record, _costs(record))
+    if whole:
+        told = {**_who(call, record), **told}
     if last is None:
         message = AIMessageChunk(content="", chunk_position="last", response_metadata={KEY: told})
         return ChatGenerationChunk(message=message)
@@ -104,7 +107,7 @@ def _who(call: Call, record: DecisionRecord) -> dict[str, Any]:
     return _identity(record.attempts[-1][0])
 
 
-def _how(record: DecisionRecord) -> dict[str, Any]:
+def _how(record: DecisionRecord, costs: dict[str, Any]) -> dict[str, Any]:
     attempts = [
         {
             "deployment": attempt.deployment.id,
@@ -114,7 +117,7 @@ def _how(record: DecisionRecord) -> dict[str, Any]:
         }
         for attempt, outcome in record.attempts
     ]
-    return {"attempts": attempts, **record.brief(), **_costs(record)}
+    return {"attempts": attempts, **record.brief(), **costs}
 
 
 def _costs(record: DecisionRecord) -> dict[str, Any]:
