@@ -97,11 +97,19 @@ class Scene:
         self.by.clear()
 
     def used(self, budget: Budget | RequestLimit, tenant: str) -> tuple[int, int]:
-        """(spent, held) of a limit, as Redis has it."""
-        found: tuple[int, int] = answer(
-            self.gateway.services.state.spent(budget.key(tenant), window=budget.window)
-        )
-        return found
+        """(spent, held) of a limit, as Redis has it; on a busy machine it may be slow to answer."""
+        until = time.monotonic() + 2
+        while True:
+            try:
+                found: tuple[int, int] = answer(
+                    self.gateway.services.state.spent(budget.key(tenant), window=budget.window)
+                )
+            except StorageError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.02)
+            else:
+                return found
 
 
 BUDGET = Budget(f"tenant={HARD}", CAP, WINDOW)
