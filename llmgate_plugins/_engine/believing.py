@@ -44,7 +44,10 @@ def used(
     if reported is None:
         return _estimate(flight, attempt, len(told.text) if told is not None else 0)
     window = attempt.deployment.context_window or MOST_TOKENS
-    if whole and reported.input and reported.output > _FEW and reported.total <= window:
+    written = reported.output
+    # Of a whole answer for which something was reported no text is read, however short it is.
+    enough = written > _FEW or (written > 0 and type(told) is Response)
+    if enough and whole and reported.input and reported.total <= window:
         return reported
     return _checked(flight, attempt, reported, told, whole, window)
 
