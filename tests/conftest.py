@@ -38,11 +38,10 @@ ONE_AT_A_TIME = (
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For all tests one process per core, and one for the group that mostly waits; for some of them one,
-    which needs no start."""
+    """One process per core for all tests; for some of them one, which needs no start."""
     some = config.args_source is not config.ArgsSource.TESTPATHS or config.option.keyword
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 0 if some or cores == 1 or config.option.capture == "no" else min(cores, 8) + 1
+    return 0 if some or cores == 1 or config.option.capture == "no" else min(cores, 8)
 
 
 @pytest.hookimpl(optionalhook=True)
