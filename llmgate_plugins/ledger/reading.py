@@ -17,12 +17,12 @@ from llmgate_plugins.ledger.tables import Tables, standing_in
 from llmgate_plugins.ledger.writer import Writer
 from llmgate_plugins.services import ShadowCalls, Standing
 
-__all__ = ["Reading"]
+__all__ = ["GATHERING", "Reading"]
 
 T = TypeVar("T")
 
 GATHERING: Final = 5.0
-"""Seconds that whoever tells a state of the books waits for rows in outboxes."""
+"""Seconds that whoever changes the books, or tells a state of them, waits for rows in outboxes."""
 OTHERS: Final = 0.2
 """Seconds that a reader waits for rows that other processes have in their outboxes."""
 
@@ -47,6 +47,12 @@ class Reading:
         """
         self._writer.flush()
 
+    def _bring_in(self, patience: float) -> None:
+        """`flush`, and wait for so many seconds for what other processes of this machine have handed over."""
+        self.flush()
+        with suppress(StorageError):
+            self._writer.gather(patience)
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection to read with, which sees all that was handed over before, and what other
@@ -55,9 +61,7 @@ class Reading:
         Raises:
             StorageError: The database cannot be read, or is away while rows wait for it.
         """
-        self.flush()
-        with suppress(StorageError):
-            self._writer.gather(OTHERS)
+        self._bring_in(OTHERS)
         try:
             with self._tables.reading() as connection:
                 yield connection

@@ -15,7 +15,7 @@ from llmgate_plugins.ledger.call_rows import assignment_rows
 from llmgate_plugins.ledger.entries import Entry
 from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.outbox import MOST_BYTES, MOST_SECONDS, Outbox
-from llmgate_plugins.ledger.reading import Reading
+from llmgate_plugins.ledger.reading import GATHERING, Reading
 from llmgate_plugins.ledger.retention import Retention
 from llmgate_plugins.ledger.rows import ENDS, not_an_end
 from llmgate_plugins.ledger.sweeping import Sweeper
@@ -219,18 +219,19 @@ class SqlLedger(Reading):
         self, *, now: float, retention: Retention | None = None, content_retention: Retention | None = None
     ) -> int:
         """Remove rows that have been kept long enough, by the ledger's own rules or these; how many."""
-        self.flush()
+        self._bring_in(GATHERING)
         rows, contents = retention or self._retention, content_retention or self._content_retention
         return sum(sweeping.purge(self._database, now, rows, contents))
 
     @contextmanager
     def changing(self) -> Iterator[Connection]:
-        """A transaction that may change rows, apart from all that is being written.
+        """A transaction that may change rows, apart from all that is being written: what was handed
+        over before, by any process of this machine that does not stand still, is there.
 
         Raises:
             StorageError: The database takes no rows.
         """
-        self.flush()
+        self._bring_in(GATHERING)
         with self._writer.gate, self._tables.writing() as connection:
             yield connection
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -190,3 +191,16 @@ def test_a_reader_waits_for_much_that_others_have_left_as_long_as_it_gets_less(f
         ledger._writer.drain._write = partial(slowly, ledger._tables)
         assert len(ledger.attempts()) == 4
     ledger.close()
+
+
+def test_whoever_recovers_waits_for_what_others_have_handed_over(ledger: SqlLedger, file: Path) -> None:
+    other = SqlLedger(f"sqlite:///{file}")
+    counted: list[int] = []
+    recovering = threading.Thread(target=lambda: counted.append(other.recover_expired(now=10.0)))
+    with ledger._writer.gate:  # it is at something else, for longer than a reader would wait
+        ledger.open_attempt(intent(expires=5.0)).result(timeout=0)
+        recovering.start()
+        recovering.join(0.4)
+    recovering.join(10)
+    assert counted == [1]
+    other.close()
