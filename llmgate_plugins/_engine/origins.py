@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llmgate_plugins._engine.dispatch import settle
 from llmgate_plugins._engine.flight import Flight, Steps
+from llmgate_plugins._engine.narrowing import Deployments
+from llmgate_plugins._engine.selection import narrowed
+from llmgate_plugins.decisions import Drop
 from llmgate_plugins.errors import UnknownModel
 from llmgate_plugins.types import Deployment
 
@@ -45,18 +47,19 @@ def _ruled_out(flight: Flight, deployments: Sequence[Deployment]) -> Steps:
     if not deployments:
         return frozenset()
     call, core = flight.call, flight.core
-    hook, found = core.hooks.narrow_deployments, set[str]()
+    found = set[str]()
+
+    def take_out(left: Deployments, drop: Drop, plugin: str) -> Deployments:
+        if not drop.passing:
+            left, dropped = core.narrowing.without(left, drop, plugin)
+            found.update(dropped)
+        return left
+
     hypothetical, call.hypothetical = call.hypothetical, True
-    left = deployments
     try:
-        said = hook.ask_all(call.request, left, call.context, call, core.services)
-        while said is not None:
-            place, answer, error = said
-            drop = yield from settle(hook[place], answer, error)
-            if drop is not None and drop.reasons and not drop.passing:
-                left, dropped = core.narrowing.without(left, drop, hook[place].plugin)
-                found |= dropped.keys()
-            said = hook.ask_from(place + 1, (call.request, left, call.context, call, core.services))
+        ask_all = core.hooks.narrow_deployments.ask_all
+        said = ask_all(call.request, deployments, call.context, call, core.services)
+        yield from narrowed(flight, deployments, said, take_out)
     finally:
         call.hypothetical = hypothetical
     return found

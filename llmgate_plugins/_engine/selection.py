@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
 
+from llmgate_plugins._asking import Said
 from llmgate_plugins._engine.dispatch import settle
 from llmgate_plugins._engine.effects import Candidates
 from llmgate_plugins._engine.flight import Flight, Steps
@@ -12,7 +15,7 @@ from llmgate_plugins.decisions import Drop, Ranking
 from llmgate_plugins.errors import HookFailed
 from llmgate_plugins.selections import MOST_NAMED, Dropped, Selection
 
-__all__ = ["select"]
+__all__ = ["narrowed", "select"]
 
 
 def select(flight: Flight, alias: str) -> Steps:
@@ -27,14 +30,9 @@ def select(flight: Flight, alias: str) -> Steps:
         ids = core.narrowing.ids(left)
     selection = Selection(alias=alias, considered=ids, order=ids)
     call.record.selections.append(selection)
-    hook = core.hooks.narrow_deployments
-    said = hook.ask_all(request, left, call.context, call, core.services)
-    while said is not None:
-        place, answer, error = said
-        drop = yield from settle(hook[place], answer, error)
-        if drop is not None and drop.reasons:
-            left = _narrowed(flight, left, drop, hook[place].plugin, selection)
-        said = hook.ask_from(place + 1, (request, left, call.context, call, core.services))
+    said = core.hooks.narrow_deployments.ask_all(request, left, call.context, call, core.services)
+    if said is not None:
+        left = yield from narrowed(flight, left, said, partial(_take_out, flight, selection))
     ranked = None
     if left and core.hooks.rank_deployments:
         ranked = yield from _rank(flight, left, selection)
@@ -48,6 +46,29 @@ def select(flight: Flight, alias: str) -> Steps:
     if call.policies:
         selection.policies = tuple([policy.name or "" for policy in call.policies])
     return left, ranked is not None
+
+
+def narrowed(
+    flight: Flight,
+    left: Deployments,
+    said: Said | None,
+    take_out: Callable[[Deployments, Drop, str], Deployments],
+) -> Steps:
+    """Returns what is left of these when all plugins have had their say.
+
+    Args:
+        said: What the first of them to say something has said.
+        take_out: What is left after a drop of this plugin.
+    """
+    call, core = flight.call, flight.core
+    hook = core.hooks.narrow_deployments
+    while said is not None:
+        place, answer, error = said
+        drop = yield from settle(hook[place], answer, error)
+        if drop is not None and drop.reasons:
+            left = take_out(left, drop, hook[place].plugin)
+        said = hook.ask_from(place + 1, (call.request, left, call.context, call, core.services))
+    return left
 
 
 def _rank(flight: Flight, left: Deployments, selection: Selection) -> Steps:
@@ -71,8 +92,8 @@ def _rank(flight: Flight, left: Deployments, selection: Selection) -> Steps:
     return None
 
 
-def _narrowed(
-    flight: Flight, left: Deployments, drop: Drop, plugin: str, selection: Selection
+def _take_out(
+    flight: Flight, selection: Selection, left: Deployments, drop: Drop, plugin: str
 ) -> Deployments:
     left, dropped = flight.core.narrowing.without(left, drop, plugin)
     before = selection.dropped

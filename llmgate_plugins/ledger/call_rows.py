@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmgate_plugins.ledger.facts import CONTEXT_COLUMNS, call_facts
-from llmgate_plugins.ledger.plain import dump_json, plain_text
+from llmgate_plugins.ledger.plain import dump_json, plain_text, plain_texts
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, usage_columns
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Feedback
@@ -82,7 +82,7 @@ def closed_columns(
         "status": status,
         "latency_s": latency,
         "reason": plain_text(reason),
-        **{column: plain_text(value) for column, value in (context or EMPTY).items()},
+        **plain_texts(context or EMPTY),
         "priority": priority,
         "tags": dump_json(tags or {}),
         "extra": dump_json(extra or {}),
@@ -92,20 +92,17 @@ def closed_columns(
     }
     if first_token is not None:
         row["first_token_s"] = first_token
-    if denied_by is not None:
-        row["denied_by"] = plain_text(denied_by)
-    if error is not None:
-        row["error"] = plain_text(error)
-    if trace_id is not None:
-        row["trace_id"] = plain_text(trace_id)
-    if policy is not None:
-        row["policy"] = plain_text(policy)
-    if policy_version is not None:
-        row["policy_version"] = plain_text(policy_version)
-    if rule is not None:
-        row["rule"] = plain_text(rule)
-    if shadow_of is not None:
-        row["shadow_of"] = plain_text(shadow_of)
+    row |= plain_texts(
+        {
+            "denied_by": denied_by,
+            "error": error,
+            "trace_id": trace_id,
+            "policy": policy,
+            "policy_version": policy_version,
+            "rule": rule,
+            "shadow_of": shadow_of,
+        }
+    )
     if experiments:
         row["experiments"] = dump_json(experiments)
     return row

@@ -17,13 +17,16 @@ __all__ = ["brief_line", "step_in", "step_line"]
 
 def step_line(step: Step) -> bytes:
     """The line of a step."""
-    text = json_bytes({"kind": step.kind, "values": step.values})
-    return b"%08x %s\n" % (crc32(text), text)
+    return _line({"kind": step.kind, "values": step.values})
 
 
 def brief_line(row: Brief) -> bytes:
     """The line of what a step will be made of."""
-    text = json_bytes(row[0])
+    return _line(row[0])
+
+
+def _line(value: object) -> bytes:
+    text = json_bytes(value)
     return b"%08x %s\n" % (crc32(text), text)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-__all__ = ["dump_json", "json_bytes", "plain_text"]
+__all__ = ["dump_json", "json_bytes", "plain_text", "plain_texts"]
 
 
 def plain_text(text: Any) -> Any:
@@ -19,6 +19,11 @@ def plain_text(text: Any) -> Any:
     if text.isascii() and "\0" not in text:
         return text
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def plain_texts(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of what is known of several columns; what is None is left out."""
+    return {column: plain_text(text) for column, text in columns.items() if text is not None}
 
 
 def dump_json(value: Any) -> str:

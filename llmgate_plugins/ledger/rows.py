@@ -12,7 +12,7 @@ from typing import Any
 
 from llmgate_plugins.ledger.facts import CONTEXT_COLUMNS, Facts
 from llmgate_plugins.ledger.naming import EXTRA, TAG
-from llmgate_plugins.ledger.plain import dump_json, plain_text
+from llmgate_plugins.ledger.plain import dump_json, plain_text, plain_texts
 from llmgate_plugins.services import AttemptIntent, OpenIntent, Settlement
 from llmgate_plugins.types import BUCKETS, EMPTY
 
@@ -122,14 +122,14 @@ def opened_columns(
         row["operation"] = plain_text(operation)
         row["stream"] = stream
         row["priority"] = priority
-        if trace_id is not None:
-            row["trace_id"] = plain_text(trace_id)
-        if policy is not None:
-            row["policy"] = plain_text(policy)
-        if policy_version is not None:
-            row["policy_version"] = plain_text(policy_version)
-        if shadow_of is not None:
-            row["shadow_of"] = plain_text(shadow_of)
+        row |= plain_texts(
+            {
+                "trace_id": trace_id,
+                "policy": policy,
+                "policy_version": policy_version,
+                "shadow_of": shadow_of,
+            }
+        )
     return row
 
 
@@ -142,11 +142,9 @@ def _deployment_columns(
     price: Sequence[str] | None,
     *_: Any,
 ) -> dict[str, Any]:
-    columns = {"deployment": plain_text(id), "provider": plain_text(provider), "model": plain_text(model)}
-    if region is not None:
-        columns["region"] = plain_text(region)
-    if credential is not None:
-        columns["credential"] = plain_text(credential)
+    columns = plain_texts(
+        {"deployment": id, "provider": provider, "model": model, "region": region, "credential": credential}
+    )
     if price is not None:
         columns |= _price_columns(price)
     return columns
@@ -221,18 +219,16 @@ def settled_columns(
     }
     if first_token is not None:
         row["first_token_s"] = first_token
-    if finish_reason is not None:
-        row["finish_reason"] = plain_text(finish_reason)
-    if model is not None:
-        row["served_model"] = plain_text(model)
-    if tier := usage[1]:
-        row["service_tier"] = plain_text(tier)
-    if error_class is not None:
-        row["error_class"] = plain_text(error_class)
-    if scope is not None:
-        row["scope"] = plain_text(scope)
-    if code is not None:
-        row["code"] = plain_text(code)
+    row |= plain_texts(
+        {
+            "finish_reason": finish_reason,
+            "served_model": model,
+            "service_tier": usage[1] or None,
+            "error_class": error_class,
+            "scope": scope,
+            "code": code,
+        }
+    )
     if http_status is not None:
         row["http_status"] = http_status
     return row

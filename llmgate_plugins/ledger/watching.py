@@ -64,8 +64,7 @@ class Watch:
     @property
     def is_late(self) -> bool:
         """Whether the database takes too long."""
-        since = self._busy_since
-        return since is not None and time.monotonic() - since > SLOW
+        return self.busy_for(SLOW)
 
     @property
     def is_hopeless(self) -> bool:

@@ -84,13 +84,8 @@ class GateAnswers(GateServing):
             "run_id": run_id,
         }
         if len(messages) != 1:
-            runs = [run, *[{**run, "run_id": None}] * (len(messages) - 1)]
-            return _merged(
-                [
-                    self.generate([prompt], stop, **one, **kwargs)
-                    for prompt, one in zip(messages, runs, strict=False)
-                ]
-            )
+            runs = _apart(messages, run)
+            return _merged([self.generate([prompt], stop, **one, **kwargs) for prompt, one in runs])
         result, alone = self._one(messages[0], stop, run, kwargs)
         return result if alone is None else whole(self, result, alone)
 
@@ -115,11 +110,8 @@ class GateAnswers(GateServing):
             "run_id": run_id,
         }
         if len(messages) != 1:
-            runs = [run, *[{**run, "run_id": None}] * (len(messages) - 1)]
-            calls = [
-                self.agenerate([prompt], stop, **one, **kwargs)
-                for prompt, one in zip(messages, runs, strict=False)
-            ]
+            runs = _apart(messages, run)
+            calls = [self.agenerate([prompt], stop, **one, **kwargs) for prompt, one in runs]
             return _merged(await asyncio.gather(*calls, return_exceptions=True))
         result, alone = await self._aone(messages[0], stop, run, kwargs)
         return result if alone is None else whole(self, result, alone)
@@ -184,6 +176,13 @@ _OWN: Final = (GateAnswers.generate, GateAnswers.agenerate)
 def _is_run(words: Mapping[str, Any]) -> bool:
     """Whether the core would refuse these words, since they are names of its own."""
     return not words.keys().isdisjoint(RUN)
+
+
+def _apart(
+    messages: Sequence[list[BaseMessage]], run: dict[str, Any]
+) -> list[tuple[list[BaseMessage], dict[str, Any]]]:
+    """Each prompt with a run of its own; the id is the first one's."""
+    return [(prompt, {**run, "run_id": None} if place else run) for place, prompt in enumerate(messages)]
 
 
 def _told(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,9 +31,6 @@ class Listening(Generic[P, T]):
     Args:
         provider: The provider there is now, if any.
         make: Its tracer or meter.
-
-    Attributes:
-        quiet_from, quiet_until: Between these Unix times nobody listens, and nobody need look again.
     """
 
     def __init__(self, provider: Callable[[], P | None], make: Callable[[P], T]) -> None:
@@ -41,11 +38,11 @@ class Listening(Generic[P, T]):
         self._make = make
         self._known: P | None = None
         self._made: T | None = None
-        self.quiet_from = self.quiet_until = float("-inf")
+        self._quiet_from = self._quiet_until = float("-inf")  # between these nobody need look again
 
     def at(self, time: float) -> T | None:
         """None while nobody listens. Asked at every call, with the Unix time at which that began."""
-        if self.quiet_from <= time < self.quiet_until:
+        if self._quiet_from <= time < self._quiet_until:
             return None
         provider = self._provider()
         if provider is not self._known:
@@ -53,7 +50,7 @@ class Listening(Generic[P, T]):
             self._made = None if _does_nothing(made) else made
             self._known = provider
         if self._made is None:
-            self.quiet_from, self.quiet_until = time - _PATIENCE, time + _PATIENCE
+            self._quiet_from, self._quiet_until = time - _PATIENCE, time + _PATIENCE
         return self._made
 
 
