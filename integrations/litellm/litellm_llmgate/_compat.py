@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = [
     "PICK_NOW",
+    "aliases",
     "entries",
     "healthy",
     "healthy_name",
@@ -63,6 +64,12 @@ def entries(router: Any) -> Sequence[Entry]:
     """The router's deployments as it holds them now."""
     found: Sequence[Entry] = router.registry().all() if since_1_109(router) else router.model_list
     return found
+
+
+def aliases(router: Any) -> Mapping[str, Any]:
+    """Another name of a group -> its name, or an entry with that under "model"."""
+    found = router.registry().aliases() if since_1_109(router) else router.model_group_alias
+    return found or {}
 
 
 def strategy_name(router: Any) -> str:

@@ -26,7 +26,7 @@ def entries_of(router: Any, name: str) -> list[Mapping[str, Any]]:
     Raises:
         UnknownModel: There is none.
     """
-    named = (getattr(router, "model_group_alias", None) or {}).get(name, name)
+    named = _compat.aliases(router).get(name, name)
     name = named if isinstance(named, str) else named.get("model", name)
     entries = _compat.entries(router)
     found = [one for one in entries if name in (one["model_name"], one["model_info"]["id"])]
