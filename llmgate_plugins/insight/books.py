@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_right
@@ -12,9 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
@@ -34,6 +32,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.functions import Function
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
+from llmgate_plugins.insight.buckets import counted
+from llmgate_plugins.insight.ranks import SHARES, Values, quantiles_of
 from llmgate_plugins.ledger.labels import label
 from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.plain import dump_json
@@ -42,12 +42,8 @@ from llmgate_plugins.ledger.sql import SqlLedger
 from llmgate_plugins.ledger.upgrading import prepare, version_of
 from llmgate_plugins.services import Ledger
 
-__all__ = ["SHARES", "Books", "open_books"]
+__all__ = ["Books", "open_books"]
 
-SHARES: Final = (0.50, 0.95, 0.99)
-"""The quantiles that reports tell."""
-
-_MANY_GROUPS: Final = 500
 CACHE: Final = 65_536
 """KiB that a connection that reads may keep: groups are put in order in there."""
 TRIES: Final = 50
@@ -146,7 +142,9 @@ class SqliteBooks(Books):
         return int(version)
 
     def bucket(self, at: ColumnElement[float], bounds: Sequence[float]) -> ColumnElement[int]:
-        """By a function that is made for these bounds."""
+        """By arithmetic where that is short, otherwise by a function that is made for these bounds."""
+        if (number := counted(at, bounds)) is not None:
+            return number
         name = f"llmgate_bucket_{next(self._functions)}"
         self._driver.create_function(name, 1, partial(bisect_right, bounds), deterministic=True)
         return Function(name, at, type_=Integer)
@@ -156,12 +154,12 @@ class SqliteBooks(Books):
         name = f"llmgate_quantiles_{next(self._functions)}"
         groups: list[array[float]] = []
 
-        class Gathered(_Values):
+        class Gathered(Values):
             def finalize(self) -> str | None:
                 if not self:
                     return None
                 groups.append(array("d", sorted(self)))
-                return json.dumps(_quantiles(groups[-1:]))
+                return json.dumps(quantiles_of(groups[-1:]))
 
         self._driver.create_aggregate(name, 1, Gathered)
         aggregate = Function(name, column, type_=Text).filter(condition, column.is_not(None))
@@ -173,7 +171,7 @@ class SqliteBooks(Books):
         chosen: Sequence[ColumnElement[bool]],  # noqa: ARG002 - for those that ask again
     ) -> list[tuple[float, ...] | None]:
         """From what was sorted already; nothing is read again."""
-        return [_quantiles(one.groups) if one.groups else None for one in quantiles]
+        return [quantiles_of(one.groups) if one.groups else None for one in quantiles]
 
 
 def _driver_of(connection: Connection) -> Any:
@@ -181,42 +179,8 @@ def _driver_of(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
-class _Values(array):  # type: ignore[type-arg]  # an array cannot be subscripted when it is a base
-    """The values of one group."""
-
-    def __new__(cls) -> Self:
-        return super().__new__(cls, "d")  # type: ignore[return-value]  # typeshed forgets subclasses
-
-    step = array.append
-
-
 def _of_json(value: str | None) -> tuple[float, ...] | None:
     return None if value is None else tuple(json.loads(value))
-
-
-def _quantiles(groups: Sequence[array[float]]) -> tuple[float, ...]:
-    """The `SHARES` of all values of these sorted groups, by nearest rank."""
-    if len(groups) > _MANY_GROUPS:
-        groups = [array("d", sorted(chain.from_iterable(groups)))]
-    number = sum(map(len, groups))
-    return tuple(_at_rank(groups, max(math.ceil(share * number), 1)) for share in SHARES)
-
-
-def _at_rank(groups: Sequence[array[float]], rank: int) -> float:
-    """The smallest value that at least so many values are not above.
-
-    Halves the span it must be in, until that is one number: no group is sorted again."""
-    if len(groups) == 1:
-        return groups[0][rank - 1]
-    low, high = min(values[0] for values in groups), max(values[-1] for values in groups)
-    if sum(bisect_right(values, low) for values in groups) >= rank:
-        return low
-    while low < (middle := low + (high - low) / 2) < high:
-        if sum(bisect_right(values, middle) for values in groups) >= rank:
-            high = middle
-        else:
-            low = middle
-    return high
 
 
 class PostgresBooks(Books):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import groupby, pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Integer, case, cast, literal
 
 from llmgate_plugins.insight.facts import TimeUnit
 from llmgate_plugins.windows import Calendar
 
-__all__ = ["bounds_of", "name_of"]
+__all__ = ["bounds_of", "counted", "name_of"]
 
 _MOST: Final = 100_000
+_MANY_STRIDES: Final = 16
+"""From so many on, a function in Python is faster than SQLite is at comparing."""
 
 
 def bounds_of(unit: TimeUnit, zone: str, first: float, last: float) -> list[float]:
@@ -27,6 +33,24 @@ def bounds_of(unit: TimeUnit, zone: str, first: float, last: float) -> list[floa
         if len(bounds) > _MOST:
             raise ValueError(f"a report by {unit} over so long a time has more than {_MOST:,} rows")
     return bounds
+
+
+def counted(at: ColumnElement[float], bounds: Sequence[float]) -> ColumnElement[int] | None:
+    """How many of these moments, in rising order, are not after it: by arithmetic, as hours are
+    equally long, and days but for two in a year. None where there are too many different steps.
+
+    Differences of Unix times of this century are exact, and quotients for ninety years of days."""
+    steps = groupby(pairwise(bounds), key=lambda step: step[1] - step[0])
+    strides = [(length, list(some)) for length, some in steps]
+    if not bounds or len(strides) > _MANY_STRIDES:
+        return None
+    number = 1
+    cases: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [(at < bounds[0], literal(0))]
+    for length, some in strides:
+        begin, end = some[0][0], some[-1][1]
+        cases.append((at < end, cast((at - begin) / length, Integer) + number))
+        number += len(some)
+    return case(*cases, else_=number)
 
 
 def name_of(unit: str, at: float, zone: str) -> str:
