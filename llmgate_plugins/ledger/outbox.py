@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from llmgate_plugins.errors import StorageError
-from llmgate_plugins.ledger.entries import Brief, Step, certain_step
+from llmgate_plugins.ledger.entries import Brief, Step
 from llmgate_plugins.ledger.lines import brief_line, step_in, step_line
-from llmgate_plugins.ledger.segments import Extent, Row, Segment
+from llmgate_plugins.ledger.segments import Extent, Segment
+from llmgate_plugins.records import DecisionRecord
 
 __all__ = ["MOST_BYTES", "MOST_SECONDS", "Outbox"]
 
@@ -25,7 +26,7 @@ log = logging.getLogger("llmgate.ledger")
 MOST_BYTES: Final = 1 << 30
 MOST_SECONDS: Final = 3600.0
 REMEMBERED: Final = 10_000
-"""Rows that need not be read from their files again."""
+"""From so many rows on, the line of another is to say all there is: its record is not kept for that."""
 DYING: Final = 5.0
 """Seconds that a process may take to let go of its files."""
 
@@ -78,23 +79,23 @@ class Outbox:
         lines = [step_line(step) for step in steps]
         with self._lock:
             file = self._with_room(sum(map(len, lines)))
-            for line, step in zip(lines, steps, strict=True):
-                file.append(line, step if self.taken - self.given < REMEMBERED else None)
+            for line in lines:
+                file.append(line)
                 self.taken += 1
             if self.sync:
                 file.sync()
 
-    def put_brief(self, row: Brief) -> None:
-        """Keep one, as `put` does, in brief: the whole of it is known as long as this process lives.
+    def put_brief(self, row: Brief, record: DecisionRecord | None = None) -> None:
+        """Keep one, as `put` does, in brief; with a record, all is known of it as long as this process lives.
 
         Never waits for the disk."""
         line = brief_line(row)
         with self._lock:
             waiting = self._waiting
-            if waiting and self._files[-1].append(line, row):  # what is too much shows with the next file
+            if waiting and self._files[-1].append(line, record):  # what is too much shows with the next file
                 self._waiting = waiting + len(line)
             else:
-                self._with_room(len(line)).append(line, row)
+                self._with_room(len(line)).append(line, record)
             self.taken += 1
 
     def _with_room(self, more: int) -> Segment:
@@ -130,15 +131,10 @@ class Outbox:
         """The oldest that wait, and what `done` is to be told when they are written."""
         with self._lock:
             rows, mark = self._files[0].read(count) if self._files else ([], 0)
-        return [step for row in rows if (step := self._step(row)) is not None], mark
-
-    def _step(self, row: Row | bytes) -> Step | None:
-        if not isinstance(row, bytes):
-            return _whole(row)
-        step = step_in(row)
-        if step is None:
-            log.error("a line of the outbox %s is damaged and left out", self.directory)
-        return step
+        steps = [step for row in rows if (step := step_in(*row)) is not None]
+        if damaged := len(rows) - len(steps):
+            log.error("%d lines of the outbox %s are damaged and left out", damaged, self.directory)
+        return steps, mark
 
     def done(self, mark: int, count: int) -> None:
         """So many, up to this mark, are written elsewhere."""
@@ -164,18 +160,17 @@ class Outbox:
         with self._lock:
             for place, file in enumerate(self._files):
                 rows, _ = file.read()
-                if all(isinstance(row, Step | bytes) for row in rows):
+                if all(record is None for _, record in rows):
                     continue
-                whole = [row if isinstance(row, bytes) else _whole(row) for row in rows]
-                lines = [step_line(row) if isinstance(row, Step) else row for row in whole]
+                lines = [_whole(*row) for row in rows]
                 try:
                     in_its_place = file.path.with_name(f"{file.path.stem}w.outbox")
                     anew = Segment.new(in_its_place, sum(map(len, lines)))
                 except OSError as error:
                     log.warning("the outbox %s keeps some rows in brief: %s", self.directory, error)
                     return
-                for line, row in zip(lines, whole, strict=True):
-                    anew.append(line, row if isinstance(row, Step) else None)
+                for line in lines:
+                    anew.append(line)
                 self._files[place] = anew
                 file.close(remove=True)
             self._waiting = sum(file.end - file.done for file in self._files)
@@ -246,5 +241,6 @@ def _taken_over(path: Path) -> Segment | None:
     return file
 
 
-def _whole(row: Row) -> Step:
-    return row if isinstance(row, Step) else certain_step(row)
+def _whole(line: bytes, record: DecisionRecord | None) -> bytes:
+    step = None if record is None else step_in(line, record)
+    return line if step is None else step_line(step)

@@ -12,16 +12,16 @@ from collections import deque
 from pathlib import Path
 from struct import Struct
 from struct import error as struct_error
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
-from llmgate_plugins.ledger.entries import Brief, Step
+from llmgate_plugins.records import DecisionRecord
 
 try:
     import fcntl
 except ImportError:  # Windows: an open file cannot be renamed there, which says as much
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Extent", "Row", "Segment"]
+__all__ = ["Extent", "Segment"]
 
 log = logging.getLogger("llmgate.ledger")
 
@@ -38,11 +38,7 @@ _BEGIN: Final = 64
 """Where the rows begin, after the head."""
 
 
-Row: TypeAlias = Step | Brief
-"""A line as its process remembers it, which may be more than the line says."""
-
-
-_NONE: Final[tuple[int, int, Row | bytes]] = (-1, -1, b"")
+_NONE: Final[tuple[int, DecisionRecord | None]] = (-1, None)
 
 
 class Extent(NamedTuple):
@@ -87,7 +83,9 @@ class Segment:
         self._descriptor = descriptor
         self._map = mmap.mmap(descriptor, 0)
         self._room = len(self._map)
-        self._remembered: deque[tuple[int, int, Row]] = deque()  # where a line begins, ends, and its row
+        # Where a line begins that does not say all, and what does. More of the rows is not kept: what
+        # would live on in memory until it is written elsewhere costs a call as much as all the rest.
+        self._remembered: deque[tuple[int, DecisionRecord]] = deque()
         mark, turn, end, done = _HEAD.unpack_from(self._map)
         self._turn: int = turn
         self.end: int = end
@@ -149,16 +147,16 @@ class Segment:
         """Whether so many bytes fit."""
         return self.end + more <= self._room
 
-    def append(self, line: bytes, row: Row | None) -> bool:
-        """Keep a line, remembered as this row (None: to be read again); False if it does not fit."""
+    def append(self, line: bytes, record: DecisionRecord | None = None) -> bool:
+        """Keep a line, and in memory the record that has more to say; False if it does not fit."""
         begin = self.end
         end = begin + len(line)
         if end > self._room:
             return False
         self._map[begin:end] = line
         _set_end(self._map, _END_AT, end)
-        if row is not None:
-            self._remembered.append((begin, end, row))
+        if record is not None:
+            self._remembered.append((begin, record))
         self.end = end  # last of all: what is interrupted before is written over
         return True
 
@@ -166,20 +164,19 @@ class Segment:
         """Wait for the disk."""
         self._map.flush()
 
-    def read(self, count: int | None = None) -> tuple[list[Row | bytes], int]:
-        """The next of them, or all, as they are remembered or stand there, and where they end."""
-        found: list[Row | bytes] = []
+    def read(self, count: int | None = None) -> tuple[list[tuple[bytes, DecisionRecord | None]], int]:
+        """The next lines, or all, each with the record that is remembered, and where they end."""
+        found: list[tuple[bytes, DecisionRecord | None]] = []
         remembered = iter(self._remembered)
-        place, end, row = next(remembered, _NONE)
+        place, record = next(remembered, _NONE)
         mark = self.done
         while mark < self.end and len(found) != count:
-            if mark == place:
-                found.append(row)
-                mark = end
-                place, end, row = next(remembered, _NONE)
+            begin, mark = mark, self._map.find(b"\n", mark, self.end) + 1 or self.end
+            if begin == place:
+                found.append((self._map[begin:mark], record))
+                place, record = next(remembered, _NONE)
             else:
-                begin, mark = mark, self._map.find(b"\n", mark, self.end) + 1 or self.end
-                found.append(self._map[begin:mark])
+                found.append((self._map[begin:mark], None))
         return found, mark
 
     def forget(self, mark: int) -> None:
