@@ -17,6 +17,6 @@ LITELLMS_OWN_WARNINGS = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if item.path.is_relative_to(HERE):
             for rule in LITELLMS_OWN_WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(rule))

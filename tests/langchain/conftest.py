@@ -49,7 +49,7 @@ def pytest_unconfigure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if item.path.is_relative_to(HERE):
             for rule in THIRD_PARTY:
                 item.add_marker(pytest.mark.filterwarnings(rule))
 
