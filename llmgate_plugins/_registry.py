@@ -34,6 +34,8 @@ NOBODY: Final = Hook()
 
 _fitting: WeakKeyDictionary[FunctionType, set[tuple[str, bool]]] = WeakKeyDictionary()
 """Function -> the hooks it was found to fit, bound or not: looked at once, not for every gateway."""
+_parameters: WeakKeyDictionary[FunctionType, dict[bool, tuple[str, ...]]] = WeakKeyDictionary()
+"""Function -> the names of its parameters, bound or not; likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,15 @@ def _collect(named: dict[str, object], marked: dict[str, AbstractSet[str]]) -> H
 
 def _implementation(one: pluggy.HookImpl, hook: str) -> Implementation:
     function, offered = one.function, PARAMETERS[hook]
-    wanted = tuple(name for name in inspect.signature(function).parameters if name in offered)
+    wanted = tuple([name for name in _parameters_of(function) if name in offered])
     ask = function if wanted == offered else passing(offered, wanted)(function)
     return Implementation(plugin=one.plugin_name, hook=hook, function=function, wanted=wanted, ask=ask)
+
+
+def _parameters_of(method: Callable[..., Any]) -> tuple[str, ...]:
+    function = getattr(method, "__func__", method)
+    known = _parameters.setdefault(function, {}) if isinstance(function, FunctionType) else {}
+    bound = inspect.ismethod(method)
+    if bound not in known:
+        known[bound] = tuple(inspect.signature(method).parameters)
+    return known[bound]
