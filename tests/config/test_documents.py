@@ -141,9 +141,9 @@ def laughs(levels: int, width: int) -> str:
     ids=range(12),
 )
 def test_a_bomb_is_refused_quickly(text: str, words: str) -> None:
-    began = time.process_time()
+    began = time.thread_time()
     (problem,) = refused(text)
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
     assert words in problem.message
 
 

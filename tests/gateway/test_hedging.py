@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 from support.faces import FACES, STREAMS, ask
 from support.gateways import deployment
+from support.patience import PATIENCE, auntil, until
 
 from llmgate_plugins import Gateway, Limits, Skip, hookimpl
 from llmgate_plugins.ledger import MemoryLedger
@@ -18,7 +20,9 @@ from llmgate_plugins.testing import Fault, ScriptedProvider, Slow, Stream
 from llmgate_plugins.types import Attempt, Chunk
 
 hedging_faces = pytest.mark.parametrize("face", ["sync", "async", *STREAMS])
-QUICK, LONG = 0.03, 3.0
+QUICK, LONG = 0.03, 2 * PATIENCE
+WHEN_ASKED, WHEN_ENDED = 0.001, 0.05
+"""Seconds after the second deployment was asked; after the other one has said all it says."""
 
 
 class Hedge:
@@ -37,12 +41,34 @@ class Hedge:
         self.ended.append((attempt.deployment.id, outcome.status))
 
 
+class Provider(ScriptedProvider):
+    """Notes which deployments have said all they say."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.ended: list[str] = []
+
+    def _pieces(self, attempt: Attempt, request: Any, step: Any) -> Iterator[Chunk]:
+        try:
+            yield from super()._pieces(attempt, request, step)
+        finally:
+            self.ended.append(attempt.deployment.id)
+
+    async def _apieces(self, attempt: Attempt, request: Any, step: Any) -> AsyncGenerator[Chunk, None]:
+        try:
+            async with aclosing(super()._apieces(attempt, request, step)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self.ended.append(attempt.deployment.id)
+
+
 class Stage:
     """Real time: what a thread does in the background cannot be had on a virtual clock."""
 
-    def __init__(self, script: dict[str, Sequence[Any]], *plugins: object) -> None:
-        self.provider = ScriptedProvider(script, default=None)
-        self.hedge = Hedge()
+    def __init__(self, script: dict[str, Sequence[Any]], *plugins: object, after: float = QUICK) -> None:
+        self.provider = Provider(script, default=None, sleeper=self)
+        self.hedge = Hedge(after)
         self.ledger = MemoryLedger()
         self.gateway = Gateway(
             [deployment(id, provider=f"provider-{id}") for id in script],
@@ -50,6 +76,19 @@ class Stage:
             transport=self.provider,
             ledger=self.ledger,
         )
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep as a provider, from the moment on after which these seconds are meant."""
+        until(self._moment(seconds))
+        time.sleep(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        await auntil(self._moment(seconds))
+        await asyncio.sleep(seconds)
+
+    def _moment(self, seconds: float) -> Callable[[], bool]:
+        asked, ended = lambda: len(self.provider.sent) > 1, lambda: bool(self.provider.ended)
+        return {WHEN_ASKED: asked, WHEN_ENDED: ended}.get(seconds, lambda: True)
 
     def rows(self) -> dict[str, str]:
         return {row["deployment"]: row["status"] for row in self.ledger.attempts()}
@@ -61,7 +100,7 @@ def test_the_faster_one_answers_and_the_slower_one_is_cancelled_and_booked(face:
     began = time.monotonic()
     told = ask(face, stage.gateway)
     assert (told.text, told.error) == ("soon", None)
-    assert time.monotonic() - began < LONG
+    assert time.monotonic() - began < PATIENCE
     assert [(attempt.deployment.id, attempt.reason) for attempt, _ in told.record.attempts] == [
         ("a", "first"),
         ("b", "hedge"),
@@ -75,7 +114,7 @@ def test_the_faster_one_answers_and_the_slower_one_is_cancelled_and_booked(face:
 
 @hedging_faces
 def test_the_first_may_still_win(face: str) -> None:
-    stage = Stage({"a": [Slow(3 * QUICK, "first")], "b": [Slow(LONG, "second")]})
+    stage = Stage({"a": [Slow(WHEN_ASKED, "first")], "b": [Slow(LONG, "second")]})
     told = ask(face, stage.gateway)
     assert told.text == "first"
     assert stage.rows() == {"a": "success", "b": "cancelled"}
@@ -84,17 +123,17 @@ def test_the_first_may_still_win(face: str) -> None:
 
 @hedging_faces
 def test_an_answer_in_time_is_not_hedged(face: str) -> None:
-    stage = Stage({"a": ["at once"], "b": ["never"]})
+    stage = Stage({"a": ["at once"], "b": ["never"]}, after=LONG)
     assert ask(face, stage.gateway).text == "at once"
     assert stage.rows() == {"a": "success"}
 
 
 @hedging_faces
 def test_one_that_fails_leaves_the_other_to_answer(face: str) -> None:
-    stage = Stage({"a": [Slow(2 * QUICK, Fault("server"))], "b": [Slow(3 * QUICK, "b")]})
+    stage = Stage({"a": [Slow(WHEN_ASKED, Fault("server"))], "b": [Slow(WHEN_ENDED, "b")]})
     told = ask(face, stage.gateway)
     assert (told.text, told.statuses) == ("b", ["error", "success"])
-    stage = Stage({"a": [Slow(3 * QUICK, "a")], "b": [Fault("server")]})
+    stage = Stage({"a": [Slow(WHEN_ENDED, "a")], "b": [Fault("server")]})
     told = ask(face, stage.gateway)
     assert told.text == "a"
     assert stage.rows() == {"a": "success", "b": "error"}
@@ -102,15 +141,16 @@ def test_one_that_fails_leaves_the_other_to_answer(face: str) -> None:
 
 @hedging_faces
 def test_when_both_fail_the_call_goes_on_as_after_any_failure(face: str) -> None:
-    broken = [Slow(2 * QUICK, Fault("authentication"))]
-    stage = Stage({"a": broken, "b": [Fault("authentication")], "c": ["third"]})
+    stage = Stage(
+        {"a": [Slow(WHEN_ENDED, Fault("authentication"))], "b": [Fault("authentication")], "c": ["third"]}
+    )
     told = ask(face, stage.gateway)
     assert (told.text, told.tried) == ("third", ["b", "a", "c"])
 
 
 @hedging_faces
 def test_an_early_failure_is_not_hedged_but_failed_over(face: str) -> None:
-    stage = Stage({"a": [Fault("server")], "b": ["b"]})
+    stage = Stage({"a": [Fault("server")], "b": ["b"]}, after=LONG)
     told = ask(face, stage.gateway)
     assert [attempt.reason for attempt, _ in told.record.attempts] == ["first", "next_deployment"]
 
@@ -120,9 +160,12 @@ def test_a_hedge_that_may_not_begin_is_skipped(face: str) -> None:
     class NoHedges:
         @hookimpl
         def begin_attempt(self, attempt: Attempt) -> Skip | None:
-            return Skip("no_hedges") if attempt.reason == "hedge" else None
+            if attempt.reason != "hedge":
+                return None
+            stage.provider.ended.append("b")
+            return Skip("no_hedges")
 
-    stage = Stage({"a": [Slow(3 * QUICK, "a")], "b": ["b"]}, NoHedges())
+    stage = Stage({"a": [Slow(WHEN_ENDED, "a")], "b": ["b"]}, NoHedges())
     told = ask(face, stage.gateway)
     assert told.text == "a"
     assert sorted(told.statuses) == ["skipped", "success"]
@@ -130,12 +173,10 @@ def test_a_hedge_that_may_not_begin_is_skipped(face: str) -> None:
 
 @pytest.mark.parametrize("face", STREAMS)
 def test_every_stream_that_was_opened_is_closed(face: str) -> None:
-    stage = Stage({"a": [Slow(4 * QUICK, Stream("late"))], "b": [Stream("so", "on")]})
+    stage = Stage({"a": [Slow(WHEN_ENDED, Stream("late"))], "b": [Stream("so", "on")]})
     assert ask(face, stage.gateway).text == "soon"
-    until = time.monotonic() + 5
-    while sorted(stage.provider.closed) != ["a", "b"] and time.monotonic() < until:
-        time.sleep(0.01)  # a thread brings its stream home before it can close it
-    assert sorted(stage.provider.opened) == sorted(stage.provider.closed) == ["a", "b"]
+    until(lambda: sorted(stage.provider.closed) == ["a", "b"])  # a thread brings its stream home first
+    assert sorted(stage.provider.opened) == ["a", "b"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -151,8 +192,7 @@ async def test_a_cancelled_task_cancels_both_and_books_both(stream: bool) -> Non
 
     others = asyncio.all_tasks()
     task = asyncio.create_task(call())
-    while len(stage.provider.sent) < 2:
-        await asyncio.sleep(QUICK)
+    await auntil(lambda: len(stage.provider.sent) == 2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

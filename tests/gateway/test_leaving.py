@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from support.gateways import scene
+from support.patience import auntil, time_that_is_over_when
 from support.plugins import AsyncWitness, Recover, Witness
 
 from llmgate_plugins import ProviderError, Retry
@@ -25,7 +26,7 @@ def test_a_cancelled_task_is_settled_once_and_never_at_zero() -> None:
         witness = AsyncWitness()
         s = scene({"a": [Hang()]}, witness)
         task = asyncio.create_task(s.gateway.acomplete("fast", "a question of some length"))
-        await asyncio.sleep(0.02)
+        await auntil(lambda: s.sent)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -41,7 +42,7 @@ def test_a_timeout_around_a_call_is_a_cancel() -> None:
         witness = AsyncWitness()
         s = scene({"a": [Hang()]}, witness)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
+            async with time_that_is_over_when(lambda: s.sent):
                 await s.gateway.acomplete("fast", "hi")
         cancelled(s, witness)
 
@@ -54,6 +55,7 @@ def test_cancelling_twice_does_not_interrupt_the_settling() -> None:
 
         @hookimpl
         async def end_attempt(self, outcome: Outcome) -> None:
+            self.heard.append("settling")
             await asyncio.sleep(0.05)
             self.heard.append("settled")
 
@@ -61,9 +63,9 @@ def test_cancelling_twice_does_not_interrupt_the_settling() -> None:
         witness = Careful()
         s = scene({"a": [Hang()]}, witness)
         task = asyncio.create_task(s.gateway.acomplete("fast", "hi"))
-        await asyncio.sleep(0.02)
+        await auntil(lambda: s.sent)
         task.cancel()
-        await asyncio.sleep(0.01)
+        await auntil(lambda: "settling" in witness.heard)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -87,16 +89,16 @@ def test_a_cancel_while_one_is_told_of_the_end_keeps_it_from_nobody() -> None:
 
         @hookimpl
         async def end_call(self) -> None:
+            self.heard.append("closing")
             await asyncio.sleep(0.05)
             self.heard.append("closed")
 
-    async def main(after: float) -> None:
+    async def main(when: str) -> None:
         slow, witness = Slow(), AsyncWitness()
         s = scene({"a": ["fine"]}, slow, witness)
         task = asyncio.create_task(s.gateway.acomplete("fast", "hi"))
-        while "settling" not in slow.heard:
+        while when not in slow.heard:
             await asyncio.sleep(0)
-        await asyncio.sleep(after)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -109,8 +111,8 @@ def test_a_cancel_while_one_is_told_of_the_end_keeps_it_from_nobody() -> None:
         assert [row["status"] for row in s.ledger.attempts()] == ["success"]
         assert s.books_balance()
 
-    for after in (0.0, 0.02, 0.07):  # while the attempt is settled, and while the call is closed
-        asyncio.run(main(after))
+    for when in ("settling", "closing"):
+        asyncio.run(main(when))
 
 
 def test_a_cancel_while_waiting_between_attempts_ends_the_call() -> None:
@@ -118,12 +120,15 @@ def test_a_cancel_while_waiting_between_attempts_ends_the_call() -> None:
         witness = AsyncWitness()
         s = scene({"a": [ProviderError("x", status=503)]}, witness, Recover(Retry(5.0)))
 
+        waits = asyncio.Event()
+
         async def never(seconds: float) -> None:
+            waits.set()
             await asyncio.Event().wait()
 
         s.sleeper.asleep = never  # type: ignore[method-assign]
         task = asyncio.create_task(s.gateway.acomplete("fast", "hi"))
-        await asyncio.sleep(0.02)
+        await waits.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

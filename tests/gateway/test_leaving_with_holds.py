@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.gateways import Scene, deployment
+from support.patience import auntil, time_that_is_over_when
 from support.spending import KEY, WINDOW, budget
 
 from llmgate_plugins import Gateway, Message, Request
@@ -81,24 +82,29 @@ async def an_async_stream_that_is_collected(gateway: Any) -> None:
 
 
 async def a_cancelled_reader(gateway: Any) -> None:
+    read: list[str] = []
+
     async def reads() -> None:
-        async for _ in gateway.astream("fast", QUESTION):
-            pass
+        async for chunk in gateway.astream("fast", QUESTION):
+            read.append(chunk.text)
 
     task = asyncio.create_task(reads())
-    await asyncio.sleep(0.02)
+    await auntil(lambda: len(read) == DELIVERED)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
 async def a_timeout_of_the_reader(gateway: Any) -> None:
+    read: list[str] = []
+
     async def reads() -> None:
-        async for _ in gateway.astream("fast", QUESTION):
-            pass
+        async with time_that_is_over_when(lambda: len(read) == DELIVERED):
+            async for chunk in gateway.astream("fast", QUESTION):
+                read.append(chunk.text)
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(reads(), 0.02)
+        await reads()
 
 
 IN_THE_MIDDLE: dict[Way, Stream] = {
@@ -148,7 +154,7 @@ def test_who_leaves_in_mid_answer_pays_for_what_came(leave: Way) -> None:
 
 async def a_cancelled_call(gateway: Any) -> None:
     task = asyncio.create_task(gateway.acomplete("fast", QUESTION))
-    await asyncio.sleep(0.02)
+    await auntil(lambda: gateway.transport.sent)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -156,7 +162,7 @@ async def a_cancelled_call(gateway: Any) -> None:
 
 async def a_timeout_around_a_call(gateway: Any) -> None:
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.02):
+        async with time_that_is_over_when(lambda: gateway.transport.sent):
             await gateway.acomplete("fast", QUESTION)
 
 

@@ -13,6 +13,7 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_llmgate import ChatLLMGate
 from support.langchain_faces import ENTRANCES, STREAMS
 from support.langchain_leaves import LEAVES, FakeWithoutStream, fake, leaf
+from support.patience import auntil
 
 from llmgate_plugins import AllDeploymentsUnavailable, StreamInterrupted
 from llmgate_plugins.plugins import Failover, Policies
@@ -244,12 +245,14 @@ async def test_a_cancelled_task_closes_the_inner_stream_and_settles_the_books() 
     inner = fake(pieces=tuple("abcdefgh"), pause=0.02)
     gate = ChatLLMGate.from_models({"fast": [inner]})
 
+    read_so_far: list[str] = []
+
     async def read() -> None:
-        async for _ in gate.astream("hello"):
-            pass
+        async for chunk in gate.astream("hello"):
+            read_so_far.append(chunk.text)
 
     task = asyncio.create_task(read())
-    await asyncio.sleep(0.07)
+    await auntil(lambda: "".join(read_so_far))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -261,10 +264,11 @@ async def test_a_cancelled_task_closes_the_inner_stream_and_settles_the_books() 
 
 
 async def test_a_cancelled_call_is_booked_as_cancelled() -> None:
-    gate = ChatLLMGate.from_models({"fast": [fake(pause=5.0)]})
+    inner = fake(pause=60.0)
+    gate = ChatLLMGate.from_models({"fast": [inner]})
 
     task = asyncio.create_task(gate.ainvoke("hello"))
-    await asyncio.sleep(0.02)
+    await auntil(lambda: inner.asked)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -11,6 +11,7 @@ from langchain_llmgate import ChatLLMGate
 from langchain_llmgate._leaf import Leaf
 from support.langchain_faces import ENTRANCES
 from support.langchain_leaves import LEAVES, fake, leaf
+from support.patience import PATIENCE
 
 from llmgate_plugins import StreamInterrupted, hookimpl
 from llmgate_plugins.limits import UNLIMITED, Limits
@@ -19,7 +20,6 @@ from llmgate_plugins.testing import Fault, SimulatedProvider
 from llmgate_plugins.types import Attempt, Deployment
 
 MODES = ("invoke", "ainvoke", "stream", "astream")
-PATIENT = 5.0
 
 
 class Impatient:
@@ -49,7 +49,7 @@ def test_a_silent_deployment_is_given_up_in_time(
 
     answer = ENTRANCES[entrance](gate, "hello")
 
-    assert time.monotonic() - began < PATIENT
+    assert time.monotonic() - began < PATIENCE
     told = answer.response_metadata["llmgate"]["attempts"]
     assert told[0]["error_class"] == "timeout"
     assert told[-1]["status"] == "success"
@@ -67,7 +67,7 @@ def test_a_stream_that_stalls_is_given_up_in_time(
     with pytest.raises(StreamInterrupted):
         ENTRANCES[entrance](gate, "Tell me a long story please")
 
-    assert time.monotonic() - began < PATIENT
+    assert time.monotonic() - began < PATIENCE
     _, outcome = gate.gateway.decisions[-1].attempts[-1]
     assert outcome.failure is not None
     assert outcome.failure.error_class == "timeout"
@@ -76,7 +76,7 @@ def test_a_stream_that_stalls_is_given_up_in_time(
 @pytest.mark.parametrize("entrance", ["ainvoke", "astream"])
 def test_in_an_event_loop_any_model_is_given_up_in_time(entrance: str) -> None:
     """Even one whose package takes no timeout."""
-    gate = over(fake("slow", pause=30.0), fake("other"), first_token=0.3, gap=0.3)
+    gate = over(fake("slow", pause=2 * PATIENCE), fake("other"), first_token=0.3, gap=0.3)
 
     answer = ENTRANCES[entrance](gate, "hello")
 

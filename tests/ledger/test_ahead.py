@@ -14,7 +14,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from support.books import answer, impatient, intent, record, settlement, until
+from support.books import answer, impatient, intent, record, settlement
+from support.patience import PATIENCE, until
 
 from llmgate_plugins import DecisionRecord
 from llmgate_plugins.errors import StorageError
@@ -181,11 +182,11 @@ def test_a_reader_waits_for_much_that_others_have_left_as_long_as_it_gets_less(f
     ledger, write = impatient(f"sqlite:///{file}"), Tables.write
 
     def slowly(tables: Tables, steps: Sequence[Step]) -> list[Any]:
-        time.sleep(0.08)
+        time.sleep(0.3)
         return write(tables, steps)
 
     with (
-        mock.patch("llmgate_plugins.ledger.watching.FLUSH", 0.15),
+        mock.patch("llmgate_plugins.ledger.watching.FLUSH", 1.0),
         mock.patch("llmgate_plugins.ledger.watching.Watch.is_hopeless", False),
     ):
         ledger._writer.drain._write = partial(slowly, ledger._tables)
@@ -201,6 +202,6 @@ def test_whoever_recovers_waits_for_what_others_have_handed_over(ledger: SqlLedg
         ledger.open_attempt(intent(expires=5.0)).result(timeout=0)
         recovering.start()
         recovering.join(0.4)
-    recovering.join(10)
+    recovering.join(PATIENCE)
     assert counted == [1]
     other.close()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from support.books import intent
+from support.patience import until
 
 from llmgate_plugins import StorageError
 from llmgate_plugins.ledger import SqlLedger, reading
@@ -19,14 +19,11 @@ def test_the_intents_of_another_process_are_waited_for_and_then_seen(
 ) -> None:
     file = tmp_path / "books.db"
     mine, other = (SqlLedger(f"sqlite:///{file}") for _ in range(2))
-    mine.gather().result(10)
+    mine.gather().result(30)
     lock = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     lock.execute("BEGIN IMMEDIATE")
     other.open_attempt(intent("c1", reserve=90)).result(30)
-    until = time.monotonic() + 10
-    while not other.away:  # as long as its writer waits for the lock, it is only slow
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until(lambda: other.away)  # as long as its writer waits for the lock, it is only slow
     monkeypatch.setattr(reading, "GATHERING", 0.3)
     with pytest.raises(StorageError, match="rows wait"):
         mine.gather().result(30)

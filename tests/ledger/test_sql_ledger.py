@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.books import answer, intent, record, settlement
+from support.patience import until
 from support.writers import processes, write_and_recover
 
 from llmgate_plugins.errors import ConfigurationError, StorageError
@@ -170,7 +171,7 @@ def test_durability_is_a_choice(file: Path, given: str, pragma_value: int) -> No
 def test_an_acknowledged_row_is_in_the_file(ledger: SqlLedger, file: Path) -> None:
     pending = ledger.open_attempt(intent())
     assert isinstance(pending, Promise)
-    pending.result(timeout=10)
+    pending.result(timeout=30)
     other = sqlite3.connect(file)
     assert other.execute("SELECT call_id, status FROM attempts").fetchall() == [("c1", "intent")]
     other.close()
@@ -200,11 +201,11 @@ def test_a_row_that_cannot_be_written_fails_alone(ledger: SqlLedger) -> None:
         repeated = ledger.settle_attempt("good0", 1, settlement())
         closed = ledger.close_call(record("good0"))
     for pending in (*good, closed):
-        assert pending.result(timeout=10) is None
-    assert (settled.result(timeout=10), repeated.result(timeout=10)) == (True, False)
+        assert pending.result(timeout=30) is None
+    assert (settled.result(timeout=30), repeated.result(timeout=30)) == (True, False)
     for pending, named in ((too_large, "large"), (no_deployment, "broken"), (none_at, "timeless")):
         with pytest.raises(StorageError, match=f"open attempt 1 of call {named}"):
-            pending.result(timeout=10)
+            pending.result(timeout=30)
     assert [row["call_id"] for row in ledger.attempts()] == ["good0", "good1", "good2"]
     assert len(ledger.calls()) == 1
 
@@ -216,11 +217,11 @@ def test_rows_that_meet_in_one_transaction_keep_their_order(ledger: SqlLedger) -
         ledger.open_attempt(intent("a"))
         pending.append(ledger.settle_attempt("a", 1, settlement()))
         pending.append(ledger.settle_attempt("a", 1, settlement()))
-    assert [one.result(timeout=10) for one in pending] == [False, True, True, False]
+    assert [one.result(timeout=30) for one in pending] == [False, True, True, False]
     with in_one_transaction(ledger):
         early = ledger.settle_attempt("c", 1, settlement())
         ledger.open_attempt(intent("c"))
-    assert early.result(timeout=10) is False
+    assert early.result(timeout=30) is False
     assert {row["call_id"]: row["status"] for row in ledger.attempts()} == {
         "a": "success",
         "b": "success",
@@ -233,10 +234,7 @@ def test_a_writer_that_waits_keeps_no_error_of_the_last_call_alive(ledger: SqlLe
         pass
 
     answer(ledger.close_call(record(error=Heavy("with a long traceback"))))
-    until = time.monotonic() + 5
-    while any(type(found) is Heavy for found in gc.get_objects()):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until(lambda: not any(type(found) is Heavy for found in gc.get_objects()))
 
 
 async def test_a_task_that_is_cancelled_while_it_waits_has_still_written(ledger: SqlLedger) -> None:
@@ -264,7 +262,7 @@ def test_a_full_queue_blocks_for_a_while_and_then_says_so(file: Path) -> None:
             ledger.open_attempt(intent("refused"))
         assert time.monotonic() - began >= 0.2
         releasing = threading.Timer(0.05, ledger._writer.gate.release)
-    ledger.open_attempt(intent("c3")).result(timeout=10)
+    ledger.open_attempt(intent("c3")).result(timeout=30)
     assert [row["call_id"] for row in ledger.attempts()] == ["c0", "c1", "c2", "c3"]
     releasing.cancel()
     ledger.close()
@@ -287,7 +285,7 @@ def test_a_lock_held_by_another_program_is_waited_out(ledger: SqlLedger, file: P
     assert not pending.done()
     other.execute("COMMIT")
     other.close()
-    pending.result(timeout=10)
+    pending.result(timeout=30)
 
 
 def test_a_database_that_vanishes_is_told_to_everyone_who_waits(ledger: SqlLedger, file: Path) -> None:
@@ -299,7 +297,7 @@ def test_a_database_that_vanishes_is_told_to_everyone_who_waits(ledger: SqlLedge
     pending = [ledger.open_attempt(intent("c2")), ledger.settle_attempt("c1", 1, settlement())]
     for one in pending:
         with pytest.raises(StorageError, match="no such table"):
-            one.result(timeout=10)
+            one.result(timeout=30)
     answer(ledger.close_call(record()))
     with pytest.raises(StorageError, match="could not be read"):
         ledger.attempts()
@@ -318,7 +316,7 @@ def test_a_callback_that_waits_for_its_own_writer_is_refused(ledger: SqlLedger) 
 
     with ledger._writer.gate:
         ledger.open_attempt(intent()).add_done_callback(callback)
-    assert done.wait(10)
+    assert done.wait(30)
     assert "cannot wait" in str(seen[0])
 
 
@@ -390,7 +388,7 @@ def test_a_forked_child_and_its_parent_both_go_on(shared: SqlLedger) -> None:
 
     assert in_child(child) == 0
     for pending in waiting:
-        pending.result(timeout=10)
+        pending.result(timeout=30)
     answer(ledger.settle_attempt("before", 1, settlement(cost=9)))
     assert ledger.attempts("before")[0]["cost_nano_usd"] == 50
     answer(ledger.open_attempt(intent("after")))
@@ -443,9 +441,6 @@ def test_four_processes_share_one_file_from_its_first_moment(file: Path) -> None
 def test_a_ledger_that_has_been_idle_for_long_closes_in_order(file: Path) -> None:
     ledger = SqlLedger(f"sqlite:///{file}")
     answer(ledger.open_attempt(intent()))
-    until = time.monotonic() + 20
-    while ledger._writer.watch.awake:  # until its watch sleeps
-        assert time.monotonic() < until, "the watch does not go to sleep"
-        time.sleep(0.05)
+    until(lambda: not ledger._writer.watch.awake)  # it sleeps
     ledger.close()  # an error of its thread would fail this test
     assert len(ledger.attempts()) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.books import answer, intent, record, settlement
+from support.patience import until
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.ledger import Retention, SqlLedger, labels_of
@@ -59,10 +60,7 @@ def swept(ledger: SqlLedger, clock: Wall, now: float) -> None:
     clock.now = now
     ledger.attend(clock)
     answer(ledger.open_attempt(intent("wakes the thread", at=now)))
-    until = time.monotonic() + 10
-    while not (ledger._writer._tend_at or 0) > time.monotonic() + 0.5:  # nothing is due for a while
-        assert time.monotonic() < until
-        time.sleep(0.005)
+    until(lambda: (ledger._writer._tend_at or 0) > time.monotonic() + 0.5)  # nothing is due for a while
 
 
 def test_only_intents_whose_time_is_over_are_given_up(ledger: SqlLedger) -> None:

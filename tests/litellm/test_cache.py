@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import litellm
 import pytest
 from litellm.caching.caching import Cache
 from support.litellm_routers import FACES, HELLO, ask, entry, registered
+from support.patience import auntil
 from support.plugins import NotThere, NotThereSays
 
 from llmgate_plugins import Context, use_context
@@ -17,6 +16,11 @@ from llmgate_plugins.plugins import Policies
 @pytest.fixture
 def cached(monkeypatch):
     monkeypatch.setattr(litellm, "cache", Cache())
+
+
+async def kept(answers: int) -> None:
+    """LiteLLM keeps an answer after it has given it."""
+    await auntil(lambda: len(litellm.cache.cache.cache_dict) >= answers)
 
 
 @pytest.mark.usefixtures("cached")
@@ -40,7 +44,7 @@ async def test_an_answer_of_one_region_is_not_served_to_a_call_bound_to_another(
     for context in (Context(), bound) * 2:
         with use_context(context):
             told.append(await ask(face, router, "fast"))
-        await asyncio.sleep(0.05)  # LiteLLM keeps an answer after it has given it
+        await kept(len(set(told)))
     assert told == ["made in the us", "made in the eu"] * 2
     assert (len(us.requests), len(eu.requests)) == (1, 1), "and each is served again where it may be"
 
@@ -69,10 +73,10 @@ async def test_no_provider_hears_of_it_whatever_is_asked(sim, call):
 async def test_a_namespace_of_the_callers_own_stays(sim):
     one = sim.provider("one")
     router, _ = registered([entry("fast", "one", one, info_region="eu")], cache_responses=True)
-    for namespace in ("a", "b", "a"):
+    for namespace, answers in (("a", 1), ("b", 2), ("a", 2)):
         with use_context(Context(region="eu")):
             await ask("acompletion", router, "fast", cache={"namespace": namespace})
-        await asyncio.sleep(0.05)
+        await kept(answers)
     assert len(one.requests) == 2
 
 
@@ -82,7 +86,7 @@ async def test_calls_that_are_bound_to_nothing_share_the_groups_answers_as_ever(
     router, _ = registered([entry("fast", "one", one), entry("fast", "two", two)], cache_responses=True)
     for _ in range(6):
         await ask("acompletion", router, "fast")
-        await asyncio.sleep(0.05)
+        await kept(1)
     assert len(one.requests) + len(two.requests) == 1
 
 
@@ -109,7 +113,7 @@ async def test_answers_are_kept_apart_for_whom_a_plugin_keeps_from_a_deployment(
     told = []
     for plugin.on in (False, True) * 2:
         told.append(await ask(face, router, "fast"))
-        await asyncio.sleep(0.05)  # LiteLLM keeps an answer after it has given it
+        await kept(len(set(told)))
     assert told == ["made in the us", "made in the eu"] * 2
     assert [len(one.requests) for one in places] == [1, 1]
 

@@ -10,6 +10,7 @@ import pytest
 from litellm.integrations.custom_logger import CustomLogger
 from litellm_llmgate.per_call import call_id_of, proxy_key
 from support.litellm_routers import FACES, HELLO, ask, entry, registered, rows
+from support.patience import auntil
 
 from llmgate_plugins import RequestDenied, hookimpl
 from llmgate_plugins.plugins import Idempotency
@@ -67,7 +68,8 @@ async def test_a_repeat_is_given_the_first_answer_and_books_nothing(sim, face, e
     router, registration = registered([entry("fast", "one", one)], Remembers())
     for _ in range(3):
         assert await ask(face, router, "fast", metadata=dict(NAMED)) == "Hello there."
-        await asyncio.sleep(0.2)
+        await auntil(lambda: events.costs)
+        await asyncio.sleep(0.1)  # time for more, which must not come
     assert len(one.requests) == 1
     (row,) = rows(registration)
     assert (row["call_id"], row["tags"]) == ("order-17", {"feature": "shop"})

@@ -8,6 +8,7 @@ import litellm
 import pytest
 from litellm.exceptions import GuardrailRaisedException
 from support.litellm_routers import FACES, HELLO, ask, ends, entry, registered, rows
+from support.patience import PATIENCE
 
 from llmgate_plugins import (
     AllDeploymentsUnavailable,
@@ -39,13 +40,13 @@ async def test_a_call_is_served_and_booked_with_its_price(sim, face):
 @pytest.mark.parametrize("face", FACES)
 async def test_a_dead_deployment_is_left_for_its_sibling_at_once(sim, face):
     dead, alive = sim.provider("dead"), sim.provider("alive")
-    dead.fail_always(SERVER_ERROR)
+    dead.fail_always(Fault("server", retry_after=60))
     router, registration = registered(
         [entry("fast", "dead", dead), entry("fast", "alive", alive)], PreferDead()
     )
     started = time.monotonic()
     assert await ask(face, router, "fast")
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < PATIENCE
     assert ends(registration) == [("dead", "error"), ("alive", "success")]
     assert (len(dead.requests), len(alive.requests)) == (1, 1)
 
@@ -75,7 +76,7 @@ async def test_a_heavy_deployment_that_is_dead_costs_no_call(sim, face):
 @pytest.mark.parametrize("face", FACES)
 async def test_without_an_opinion_litellms_latency_strategy_decides(sim, face):
     slow, quick = sim.provider("slow"), sim.provider("quick")
-    slow.pace(first=0.15)
+    slow.pace(first=0.6)
     router, _ = registered(
         [entry("fast", "slow", slow), entry("fast", "quick", quick)], routing_strategy="latency-based-routing"
     )
@@ -139,7 +140,7 @@ async def test_litellms_fallbacks_between_groups_go_on_working(sim, face):
     )
     started = time.monotonic()
     assert await ask(face, router, "fast")
-    assert time.monotonic() - started < 4.0
+    assert time.monotonic() - started < PATIENCE
     assert ends(registration)[-1] == ("other", "success")
     assert {name for name, _ in ends(registration)[:-1]} == {"dead"}
 
@@ -295,7 +296,7 @@ async def test_a_deployments_timeout_ends_the_attempt_and_the_sibling_serves(sim
     )
     started = time.monotonic()
     assert await ask(face, router, "fast")
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < PATIENCE
     assert ends(registration) == [("dead", "error"), ("alive", "success")]
     assert rows(registration)[0]["error_class"] == "timeout"
 
@@ -308,7 +309,7 @@ async def test_the_calls_deadline_bounds_every_attempt(sim, face):
     started = time.monotonic()
     with pytest.raises((litellm.Timeout, litellm.APIConnectionError)):
         await ask(face, router, "fast")
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < PATIENCE
     assert [status for _, status in ends(registration)] == ["error"]
 
 

@@ -11,6 +11,7 @@ import litellm
 import pytest
 from litellm_llmgate.timeouts import client_timeout
 from support.litellm_routers import FACES, HELLO, ask, ends, entry, registered, rows, text_of
+from support.patience import PATIENCE
 
 from llmgate_plugins import Gateway, GiveUp, Limits, hookimpl
 from llmgate_plugins.testing import Fault, ProviderSimulator
@@ -49,7 +50,7 @@ async def test_a_silent_deployment_is_left_when_its_first_token_is_due(sim, face
     router, registration = registered(entries, Limiting(first_token=0.3))
     started = time.monotonic()
     assert await ask(face, router, "fast")
-    assert time.monotonic() - started < 4.0
+    assert time.monotonic() - started < PATIENCE
     assert ends(registration) == [("a-slow", "error"), ("quick", "success")]
     assert rows(registration)[0]["error_class"] == "timeout"
 
@@ -87,7 +88,7 @@ async def test_a_stream_that_falls_silent_is_left_and_resumed(sim, sync):
     else:
         text = text_of([chunk async for chunk in await router.acompletion("fast", HELLO, stream=True)])
     assert text == "Once upon a time there was a gateway."
-    assert time.monotonic() - started < 4.0
+    assert time.monotonic() - started < PATIENCE
     assert ends(registration) == [("a-stalls", "error"), ("whole", "success")]
     assert rows(registration)[0]["error_class"] == "timeout"
 
@@ -121,26 +122,26 @@ async def test_a_connection_that_does_not_come_about_is_given_up(sim, face):
         router, registration = registered(entries, Limiting(connect=0.3))
         started = time.monotonic()
         assert await ask(face, router, "fast")
-        assert time.monotonic() - started < 4.0
+        assert time.monotonic() - started < PATIENCE
     assert ends(registration) == [("a-deaf", "error"), ("quick", "success")]
 
 
 @pytest.mark.parametrize("face", FACES)
 async def test_the_calls_time_is_over_with_an_error_of_both_kinds(sim, face):
     slow = sim.provider("slow")
-    slow.pace(first=5.0)
+    slow.fail_always(Fault("stall"))
     router, registration = registered([entry("fast", "slow", slow)], gateway=Gateway(deadline=0.4))
     started = time.monotonic()
     with pytest.raises(litellm.Timeout):
         await ask(face, router, "fast")
-    assert time.monotonic() - started < 4.0
+    assert time.monotonic() - started < PATIENCE
     assert len(slow.requests) == 1
     assert [status for _, status in ends(registration)] == ["error"]
 
 
 async def test_two_hedged_attempts_are_kept_apart(sim):
     slow, quick = sim.provider("a-slow"), sim.provider("quick")
-    slow.pace(first=2.0)
+    slow.pace(first=2 * PATIENCE)
     slow.reply("Late.")
     quick.reply("In time.")
     entries = [entry("fast", "a-slow", slow), entry("fast", "quick", quick)]
@@ -157,7 +158,7 @@ async def test_two_hedged_attempts_are_kept_apart(sim):
 
 def test_a_sync_call_is_hedged_as_well(sim):
     slow, quick = sim.provider("a-slow"), sim.provider("quick")
-    slow.pace(first=1.0)
+    slow.pace(first=2 * PATIENCE)
     slow.reply("Late.")
     quick.reply("In time.")
     entries = [entry("fast", "a-slow", slow), entry("fast", "quick", quick)]

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from litellm_llmgate import call_id_of
 from support.litellm_proxy import Proxy
 from support.litellm_routers import HELLO, text_of
+from support.patience import PATIENCE
 
 from llmgate_plugins import Gateway
 from llmgate_plugins.cli._main import llmgate
@@ -50,7 +51,7 @@ def at_the_prompt(proxy: Proxy, *words: str) -> Result:
 
 def until(look, is_there):
     """What is found, once it is there."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while not is_there(found := look()):
         assert time.monotonic() < end, found
         time.sleep(0.05)
@@ -194,11 +195,11 @@ def test_a_copy_follows_the_answer_and_changes_nothing_of_it(proxy, way):
     original, copy = proxy.sim.provider("original"), proxy.sim.provider("copy")
     original.reply("The answer.")
     copy.reply("Another one.")
-    copy.pace(first=2.0)
+    copy.pace(first=2 * PATIENCE)
     before, began = len(copy.requests), time.monotonic()
     text, headers = asked(proxy, "sales-of-bob", "copied", way)
     assert text == "The answer."
-    assert time.monotonic() - began < 2.0, "nobody waits for the copy"
+    assert time.monotonic() - began < PATIENCE, "nobody waits for the copy"
     assert headers["x-llmgate-deployment"] == "original"
     until(lambda: len(copy.requests), lambda number: number == before + 1)
     assert copy.requests[-1].body["messages"] == original.requests[-1].body["messages"]

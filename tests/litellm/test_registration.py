@@ -86,7 +86,7 @@ async def test_two_routers_may_share_one_gateway(sim):
 @pytest.mark.filterwarnings("ignore:.*update_settings:DeprecationWarning")
 async def test_a_new_strategy_decides_and_the_gateway_stays(sim):
     slow, quick = sim.provider("slow"), sim.provider("quick")
-    slow.pace(first=0.1)
+    slow.pace(first=0.6)
     router, registration = registered([entry("fast", "slow", slow), entry("fast", "quick", quick)])
     router.update_settings(routing_strategy="latency-based-routing")
     for _ in range(12):

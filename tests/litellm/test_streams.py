@@ -9,6 +9,7 @@ import litellm
 import pytest
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
 from support.litellm_routers import HELLO, ends, entry, registered, rows, text_of
+from support.patience import PATIENCE, auntil
 
 from llmgate_plugins import StreamInterrupted, hookimpl
 from llmgate_plugins.testing import Fault
@@ -151,8 +152,8 @@ async def test_a_reader_who_drops_the_stream_is_booked_as_abandoned(sim, failed_
     await anext(stream)
     del stream
     gc.collect()
-    await asyncio.sleep(0.05)
-    assert ends(registration) == [("dead", "error")] * failed_over + [("one", "abandoned")]
+    booked = [("dead", "error")] * failed_over + [("one", "abandoned")]
+    await auntil(lambda: ends(registration) == booked)
 
 
 def test_a_sync_reader_who_leaves_is_booked_as_abandoned(sim):
@@ -167,20 +168,22 @@ async def test_a_cancelled_task_is_booked_as_cancelled_before_and_after_the_firs
     slow = telling(sim)
     router, registration = registered([entry("fast", "one", slow)])
     for stream in (False, True):
-        slow.pace(first=5.0)
+        slow.pace(first=2 * PATIENCE)
+        before = len(slow.requests)
         task = asyncio.ensure_future(router.acompletion("fast", HELLO, stream=stream))
-        await asyncio.sleep(0.3)
+        await auntil(lambda before=before: len(slow.requests) > before)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
     slow.pace(piece=0.3)
+    texts = []
 
     async def read():
-        async for _ in await router.acompletion("fast", HELLO, stream=True):
-            pass
+        async for chunk in await router.acompletion("fast", HELLO, stream=True):
+            texts.append(text_of([chunk]))
 
     task = asyncio.ensure_future(read())
-    await asyncio.sleep(0.9)
+    await auntil(lambda: "".join(texts))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

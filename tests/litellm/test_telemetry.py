@@ -8,6 +8,7 @@ import litellm
 import pytest
 from opentelemetry import trace
 from support.litellm_routers import FACES, HELLO, ask, entry, registered
+from support.patience import auntil
 from support.telemetry import Listener
 
 from llmgate_plugins import hookimpl
@@ -59,10 +60,11 @@ async def test_a_stream_that_is_left_ends_its_span(sim):
 
 async def test_a_task_that_is_cancelled_ends_its_span(sim):
     told = Listener()
-    sim.provider("one").fail_always(Fault("timeout"))
-    router, _ = registered([entry("fast", "one", sim.provider("one"))], told.plugin)
+    hangs = sim.provider("one")
+    hangs.fail_always(Fault("stall"))
+    router, _ = registered([entry("fast", "one", hangs)], told.plugin)
     task = asyncio.ensure_future(router.acompletion("fast", HELLO))
-    await asyncio.sleep(0.15)
+    await auntil(lambda: hangs.requests)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

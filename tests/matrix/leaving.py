@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from support.patience import PATIENCE
+
 from llmgate_plugins.testing import Fault, SimulatedProvider
 
 from .expectations import Expect, Row
@@ -21,8 +23,6 @@ __all__ = ["LEAVING", "interrupted_when", "until"]
 
 BEFORE, MIDDLE = 0, 3
 """Pieces that a caller has when it leaves."""
-PATIENCE = 10.0
-"""Seconds after which something will not happen any more."""
 
 
 def until(true: Callable[[], bool]) -> bool:

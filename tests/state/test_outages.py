@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE
 from support.servers import RedisServer
 from support.state_conformance import DAY, hold, lease_of, settled
 
@@ -56,7 +57,7 @@ def use_for_a_while(state: RedisState, key: str, limit: int) -> int:
 
 
 def wait_until_back(state: RedisState) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
             settled(state.spent("anything"))
@@ -64,7 +65,7 @@ def wait_until_back(state: RedisState) -> None:
             time.sleep(0.05)
         else:
             return
-    raise AssertionError("it did not come back within 5 s")
+    raise AssertionError("it did not come back")
 
 
 def wait_until(true: Callable[[], bool], *, seconds: float = 60) -> None:
@@ -88,8 +89,8 @@ def test_a_silent_server_costs_a_little_at_first_and_then_nothing(
         assert isinstance(ask(state, "soft", 1, 10, enforced=False), Grant)
         took.append(time.monotonic() - begin)
     own_server.resume()
-    assert sum(one > 0.02 for one in took) <= 6, "it waits for five answers, no more"
-    assert statistics.median(took) < 0.002
+    assert sum(one > 0.1 for one in took) <= 6, "it waits 150 ms for five answers, no more"
+    assert statistics.median(took) < 0.02
     wait_until_back(state)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.patience import until
 from support.server_clock import ServerClock
 from support.servers import RedisServer
 from support.state_conformance import DAY, ManualClock, hold, lease_of, run_together, settled
@@ -91,10 +92,7 @@ def test_what_a_killed_process_held_counts_at_its_estimate(server: RedisServer, 
     assert holder.stdout.readline() == "held\n"
     holder.kill()
     holder.communicate()
-    end = time.monotonic() + 5
-    while settled(state.spent("budget", window=366 * DAY)) != (12, 0):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: settled(state.spent("budget", window=366 * DAY)) == (12, 0))
 
 
 def test_a_fork_has_a_connection_and_ids_of_its_own(opened: Opened) -> None:
@@ -226,10 +224,7 @@ def test_limits_that_are_no_longer_used_are_forgotten(opened: Opened) -> None:
         )
     settled(state.spent("anything"))
     clock.advance(60)
-    end = time.monotonic() + 5
-    while state.aside._slices._uses:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: not state.aside._slices._uses)
 
 
 @pytest.mark.campaign

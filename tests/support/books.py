@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 from unittest import mock
@@ -15,7 +13,7 @@ from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Settlement
 from llmgate_plugins.types import Attempt, Deployment, Endpoint, Failure, Outcome, Price, Usage
 
-__all__ = ["DEPLOYMENT", "answer", "impatient", "intent", "record", "settlement", "until"]
+__all__ = ["DEPLOYMENT", "answer", "impatient", "intent", "record", "settlement"]
 
 DEPLOYMENT = Deployment(
     id="openai-eu",
@@ -37,14 +35,6 @@ def impatient(url: str) -> SqlLedger:
     """A ledger that waits for a locked file for a tenth of a second."""
     with mock.patch("llmgate_plugins.ledger.sqlite.PATIENCE", 0.1):
         return SqlLedger(url)
-
-
-def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
-    """Wait for it."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it does not come to be"
-        time.sleep(0.01)
 
 
 def intent(call_id: str = "c1", number: int = 1, **fields: Any) -> AttemptIntent:

@@ -107,6 +107,9 @@ class Fake(BaseChatModel):
         self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         self._meet(messages, stop, kwargs)
+        return self._answer()
+
+    def _answer(self) -> ChatResult:
         message = AIMessage("".join(self.pieces), usage_metadata=USED, response_metadata=self._metadata())
         return ChatResult(
             generations=[ChatGeneration(message=message, generation_info={"finish_reason": "stop"})]
@@ -115,8 +118,9 @@ class Fake(BaseChatModel):
     async def _agenerate(
         self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
+        self._meet(messages, stop, kwargs)
         await asyncio.sleep(self.pause)
-        return self._generate(messages, stop, **kwargs)
+        return self._answer()
 
     def _chunks(self) -> Iterator[ChatGenerationChunk]:
         yield ChatGenerationChunk(message=AIMessageChunk("", response_metadata=self._metadata()))

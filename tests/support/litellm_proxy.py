@@ -21,6 +21,7 @@ import yaml
 from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.testing import ProviderSimulator
 from support.litellm_routers import KEY, entry
+from support.patience import PATIENCE
 
 __all__ = ["CALLBACK", "MASTER", "MOST_SECONDS", "Proxy", "free_port", "running_proxy", "start", "stop"]
 
@@ -88,7 +89,7 @@ class Proxy:
 
     def rows_after(self, before: int, expected: int) -> list[dict]:
         """The attempt rows written since there were `before`, once there are `expected` settled ones."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE
         while True:
             rows = self.ledger.attempts()[before:]
             if len(rows) >= expected and all(row["status"] != "intent" for row in rows):

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 from support.faces import STREAMS, ask, every_face, every_stream
 from support.gateways import deployment, scene
+from support.patience import auntil
 from support.telemetry import Listener, Looking, heard
 
 from llmgate_plugins import (
@@ -29,7 +30,7 @@ from llmgate_plugins import (
     hookimpl,
 )
 from llmgate_plugins.plugins import Telemetry
-from llmgate_plugins.testing import ScriptedProvider, Slow
+from llmgate_plugins.testing import Hang, ScriptedProvider, Slow
 from llmgate_plugins.types import Endpoint
 
 DOWN = ProviderError("down", status=503)
@@ -246,11 +247,11 @@ def test_a_stream_that_is_left_is_no_error(face: str) -> None:
 
 
 def test_a_cancelled_task_ends_its_spans() -> None:
-    gateway, _, told = looking({"a": [Slow(5.0, "late")]})
+    gateway, provider, told = looking({"a": [Hang()]})
 
     async def main() -> None:
         task = asyncio.ensure_future(gateway.acomplete("fast", "hello"))
-        await asyncio.sleep(0.02)
+        await auntil(lambda: provider.sent)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
