@@ -132,7 +132,8 @@ class PolicySpec:
 
         Answer: the request to go on with; a `Response` to answer at once without any
         attempt (a cache, say), which ends the round; None leaves it as it is. One with the
-        `deployment_id` of whoever made it is left aside where that may not serve this call.
+        `deployment_id` of whoever made it is left aside where that may not serve this call,
+        or one that it was `begun_by`.
         Raise: `RequestDenied`, with a reason fit for the caller's eyes.
         """
         raise NotImplementedError

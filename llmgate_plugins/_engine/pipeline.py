@@ -79,12 +79,15 @@ def _admission(flight: Flight, said: Said | None) -> Steps:
         place, answer, error = said
         answer = yield from settle(hook[place], answer, error)
         if isinstance(answer, Response):
-            made_by, plugin = answer.deployment_id, hook[place].plugin
-            if made_by is None or (yield from may_have_made(flight, made_by)):
+            plugin = hook[place].plugin
+            for made_by in (answer.deployment_id, *answer.begun_by):
+                if made_by is not None and not (yield from may_have_made(flight, made_by)):
+                    _note_origin(call.record, plugin, made_by)
+                    break
+            else:
                 call.answer = answer.replace(call_id=call.id)
                 call.record.denied_by = plugin
                 break
-            _note_origin(call.record, plugin, made_by)
         elif answer is not None:
             call.request = answer
         said = hook.ask_from(place + 1, (call.request, call.context, call, core.services))

@@ -71,6 +71,7 @@ def deliver(flight: Flight, attempt: Attempt, opened: Opened) -> Steps:
         model=meter.model,
         id=outcome.response_id,
         deployment_id=attempt.deployment.id,
+        begun_by=out.begun_by,
         call_id=attempt.call_id,
     )
     return response, outcome, None
@@ -158,23 +159,37 @@ class _Outlet:
         flight, text = self.flight, opened.meter.text
         if self.matched < len(self.expected) or self.doubtful:
             text = self.before or ""
-        elif self.attempt.prefill is not None and self.expected != self.before:
-            text = self.attempt.prefill + text
+        else:
+            text = self._beginning + text
         flight.delivered = text
         if flight.broke is None:
             flight.broke = error
 
     def message(self, opened: Opened) -> Any:
         """The whole answer, or a function that makes it."""
-        prefill = self.attempt.prefill
-        if prefill is None or self.expected == self.before:
+        beginning = self._beginning
+        if not beginning:
             return opened.meter.message
 
         def joined() -> Message:
             rest = opened.meter.message()
-            return Message(role="assistant", content=prefill + rest.text, tool_calls=rest.tool_calls)
+            return Message(role="assistant", content=beginning + rest.text, tool_calls=rest.tool_calls)
 
         return joined
+
+    @property
+    def begun_by(self) -> tuple[str, ...]:
+        """Ids of the others whose text is the beginning of this answer."""
+        if not self._beginning:
+            return ()
+        attempts = self.flight.call.record.attempts
+        wrote = (one.deployment.id for one, outcome in attempts if outcome.first_token is not None)
+        return tuple(name for name in dict.fromkeys(wrote) if name != self.attempt.deployment.id)
+
+    @property
+    def _beginning(self) -> str:
+        """Text from which this attempt went on, without saying it itself."""
+        return "" if self.expected == self.before else self.attempt.prefill or ""
 
 
 def _watched(feed: Callable[[Any], bool], attempt: Attempt) -> Callable[[Any], bool]:

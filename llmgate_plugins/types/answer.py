@@ -27,6 +27,7 @@ class Response:
         model: The model that served, by the provider's word.
         id: The provider's id of this answer, for asking it about one.
         deployment_id: Which deployment served; None if a plugin answered.
+        begun_by: Others that wrote its beginning, where a stream broke and this one went on from there.
         call_id: Of the call that this answers, for `explain`, `feedback` and the ledger.
         quota: What the provider said of its rate limits, where the transport can tell.
         empty: It has nothing in it: no text, no tool call. An answer that is empty though the
@@ -40,6 +41,7 @@ class Response:
     model: str | None = None
     id: str | None = None
     deployment_id: str | None = None
+    begun_by: tuple[str, ...] = ()
     call_id: str | None = None
     quota: Quota | None = None
     empty: bool = False

@@ -6,21 +6,22 @@ Of LiteLLM, see `tests/litellm/test_cache.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.globals import set_llm_cache
 from langchain_llmgate import ChatLLMGate
-from support.faces import ask, every_face
+from support.faces import STREAMS, ask, every_face
 from support.gateways import deployment, scene
 from support.langchain_faces import ENTRANCES
 from support.langchain_leaves import fake
 from support.named_calls import named
 from support.plugins import NotThere, NotThereSays
 
-from llmgate_plugins import Gateway, HookFailed, RequestDenied, Response, hookimpl
+from llmgate_plugins import Gateway, HookFailed, Request, RequestDenied, Response, hookimpl
 from llmgate_plugins.plugins.idempotency import Idempotency
-from llmgate_plugins.testing import ScriptedProvider
+from llmgate_plugins.testing import Fault, ScriptedProvider, Stream
 from llmgate_plugins.types import Message
 
 KINDS = pytest.mark.parametrize("kind", [NotThere, NotThereSays])
@@ -58,6 +59,24 @@ def test_a_repeat_is_made_again_where_a_plugin_keeps_it_from_whoever_answered(
         None,
         None,
     ]
+
+
+@pytest.mark.parametrize("face", STREAMS)
+def test_an_answer_that_one_began_and_another_ended_was_made_by_both(face: str) -> None:
+    plugin = NotThere("us")
+    broken = Stream("begun in the us", then=Fault("connection"))
+    ended: list[Any] = [lambda _: Stream(", ended in the eu"), "made in the eu"]
+    provider = ScriptedProvider({"us": [broken] * 3, "eu": ended})
+    places = [deployment("us"), deployment("eu", capabilities=frozenset({"assistant_prefill"}))]
+    gateway = named(Gateway(places, plugins=[plugin], transport=provider))
+    asked = Request(model="fast", messages=(Message(role="user", content="Where?"),), on_break="resume")
+    told = []
+    for plugin.on in (False, False, True):
+        told.append(ask(face, gateway, asked).text)
+    assert told == [*["begun in the us, ended in the eu"] * 2, "made in the eu"]
+    assert sent(provider) == ["us", "eu", "eu"]
+    (note,) = gateway.decisions[-1].notes["answers"]
+    assert note == "the answer of Idempotency was made by us, which may not serve this call"
 
 
 @every_face

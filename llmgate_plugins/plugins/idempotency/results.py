@@ -26,6 +26,7 @@ def to_bytes(response: Response, fingerprint: str, made_by: str | None) -> bytes
         "finish_reason": response.finish_reason,
         "model": response.model,
         "made_by": made_by,
+        "begun_by": response.begun_by,
         "empty": response.empty,
     }
     try:
@@ -53,6 +54,7 @@ def from_bytes(kept: bytes) -> tuple[str, Response] | None:
             finish_reason=told["finish_reason"],
             model=told["model"],
             deployment_id=told["made_by"],
+            begun_by=tuple(told.get("begun_by") or ()),
             empty=told["empty"],
         )
         return str(told["fingerprint"]), answer
