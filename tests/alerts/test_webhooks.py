@@ -243,8 +243,8 @@ def test_nobody_at_home_is_tried_again() -> None:
 def test_one_try_ends_when_its_time_is_over_also_where_bytes_drip(silence: Any) -> None:
     with receiver(silence, 200) as there:
         began = time.monotonic()
-        Scene(WebhookChannel(there.url, timeout=0.2)).tell()
-        assert time.monotonic() - began < 5
+        Scene(WebhookChannel(there.url, timeout=1.0)).tell()
+        assert time.monotonic() - began < 20
     assert len(there.posted) == 2
 
 

@@ -30,7 +30,7 @@ def test_a_notebook_runs_from_top_to_bottom(notebook: Path, tmp_path: Path) -> N
     book = nbformat.read(notebook, as_version=4)
     before = [shape_of(cell) for cell in book.cells if cell.cell_type == "code"]
     client = NotebookClient(
-        book, timeout=60, resources={"metadata": {"path": str(tmp_path)}}, coalesce_streams=True
+        book, timeout=240, resources={"metadata": {"path": str(tmp_path)}}, coalesce_streams=True
     )
     client.execute()
     after = [shape_of(cell) for cell in book.cells if cell.cell_type == "code"]

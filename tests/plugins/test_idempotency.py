@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.faces import STREAMS, ask, every_face
 from support.gateways import deployment, scene
 from support.named_calls import named
+from support.patience import PATIENCE, auntil, until
 from support.plugins import Admit, Review
 
 from llmgate_plugins import (
@@ -319,14 +320,40 @@ def test_a_request_is_the_same_when_it_asks_the_same(
 # ---------------------------------------------------------------- at the same time
 
 
+class Held:
+    """A sleeper to which a second is a repeat: it sleeps until so many wait, or until it is let go."""
+
+    def __init__(self, plugin: Idempotency) -> None:
+        self.let_go = threading.Event()
+        self._turns = plugin._turns._turns
+
+    def waiting(self) -> int:
+        return sum(len(turn.waiting) for turn in list(self._turns.values()))
+
+    def sleep(self, repeats: float) -> None:
+        time.sleep(0.001)  # a moment for others in any case
+        until(lambda: self.waiting() >= repeats or self.let_go.is_set())
+
+    async def asleep(self, repeats: float) -> None:
+        await auntil(lambda: self.waiting() >= repeats or self.let_go.is_set())
+
+
+FOR_EVER = 99
+"""More than ever wait: a provider that takes so long answers when it is let go."""
+
+
 def real(script: list[Any], plugin: Idempotency | None = None, **options: Any) -> Gateway:
-    """On the machine's own clock, since these wait for one another."""
-    return Gateway(
-        [deployment("a")],
-        transport=ScriptedProvider({"a": script}),
-        plugins=[plugin or Idempotency()],
-        **options,
-    )
+    """On the machine's own clock, since these wait for one another; see `Held` for what is slow."""
+    plugin = plugin or Idempotency()
+    provider = ScriptedProvider({"a": script}, sleeper=Held(plugin))
+    return Gateway([deployment("a")], transport=provider, plugins=[plugin], **options)
+
+
+def held(gateway: Gateway) -> Held:
+    provider = gateway.transport
+    assert isinstance(provider, ScriptedProvider)
+    assert isinstance(provider._sleeper, Held)
+    return provider._sleeper
 
 
 def sent(gateway: Gateway) -> int:
@@ -335,8 +362,8 @@ def sent(gateway: Gateway) -> int:
     return len(provider.sent)
 
 
-def in_threads(*work: Callable[[], Any], apart: float = 0.03) -> list[Any]:
-    """What each gave or raised, begun one shortly after the other."""
+def in_threads(gateway: Gateway, *work: Callable[[], Any]) -> list[Any]:
+    """What each gave or raised; the others begin when the first is with the provider."""
     out: list[Any] = [None] * len(work)
 
     def run(index: int) -> None:
@@ -348,17 +375,17 @@ def in_threads(*work: Callable[[], Any], apart: float = 0.03) -> list[Any]:
     threads = [threading.Thread(target=run, args=(index,)) for index in range(len(work))]
     for thread in threads:
         thread.start()
-        time.sleep(apart)
+        until(lambda: sent(gateway))
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     return out
 
 
 @every_face
 def test_repeats_in_other_threads_wait_for_the_first(face: str) -> None:
-    gateway = real([Slow(0.2, "one"), "two"])
-    told = in_threads(*[lambda: ask(face, named(gateway))] * 5, apart=0.01)
+    gateway = real([Slow(4, "one"), "two"])
+    told = in_threads(gateway, *[lambda: ask(face, named(gateway))] * 5)
     assert [one.text for one in told] == ["one"] * 5
     assert sent(gateway) == 1
     rows = gateway.services.ledger.calls()
@@ -367,7 +394,7 @@ def test_repeats_in_other_threads_wait_for_the_first(face: str) -> None:
 
 
 async def test_repeats_in_one_event_loop_wait_for_the_first() -> None:
-    gateway = real([Slow(0.05, "one"), "two"])
+    gateway = real([Slow(3, "one"), "two"])
 
     async def stream() -> str:
         async with aclosing(gateway.astream("fast", "hello", call_id="ID")) as chunks:
@@ -381,16 +408,16 @@ async def test_repeats_in_one_event_loop_wait_for_the_first() -> None:
 
 
 def test_a_thread_and_a_loop_wait_for_each_other() -> None:
-    gateway = real([Slow(0.15, "one"), "two"])
-    told = in_threads(*[lambda face=face: ask(face, named(gateway)) for face in FACES])
+    gateway = real([Slow(len(FACES) - 1, "one"), "two"])
+    told = in_threads(gateway, *[lambda face=face: ask(face, named(gateway)) for face in FACES])
     assert [one.text for one in told] == ["one"] * len(FACES)
     assert sent(gateway) == 1
 
 
 @every_face
 def test_if_the_first_fails_one_that_waits_goes_ahead(face: str) -> None:
-    gateway = real([Slow(0.15, BAD), Slow(0.1, "two"), "three"])
-    told = in_threads(*[lambda: ask(face, named(gateway))] * 4, apart=0.01)
+    gateway = real([Slow(3, BAD), Slow(2, "two"), "three"])
+    told = in_threads(gateway, *[lambda: ask(face, named(gateway))] * 4)
     assert sorted(one.text for one in told) == ["", "two", "two", "two"]
     assert sent(gateway) == 2
     keys = [(row["call_id"], row["number"]) for row in gateway.services.ledger.attempts()]
@@ -399,8 +426,8 @@ def test_if_the_first_fails_one_that_waits_goes_ahead(face: str) -> None:
 
 def test_if_all_fail_each_has_gone_ahead_once_and_none_waits_for_ever() -> None:
     plugin = Idempotency()
-    gateway = real([Slow(0.02, BAD)] * 9, plugin)
-    told = in_threads(*[lambda: ask("sync", named(gateway))] * 5, apart=0.0)
+    gateway = real([Slow(waiting, BAD) for waiting in (4, 3, 2, 1, 0)], plugin)
+    told = in_threads(gateway, *[lambda: ask("sync", named(gateway))] * 5)
     assert all(isinstance(one.error, ProviderError) for one in told)
     assert sent(gateway) == 5
     assert len(plugin._turns) == 0
@@ -408,23 +435,25 @@ def test_if_all_fail_each_has_gone_ahead_once_and_none_waits_for_ever() -> None:
 
 async def test_if_the_first_is_cancelled_one_that_waits_goes_ahead() -> None:
     plugin = Idempotency()
-    gateway = real([Slow(5.0, "one"), "two"], plugin)
+    gateway = real([Slow(FOR_EVER, "one"), "two"], plugin)
     first = asyncio.create_task(gateway.acomplete("fast", "hello", call_id="ID"))
-    await asyncio.sleep(0.02)
+    await auntil(lambda: sent(gateway))
     second = asyncio.create_task(gateway.acomplete("fast", "hello", call_id="ID"))
-    await asyncio.sleep(0.02)
+    await auntil(held(gateway).waiting)
     first.cancel()
-    assert (await asyncio.wait_for(second, 5)).text == "two"
+    assert (await asyncio.wait_for(second, PATIENCE)).text == "two"
     assert first.cancelled() or isinstance(first.exception(), asyncio.CancelledError)
     assert len(plugin._turns) == 0
 
 
 async def test_one_that_waits_may_be_cancelled_and_the_rest_go_on() -> None:
     plugin = Idempotency()
-    gateway = real([Slow(0.1, BAD), "two"], plugin)
+    gateway = real([Slow(FOR_EVER, BAD), "two"], plugin)
     tasks = [asyncio.create_task(gateway.acomplete("fast", "hello", call_id="ID")) for _ in range(4)]
-    await asyncio.sleep(0.03)
+    await auntil(lambda: held(gateway).waiting() == 3)
     tasks[1].cancel()
+    await auntil(tasks[1].done)
+    held(gateway).let_go.set()
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(done[0], ProviderError)
     assert isinstance(done[1], asyncio.CancelledError)
@@ -441,13 +470,13 @@ async def test_one_that_waits_may_be_cancelled_and_the_rest_go_on() -> None:
 
 async def test_a_turn_handed_to_one_that_is_cancelled_in_that_moment_goes_to_the_next() -> None:
     plugin = Idempotency()
-    gateway = real([Slow(5.0, "one"), "two"], plugin)
+    gateway = real([Slow(FOR_EVER, "one"), "two"], plugin)
     tasks = [asyncio.create_task(gateway.acomplete("fast", "hello", call_id="ID")) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    await auntil(lambda: held(gateway).waiting() == 2)
     (turn,) = plugin._turns._turns.values()
     plugin._turns.hand_on(turn)  # to the second ...
     tasks[1].cancel()  # ... which is cancelled before it can take it
-    assert (await asyncio.wait_for(tasks[2], 5)).text == "two"
+    assert (await asyncio.wait_for(tasks[2], PATIENCE)).text == "two"
     for task in tasks[:2]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -458,11 +487,11 @@ def test_if_the_reader_of_the_first_stream_leaves_one_that_waits_goes_ahead(face
     from llmgate_plugins.testing.scripted import Stream
     from llmgate_plugins.testing.steps import Pause
 
-    gateway = real([Stream("a", Pause(0.2), "b"), "two"])
+    gateway = real([Stream("a", Pause(1), "b"), "two"])
     told = in_threads(
+        gateway,
         lambda: ask(face, named(gateway), take=1),
         lambda: ask(face, named(gateway)),
-        apart=0.01,
     )
     assert (told[0].text, told[1].text) in {("a", "two"), ("a", "ab")}
     assert sent(gateway) == 2
@@ -470,30 +499,27 @@ def test_if_the_reader_of_the_first_stream_leaves_one_that_waits_goes_ahead(face
 
 @every_face
 def test_nobody_waits_longer_than_his_own_deadline(face: str) -> None:
-    gateway = real([Slow(0.5, "one"), "two"])
-    begun: list[float] = []
+    gateway = real([Slow(FOR_EVER, "one"), "two"])
 
     def second() -> Any:
-        begun.append(time.monotonic())
         message = (Message(role="user", content="hello"),)
         told = ask(face, named(gateway), Request(model="fast", messages=message, timeout=0.1))
-        begun.append(time.monotonic())
+        held(gateway).let_go.set()
         return told
 
-    told = in_threads(lambda: ask(face, named(gateway)), second)
+    told = in_threads(gateway, lambda: ask(face, named(gateway)), second)
     assert told[0].text == "one"
     assert isinstance(told[1].error, DeadlineExceeded)
-    assert begun[1] - begun[0] < 0.4
     assert sent(gateway) == 1
 
 
 def test_a_call_whose_caller_never_came_back_is_waited_for_until_its_deadline_only() -> None:
     gateway = real(["one"], deadline=0.2)
     message = (Message(role="user", content="hello"),)
-    gateway.admit(Request(model="fast", messages=message), call_id="ID")  # and that was all
     begun = time.monotonic()
-    assert gateway.complete("fast", "hello", call_id="ID", deadline=5.0).text == "one"
-    assert 0.1 < time.monotonic() - begun < 2.0
+    gateway.admit(Request(model="fast", messages=message), call_id="ID")  # and that was all
+    assert gateway.complete("fast", "hello", call_id="ID", deadline=2 * PATIENCE).text == "one"
+    assert 0.1 < time.monotonic() - begun < PATIENCE
 
 
 def test_an_admitted_call_that_is_dismissed_makes_room() -> None:
@@ -505,10 +531,14 @@ def test_an_admitted_call_that_is_dismissed_makes_room() -> None:
 
 
 def test_the_same_id_with_another_request_is_denied_while_the_first_is_under_way() -> None:
-    gateway = real([Slow(0.2, "one")])
-    told = in_threads(
-        lambda: ask("sync", named(gateway)), lambda: ask("async", named(gateway), prompt="other")
-    )
+    gateway = real([Slow(FOR_EVER, "one")])
+
+    def another() -> Any:
+        told = ask("async", named(gateway), prompt="other")
+        held(gateway).let_go.set()
+        return told
+
+    told = in_threads(gateway, lambda: ask("sync", named(gateway)), another)
     assert told[0].text == "one"
     assert told[1].error.code == "call_id_reused"
 
@@ -578,7 +608,7 @@ def test_state_that_cannot_be_reached_stops_no_call(face: str) -> None:
 
 async def test_those_who_wait_are_told_also_when_the_answer_could_not_be_kept() -> None:
     unreachable: Any = Remote(fails=True)
-    gateway = real([Slow(0.05, "one"), "two"], state=unreachable)
+    gateway = real([Slow(1, "one"), "two"], state=unreachable)
     both = await asyncio.gather(*(gateway.acomplete("fast", "hello", call_id="ID") for _ in range(2)))
     assert [one.text for one in both] == ["one", "one"]
 
@@ -611,9 +641,9 @@ def test_nothing_of_the_prompt_is_kept() -> None:
 
 
 def test_many_threads_repeat_many_calls_and_each_is_sent_once() -> None:
-    gateway = real([Slow(0.001, "ok")] * 200)
+    gateway = real([Slow(0, "ok")] * 200)
     work = [lambda n=n: ask("sync", named(gateway, f"ID{n % 10}")) for n in range(60)]
-    told = in_threads(*work, apart=0.0)
+    told = in_threads(gateway, *work)
     assert {one.text for one in told} == {"ok"}
     assert sent(gateway) == 10
     assert len({row["call_id"] for row in gateway.services.ledger.calls()}) == 60

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support.faces import every_face, every_stream
 from support.gateways import Scene, deployment
+from support.patience import PATIENCE
 
 from llmgate_plugins import Context, Gateway, Request, Response
 from llmgate_plugins.follow_ups import FollowUp, FollowUps
@@ -161,26 +162,31 @@ def test_similarity_is_the_share_of_common_pairs_of_words() -> None:
     assert similarity("a b c d", "a b c x") == pytest.approx(3 / 5)
 
 
-def held_up(follow_ups: FollowUps) -> tuple[Scene, threading.Event]:
-    """A scene whose copies wait until the event is set."""
-    hold = threading.Event()
+def held_up(follow_ups: FollowUps) -> tuple[Scene, threading.Event, threading.Event]:
+    """A scene whose copies wait until an event is set; another one is when the first of them waits."""
+    hold, waits = threading.Event(), threading.Event()
 
     class Waits:
         @hookimpl
         def begin_attempt(self, call: Any) -> None:
             if call.is_shadow:
-                hold.wait(5)
+                waits.set()
+                hold.wait(2 * PATIENCE)
 
     traffic = ShadowTraffic([Shadow(name="candidate", to="candidate")])
-    return Scene({"a": ["hello"], "b": ["hello"]}, [Waits(), traffic], TWO, follow_ups=follow_ups), hold
+    return (
+        Scene({"a": ["hello"], "b": ["hello"]}, [Waits(), traffic], TWO, follow_ups=follow_ups),
+        hold,
+        waits,
+    )
 
 
 def test_what_does_not_fit_into_the_queue_is_dropped_and_counted() -> None:
-    scene, hold = held_up(FollowUps(workers=1, queue=2))
+    scene, hold, _ = held_up(FollowUps(workers=1, queue=2))
     began = time.monotonic()
     for _ in range(10):
         scene.gateway.complete("fast", "hello")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < PATIENCE
     assert scene.gateway.follow_ups.report()["missed_full"] >= 7
     hold.set()
     counted = report(scene)
@@ -188,10 +194,10 @@ def test_what_does_not_fit_into_the_queue_is_dropped_and_counted() -> None:
 
 
 def test_closing_a_gateway_drops_what_waits_and_waits_briefly_for_the_rest() -> None:
-    scene, hold = held_up(FollowUps(workers=1, patience=0.05))
+    scene, hold, waits = held_up(FollowUps(workers=1, patience=0.05))
     for _ in range(3):
         scene.gateway.complete("fast", "hello")
-    time.sleep(0.05)
+    assert waits.wait(PATIENCE)
     scene.gateway.close()
     scene.gateway.complete("fast", "hello")
     assert scene.gateway.follow_ups.report()["missed_closing"] == 3

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psycopg
@@ -16,6 +15,7 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from support.patience import PATIENCE, until
 from support.servers import BadLine, PostgresServer, RedisServer
 
 
@@ -131,7 +131,7 @@ def test_a_paused_postgresql_stands_still(fresh_postgres: PostgresServer) -> Non
         answer.join(0.1)
         assert answer.is_alive()
         fresh_postgres.resume()
-        answer.join(10)
+        answer.join(PATIENCE)
         assert not answer.is_alive()
 
 
@@ -149,9 +149,6 @@ def test_servers_do_not_outlive_tests_that_are_killed() -> None:
     os.kill(int(pid), signal.SIGSTOP)  # even so
     killed.kill()
     killed.communicate()
-    until = time.monotonic() + 10
-    while Path(directory).exists() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not Path(directory).exists()
+    until(lambda: not Path(directory).exists())
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
