@@ -382,7 +382,7 @@ def keeping_then_resetting() -> Iterator[str]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
-        thread.join(5.0)
+        thread.join(30)
 
 
 @both

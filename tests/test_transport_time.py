@@ -130,8 +130,8 @@ def test_a_stream_that_falls_silent_after_its_first_content_is_ended(
 def test_keep_alives_show_that_the_provider_is_there_but_do_not_stop_the_calls_clock(
     provider: SimulatedProvider,
 ) -> None:
-    told, took = timed("stream", provider, Fault("pings", after=2, seconds=0.05), deadline=0.6, gap=0.2)
-    assert 0.5 <= took < PATIENCE
+    told, took = timed("stream", provider, Fault("pings", after=2, seconds=0.05), deadline=1.2, gap=0.8)
+    assert 1.1 <= took < PATIENCE
     assert isinstance(told.error.__cause__, DeadlineExceeded)
 
 
@@ -139,10 +139,10 @@ def test_keep_alives_show_that_the_provider_is_there_but_do_not_stop_the_calls_c
 def test_a_stream_that_drips_within_its_gap_goes_on_until_the_calls_time_is_over(
     face: str, provider: SimulatedProvider
 ) -> None:
-    told, took = timed(face, provider, Fault("drip", seconds=0.1), deadline=0.45, gap=0.3)
-    assert 0.4 <= took < PATIENCE
+    told, took = timed(face, provider, Fault("drip", seconds=0.15), deadline=0.9, gap=0.7)
+    assert 0.8 <= took < PATIENCE
     assert isinstance(told.error.__cause__, DeadlineExceeded)
-    told, _ = timed(face, provider, Fault("drip", seconds=0.05), gap=0.3)
+    told, _ = timed(face, provider, Fault("drip", seconds=0.15), gap=0.9)
     assert (told.text, told.error) == ("You said: one two three four five six", None)
 
 
@@ -214,12 +214,12 @@ def test_making_a_client_takes_nothing_from_the_deployments_time(
     usual = openai_clients._client
 
     def slow(*given: Any) -> Any:
-        time.sleep(SHORT)
+        time.sleep(0.8)
         return usual(*given)
 
     monkeypatch.setattr(openai_clients, "_client", slow)
     transport = OpenAITransport()
-    assert transport.send(attempt(provider, limits=Limits(first_token=SHORT)), asking()).text
+    assert transport.send(attempt(provider, limits=Limits(first_token=0.8)), asking()).text
     transport.close()
 
 
@@ -303,7 +303,7 @@ class Egg:
 def test_the_alarm_goes_off_in_order_and_not_for_what_is_over() -> None:
     alarm = Alarm()
     now = time.monotonic()
-    late, soon, over = Egg(now + 0.1), Egg(now + 0.05), Egg(now + 0.02)
+    late, soon, over = Egg(now + 0.6), Egg(now + 0.05), Egg(now + 0.5)
     for egg in (late, soon, over):
         alarm.set(egg)
     alarm.clear(over)
@@ -316,7 +316,7 @@ def test_a_time_that_moved_later_is_kept_and_one_that_moved_earlier_is_set_anew(
     alarm = Alarm()
     egg = Egg(time.monotonic() + 0.03)
     alarm.set(egg)
-    egg.at += 0.1
+    egg.at += 0.6
     assert not egg.rang.wait(0.08)
     assert egg.rang.wait(PATIENCE)
     other = Egg(time.monotonic() + 60.0)

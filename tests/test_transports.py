@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from support.patience import until
 
 from llmgate_plugins import (
     Attempt,
@@ -475,7 +476,6 @@ def test_what_is_left_of_the_call_bounds_the_wait(
 def test_a_reader_who_leaves_closes_the_connection(
     face: str, transport: OpenAITransport, simulator: ProviderSimulator
 ) -> None:
-    left = threading.Event()
     slow = simulator.provider(f"slow-{face}")
     slow.pace(piece=0.02)
     request = asking("a b c d e f g h i j k l m n o p", stream=True)
@@ -490,11 +490,7 @@ def test_a_reader_who_leaves_closes_the_connection(
                 await anext(stream)
 
         asyncio.run(leave())
-    for _ in range(100):
-        if slow.requests[-1].outcome == "left":
-            break
-        left.wait(0.02)
-    assert slow.requests[-1].outcome == "left"
+    until(lambda: slow.requests[-1].outcome == "left")
 
 
 def test_one_client_per_deployment_and_loop(transport: OpenAITransport, provider: Provider) -> None:

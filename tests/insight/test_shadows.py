@@ -41,7 +41,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     with gateway:
         for _ in range(40):
             gateway.complete("fast", "hello there")
-            assert gateway.follow_ups.wait(5)
+            assert gateway.follow_ups.wait(30)
     return url
 
 

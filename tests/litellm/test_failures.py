@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import litellm
 import openai
 import pytest
 from support.litellm_routers import FACES, ask, ends, entry, registered, rows
+from support.patience import auntil
 
 from llmgate_plugins import Gateway, hookimpl
 from llmgate_plugins.plugins import Failover
@@ -246,21 +245,26 @@ async def test_what_litellm_has_cooled_down_is_no_candidate_and_then_one_again(s
     dead.script(Fault("authentication"))
     entries = [entry("fast", "dead", dead), entry("fast", "good", good, api_key=ANOTHER_KEY)]
     without_health = Gateway(plugins=[ByName(), Failover()], defaults=False)
-    router, registration = registered(entries, gateway=without_health, cooldown_time=0.5)
+    router, registration = registered(entries, gateway=without_health, cooldown_time=60)
     await ask(face, router, "fast")
-    await noted()
+    await cooled_down(router, "dead")
     await ask(face, router, "fast")
     assert len(dead.requests) == 1
     (second,) = registration.gateway.decisions[-1].selections
     assert "dead" not in second.considered
-    await noted(0.6)
+    cooldowns = router.cooldown_cache
+    getattr(cooldowns, "cooldown_store", cooldowns.cache).flush_cache()  # as if its time were over
     await ask(face, router, "fast")
     assert len(dead.requests) == 2
 
 
-async def noted(seconds: float = 0.1) -> None:
+async def cooled_down(router, *ids: str) -> None:
     """LiteLLM notes failures in the background."""
-    await asyncio.sleep(seconds)
+    await auntil(lambda: all(cooling(router, id) for id in ids))
+
+
+def cooling(router, id: str) -> bool:
+    return bool(router.cooldown_cache.get_active_cooldowns(model_ids=[id], parent_otel_span=None))
 
 
 @pytest.mark.parametrize("face", FACES)
@@ -272,7 +276,7 @@ async def test_when_litellm_has_cooled_down_all_its_own_error_says_so_and_nothin
     router, _ = registered(entries, gateway=quick(ByName()), cooldown_time=30)
     with pytest.raises(litellm.AuthenticationError):
         await ask(face, router, "fast")
-    await noted()
+    await cooled_down(router, "one", "two")
     before = len(one.requests) + len(two.requests)
     with pytest.raises(Exception, match=r"(?i)no deployments available|cooldown"):
         await ask(face, router, "fast")

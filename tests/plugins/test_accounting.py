@@ -178,7 +178,7 @@ def test_a_call_waits_for_its_intent_and_at_its_end_for_all_that_is_on_its_way()
     ledger.closed.set_result(None)
     assert not ended.done()
     ledger.settled.set_result(True)
-    assert ended.result(timeout=1) is None
+    assert ended.result(timeout=30) is None
 
 
 def test_a_settlement_that_fails_is_told_at_the_end_of_the_call() -> None:
@@ -190,7 +190,7 @@ def test_a_settlement_that_fails_is_told_at_the_end_of_the_call() -> None:
     ended = plugin.end_call(call.record, call, services)
     ledger.closed.set_result(None)
     with pytest.raises(StorageError, match="no room"):
-        ended.result(timeout=1)
+        ended.result(timeout=30)
 
 
 async def test_a_ledger_of_another_kind_may_answer_with_futures() -> None:

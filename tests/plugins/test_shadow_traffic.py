@@ -28,7 +28,7 @@ def a_scene(script: dict[str, Any] | None = None, *plugins: object, **shadow: An
 
 
 def copies(scene: Scene) -> list[Any]:
-    assert scene.gateway.follow_ups.wait(5)
+    assert scene.gateway.follow_ups.wait(30)
     return [record for record in scene.gateway.decisions if record.shadow_of is not None]
 
 
@@ -81,11 +81,11 @@ def test_the_caller_has_the_answer_before_the_copy_is_sent() -> None:
         def begin_attempt(self, call: Any) -> None:
             if call.is_shadow:
                 reached.set()
-                assert go_on.wait(5)
+                assert go_on.wait(30)
 
     scene = a_scene(None, Waits())
     assert scene.gateway.complete("fast", "hello").text == "hello"
-    assert reached.wait(5)
+    assert reached.wait(30)
     assert scene.sent == ["a"]
     go_on.set()
     copies(scene)
@@ -136,7 +136,7 @@ def test_a_sample_is_drawn_by_the_call_and_conditions_are_those_of_rules() -> No
     for place in range(100):
         scene.gateway.complete("fast", "x", context=Context(team="search"), call_id=f"s{place}")
         scene.gateway.complete("fast", "x", context=Context(team="ads"), call_id=f"a{place}")
-        scene.gateway.follow_ups.wait(5)
+        scene.gateway.follow_ups.wait(30)
     drawn = {record.shadow_of for record in copies(scene)}
     assert 15 < len(drawn) < 45
     assert all(name.startswith("s") for name in drawn)

@@ -379,7 +379,7 @@ def worlds(
                 config, plugins=plugins, ledger=MemoryLedger(), sleeper=Hurried(), **named
             )
             yield world, watch, config, gateway
-            gateway.follow_ups.wait(5.0)
+            gateway.follow_ups.wait(30)
             strays = watch.strays()
             assert not strays, f"up to world {seed}: {strays[:3]}"
             transport = transport or gateway.transport  # its clients are used again
@@ -413,7 +413,7 @@ def run(simulator: ProviderSimulator, seeds: Iterable[int]) -> Played:
                 tagged = world.draw.random() < 0.5
                 text = asked(gateway, face, world, number, tagged=tagged, call_id=named)
                 watch.answered(world, number, text, tagged=tagged)
-        gateway.follow_ups.wait(5.0)
+        gateway.follow_ups.wait(30)
         told.worlds += 1
         told.arrived += watch.arrived
         for record in gateway.decisions:

@@ -277,7 +277,7 @@ def test_a_state_that_nobody_has_any_more_ends_its_thread(server: RedisServer) -
     assert thread is not None
     assert thread.is_alive()
     del state
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
 
 

@@ -68,7 +68,7 @@ def test_a_bad_line_is_slow_then_cut_then_leads_elsewhere(
     fresh_redis.client.set("who", "one")
     redis_server.client.set("who", "other")
     never = Retry(NoBackoff(), 0)
-    with BadLine(fresh_redis) as line, redis.Redis(port=line.port, socket_timeout=0.1, retry=never) as client:
+    with BadLine(fresh_redis) as line, redis.Redis(port=line.port, socket_timeout=1.0, retry=never) as client:
         assert client.get("who") == b"one"
         line.delay = 5.0
         with pytest.raises(redis.TimeoutError):

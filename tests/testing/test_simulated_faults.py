@@ -315,7 +315,7 @@ def test_a_stalled_provider_runs_into_the_clients_timeout_and_sees_it_leave(
 ) -> None:
     provider.script(Fault("stall", after=after))
     with pytest.raises((openai.APITimeoutError, httpx.ReadTimeout)):
-        list(gpt_says(gpt, stream=True, timeout=0.15))
+        list(gpt_says(gpt, stream=True, timeout=0.5))
     until(lambda: provider.requests[0].outcome == "left")
 
 
