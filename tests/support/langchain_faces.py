@@ -10,6 +10,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from support.patience import auntil
+
 __all__ = ["ENTRANCES", "STREAMS"]
 
 
@@ -58,9 +60,11 @@ def _events_v3(model: Any, prompt: Any, config: Any = None, **words: Any) -> Bas
 
 def _aevents_v3(model: Any, prompt: Any, config: Any = None, **words: Any) -> BaseMessage:
     async def read() -> Any:
+        others = asyncio.all_tasks()
         stream = await model.astream_events(prompt, config, version="v3", **words)
         answer = await stream.output
-        await asyncio.sleep(0.02)  # the end of the run is told to callbacks after the answer is there
+        # The end of the run is told to callbacks after the answer is there.
+        await auntil(lambda: asyncio.all_tasks() <= others)
         return answer
 
     with warnings.catch_warnings():
