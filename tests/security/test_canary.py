@@ -162,6 +162,7 @@ async def test_the_key_is_read_by_nobody_but_the_provider(
         found += [f"{end}: {leak}" for leak in leaks]
         host.everything.given.clear()
         host.runs.clear()
+        host.spans.clear()
         host.gateway._decisions.clear()
     out, err = capfd.readouterr()
     found += stage.canary.leaks(iter([("stdout", out), ("stderr", err)]))

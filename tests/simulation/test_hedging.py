@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -67,6 +68,7 @@ class Measured:
         return sorted(self.waits)[int(share * len(self.waits))]
 
 
+@lru_cache(maxsize=4)  # a run is looked at for its waits, and for its books
 def measure(shape: str, *, hedge: float, stream: bool) -> Measured:
     async def main(loop: VirtualLoop) -> Measured:
         transport, ledger = HeavyTail(shape, seed=7), MemoryLedger()

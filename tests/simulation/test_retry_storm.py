@@ -1,7 +1,7 @@
 """A provider that is down for a minute gets no storm of retries, and is not knocked over when it is back.
 
-At 100 calls a second, a tenth of the thousand that a large application may have, so that the
-test takes seconds; every bound here is a share of the calls, or a rate.
+At 40 calls a second, a twenty-fifth of the thousand that a large application may have, so that
+the test takes seconds; every bound here is a share of the calls, or a rate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from llmgate_plugins.testing import Fault
 from llmgate_plugins.testing.simulation import LoopClock, LoopSleeper, VirtualLoop, run_virtually
 from llmgate_plugins.testing.steps import error_of
 
-RATE = 100
+RATE = 40
 DOWN = (20.0, 80.0)
 END = 130.0
 LATENCY = 0.4

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import logging
 import pickle
-import re
 import secrets
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +36,7 @@ class Canary:
     def __init__(self, shape: str) -> None:
         value = SHAPES[shape]()
         self.reveal = lambda: value
-        self._reader: Any = None
+        self._forms: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
         return "Canary()"
@@ -60,10 +59,9 @@ class Canary:
 
     def in_(self, told: str | bytes) -> bool:
         """Whether some form of it can be read there."""
-        if self._reader is None:
-            found = re.compile(b"|".join(map(re.escape, self.forms)))
-            self._reader = found.search
-        return self._reader(told.encode(errors="replace") if isinstance(told, str) else told) is not None
+        self._forms = self._forms or tuple(self.forms)
+        said = told.encode(errors="replace") if isinstance(told, str) else told
+        return any(form in said for form in self._forms)
 
     def leaks(self, sinks: Iterator[tuple[str, str | bytes]]) -> list[str]:
         """The names of the sinks in which it can be read."""
