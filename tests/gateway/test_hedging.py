@@ -123,8 +123,8 @@ def test_the_first_may_still_win(face: str) -> None:
 
 @hedging_faces
 def test_an_answer_in_time_is_not_hedged(face: str) -> None:
-    stage = Stage({"a": ["at once"], "b": ["never"]}, after=LONG)
-    assert ask(face, stage.gateway).text == "at once"
+    stage = Stage({"a": [Slow(QUICK, "in time")], "b": ["never"]}, after=LONG)
+    assert ask(face, stage.gateway).text == "in time"
     assert stage.rows() == {"a": "success"}
 
 
