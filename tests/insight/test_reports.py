@@ -154,7 +154,7 @@ def check(report: Report, expected: dict[tuple[Any, ...], dict[str, Any]]) -> No
     assert {tuple(row.group.values()): told(row) for row in report} == expected
 
 
-HARD = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+HARD = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @HARD

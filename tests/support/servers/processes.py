@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -28,15 +30,20 @@ else kill -s CONT $server; kill -s QUIT $server; kill -s KILL $server; wait $ser
 fi
 """
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on now.
+
+    It is below those that the system gives to connections: one of them might take it before the
+    server does, or while that is restarted. (A cluster's nodes also use the port 10,000 above.)
+    """
+    while True:
+        port = 12_000 + secrets.randbelow(10_000)
+        with socket.socket() as taken, contextlib.suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            return port
 
 
 class LocalServer:
