@@ -25,8 +25,8 @@ def later(*answers: tuple[Promise[Any], tuple[Any, BaseException | None]]) -> th
 def test_a_thread_waits_for_the_answer_or_the_error_in_its_place() -> None:
     good: Promise[int] = Promise()
     bad: Promise[int] = Promise()
-    later((good, said(7)), (bad, said(error=ValueError("no"))))
     assert not good.done()
+    later((good, said(7)), (bad, said(error=ValueError("no"))))
     assert (good.result(timeout=30), good.exception()) == (7, None)
     with pytest.raises(ValueError, match="no"):
         bad.result(timeout=30)

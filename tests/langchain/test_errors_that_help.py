@@ -11,6 +11,7 @@ import pytest
 from langchain_llmgate import ChatLLMGate
 from support.langchain_faces import ENTRANCES
 from support.langchain_leaves import LEAVES, fake, leaf
+from support.patience import time_that_is_over_when
 
 from llmgate_plugins import AllDeploymentsUnavailable, Drop, hookimpl
 from llmgate_plugins.plugins import Failover
@@ -120,11 +121,12 @@ def test_langchains_own_fallbacks_come_after_the_gates(
 
 
 def test_a_cancelled_call_is_no_error_of_a_deployment() -> None:
-    gate = ChatLLMGate.from_models({"fast": [fake(pause=30.0), fake("other")]})
+    inner = fake(pause=60.0)
+    gate = ChatLLMGate.from_models({"fast": [inner, fake("other")]})
 
     async def leave() -> None:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
+            async with time_that_is_over_when(lambda: inner.asked):
                 await gate.ainvoke("hello")
 
     asyncio.run(leave())
