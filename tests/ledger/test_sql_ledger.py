@@ -326,7 +326,7 @@ def test_a_forgotten_ledger_writes_what_waits_and_ends_its_thread(file: Path) ->
     del ledger
     gc.collect()
     assert pending.done()
-    assert not thread.is_alive()
+    until(lambda: not thread.is_alive())
 
 
 def test_what_waits_is_written_when_the_interpreter_ends(file: Path) -> None:
