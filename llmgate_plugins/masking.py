@@ -61,12 +61,11 @@ def scrub(text: str, *, also: Iterable[str] = ()) -> str:
 
 def _present(text: str) -> list[str]:
     """Known forms that may be in a text. Few are each looked for; of many, those whose head is there."""
-    heads = list(_by_head)
-    if len(heads) * 32 > len(text):
-        pieces = (text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1))
+    if len(_by_head) * 32 > len(text):
+        pieces = [text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)]
         heads = [piece for piece in pieces if piece in _by_head]
     else:
-        heads = [head for head in heads if head in text]
+        heads = [head for head in list(_by_head) if head in text]
     return [form for head in dict.fromkeys(heads) for form in _by_head.get(head, ())]
 
 
