@@ -51,12 +51,12 @@ def test_every_invariant_holds_in_every_seed(seeds: range) -> None:
 
 def test_the_same_seed_gives_the_same_trace() -> None:
     hashes = set()
-    for seed in range(12):
+    for seed in range(6):
         first, second = simulate(seed), simulate(seed)
         assert first.trace_hash == second.trace_hash, first.replay()
         assert first == second
         hashes.add(first.trace_hash)
-    assert len(hashes) == 12
+    assert len(hashes) == 6
 
 
 def test_the_same_seed_gives_the_same_trace_in_a_process_that_hashes_otherwise() -> None:
