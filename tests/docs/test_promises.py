@@ -47,7 +47,8 @@ def test_the_readme_begins_with_the_commands_that_the_gate_runs() -> None:
     first, second = [line.partition("   #")[0].strip() for line in shown[1].strip().splitlines()]
     assert first == "python -m pip install uv && python -m uv run llmgate demo"
     assert second == "python -m uv run pytest"
-    gate = [line.strip() for line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()]
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    gate = [line.partition(" || ")[0].strip() for line in lines]  # without what follows where it fails
     for command in (*first.split(" && ")[1:], second):
         assert command in gate, f".ci/run does not run: {command}"
 

@@ -16,7 +16,7 @@ from .surfaces import STREAMS, WHOLE
 __all__ = ["ROWS"]
 
 SAID = "The sea is wide and blue, says a."
-BLINK = dict.fromkeys(("first_token", "shortest", "longest", "whole", "gap", "connect"), 0.6)
+BLINK = dict.fromkeys(("first_token", "shortest", "longest", "whole", "gap", "connect"), 0.8)
 """Limits for what is waited for in earnest: on a busy machine, too, who is well answers within them."""
 NAMED = "LiteLLM's own name for it"
 FOLLOWED = "the client follows the redirect, without the key; what comes from there decides"
@@ -68,7 +68,7 @@ BEFORE_ANY_ANSWER = (
     row("F03", "name that leads nowhere", "unknown host", "b", "a:connection b", "0 A", "a transport closed"),
     row("F04", "certificate of nobody", "bad certificate", "b", "a:connection b", "0 A", "a certificate ejected"),
     row("F04-alone", "the same, no sibling", "bad certificate", "APIConnectionError", "a:connection", "0", "a certificate ejected", alone=True, differs=named("InternalServerError")),
-    row("F05", "connect timeout", "never accepts", "b", "a:timeout b", "0 A", "a transport closed", patience={**PATIENT, "connect": 0.2}),
+    row("F05", "connect timeout", "never accepts", "b", "a:timeout b", "0 A", "a transport closed", patience={**PATIENT, "connect": 0.5}),
     row("F06", "no connection left in our own pool", "full pool", "APITimeoutError", "a:local", "0", ""),
     row("F07", "no first byte in time", Fault("stall"), "b", "a:timeout b", "U A", "a slow closed", patience=BLINK),
     row("F08", "kept connection closed by the server", [Fault("connection")], "a", "a:connection a", "0 A", ""),
