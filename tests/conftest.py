@@ -106,6 +106,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _routers_hear_of_no_other_modules_calls() -> Iterator[None]:
+    from support.litellm_callbacks import callbacks_as_before
+
+    with callbacks_as_before():
+        yield
+
+
 @pytest.fixture(scope="session")
 def _redis_for_all() -> Iterator[RedisServer]:
     from support.servers import RedisServer  # its clients are not there in every environment

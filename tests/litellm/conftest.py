@@ -12,20 +12,13 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 import pytest
+from support.litellm_callbacks import callbacks_as_before
 from support.litellm_proxy import running_proxy
 
 from llmgate_plugins.testing import ProviderSimulator
 
 litellm.suppress_debug_info = True
 litellm.disable_aiohttp_transport = True  # its sessions are never closed and complain much later
-LISTS = (
-    "callbacks",
-    "success_callback",
-    "failure_callback",
-    "input_callback",
-    "_async_success_callback",
-    "_async_failure_callback",
-)
 
 
 @pytest.fixture
@@ -50,10 +43,8 @@ def _healthy_providers(request):
 
 @pytest.fixture(autouse=True)
 async def _traces_of_this_test_are_removed():
-    before = {name: list(getattr(litellm, name)) for name in LISTS}
-    yield
-    for name, value in before.items():
-        getattr(litellm, name)[:] = value
+    with callbacks_as_before():
+        yield
     kept = litellm.in_memory_llm_clients_cache
     for client in list(kept.cache_dict.values()):
         for one in (client, getattr(client, "client", None)):

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
+from support.litellm_callbacks import CALLBACKS
+
 from llmgate_plugins import Deployment, Endpoint, Gateway, Secret
 from llmgate_plugins.plugins import InOrder
 from llmgate_plugins.transports import OpenAITransport
@@ -32,15 +34,6 @@ WHOLE, STREAMS = MODES[:2], MODES[2:]
 PROMPT = "Tell me of the sea, in a few words."
 MESSAGES = [{"role": "user", "content": PROMPT}]
 ALIAS = "fast"
-CALLBACKS = (
-    "callbacks",
-    "success_callback",
-    "failure_callback",
-    "input_callback",
-    "_async_success_callback",
-    "_async_failure_callback",
-)
-"""Lists to which every router of LiteLLM adds, and from which none takes."""
 WINDOWS = {"gpt-4o-mini": 128_000, "gpt-4o": 128_000, "gpt-4.1": 1_047_576}
 """Tokens, as LiteLLM's own table has them."""
 

@@ -16,6 +16,7 @@ from langchain_llmgate import ChatLLMGate
 from langchain_openai import ChatOpenAI
 from litellm_llmgate import register
 from support.canary import Canary
+from support.litellm_callbacks import callbacks_as_before
 
 from llmgate_plugins import Gateway, RequestDenied
 from llmgate_plugins.testing import ProviderSimulator, SimulatedProvider
@@ -28,6 +29,12 @@ MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5"}
 def sims() -> Iterator[tuple[ProviderSimulator, ProviderSimulator]]:
     with ProviderSimulator() as home, ProviderSimulator() as elsewhere:
         yield home, elsewhere
+
+
+@pytest.fixture(autouse=True)
+def _a_router_hears_of_no_other_tests_calls() -> Iterator[None]:
+    with callbacks_as_before():
+        yield
 
 
 class Scene:
