@@ -5,6 +5,7 @@ from __future__ import annotations
 import litellm
 import openai
 import pytest
+from litellm_llmgate._compat import since_1_109
 from support.litellm_routers import FACES, ask, ends, entry, registered, rows
 from support.patience import auntil
 
@@ -252,7 +253,7 @@ async def test_what_litellm_has_cooled_down_is_no_candidate_and_then_one_again(s
     assert len(dead.requests) == 1
     (second,) = registration.gateway.decisions[-1].selections
     assert "dead" not in second.considered
-    cooldowns = router.cooldown_cache
+    cooldowns = cooldowns_of(router)
     getattr(cooldowns, "cooldown_store", cooldowns.cache).flush_cache()  # as if its time were over
     await ask(face, router, "fast")
     assert len(dead.requests) == 2
@@ -264,7 +265,11 @@ async def cooled_down(router, *ids: str) -> None:
 
 
 def cooling(router, id: str) -> bool:
-    return bool(router.cooldown_cache.get_active_cooldowns(model_ids=[id], parent_otel_span=None))
+    return bool(cooldowns_of(router).get_active_cooldowns(model_ids=[id], parent_otel_span=None))
+
+
+def cooldowns_of(router):
+    return router.health().cooldowns if since_1_109(router) else router.cooldown_cache
 
 
 @pytest.mark.parametrize("face", FACES)
