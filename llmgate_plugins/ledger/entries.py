@@ -32,18 +32,18 @@ class Step(NamedTuple):
     values: dict[str, Any]
 
 
-Brief: TypeAlias = tuple[str, Facts]
-"""A step to be: its kind and what it is made of. Of a closed call its record has more to say."""
+Brief: TypeAlias = tuple[tuple[str, Facts], DecisionRecord | None]
+"""A step to be: its kind and what it is made of, and the record that has more to say, if there is one."""
 
 
 def brief(kind: str, subject: Any) -> Brief | None:
     """What is quickly read out of something handed over; None where it is a step at once."""
     if kind == "open":
-        return kind, intent_facts(subject)
+        return (kind, intent_facts(subject)), None
     if kind == "settle":
-        return kind, settlement_facts(*subject)
+        return (kind, settlement_facts(*subject)), None
     if kind == "close":
-        return kind, call_facts(subject)
+        return (kind, call_facts(subject)), subject
     return None
 
 
@@ -77,27 +77,27 @@ _OF_OTHERS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
 def step_of(kind: str, subject: Any) -> Step:
     """The change that something stands for. Raises whatever is wrong with it."""
     row = brief(kind, subject)
-    if row is None:
-        return Step(kind, _OF_OTHERS[kind](subject))
-    return _made(*row, subject if kind == "close" else None)
+    return Step(kind, _OF_OTHERS[kind](subject)) if row is None else _made(*row)
 
 
-def certain_step(kind: str, facts: Sequence[Any], record: DecisionRecord | None) -> Step:
+def certain_step(row: Brief) -> Step:
     """The step of a row that has been acknowledged: it says less if need be, and is no more than
     its facts, which no database takes, where nobody knows what to make of them."""
+    read, record = row
     if record is not None:
         try:
-            return _made(kind, facts, record)
+            return _made(read, record)
         except Exception:
             log.exception("a row of the ledger says less than it might")
     try:
-        return _made(kind, facts, None)
+        return _made(read, None)
     except Exception:
         log.exception("nobody knows what to make of a row of the ledger")
-        return Step(kind, {"facts": facts})
+        return Step(read[0], {"facts": read[1]})
 
 
-def _made(kind: str, facts: Sequence[Any], record: DecisionRecord | None) -> Step:
+def _made(read: tuple[str, Sequence[Any]], record: DecisionRecord | None) -> Step:
+    kind, facts = read
     values = _OF_FACTS[kind](*facts)
     if record is not None:
         values |= decision_columns(record)

@@ -19,12 +19,16 @@ __all__ = ["brief_line", "step_in", "step_line"]
 
 def step_line(step: Step) -> bytes:
     """The line of a step."""
-    return brief_line({"kind": step.kind, "values": step.values})
+    return _line({"kind": step.kind, "values": step.values})
 
 
-def brief_line(row: Brief | dict[str, Any]) -> bytes:
+def brief_line(row: Brief) -> bytes:
     """The line of what a step will be made of."""
-    text = json_bytes(row)
+    return _line(row[0])
+
+
+def _line(value: object) -> bytes:
+    text = json_bytes(value)
     return b"%08x %s\n" % (crc32(text), text)
 
 
@@ -43,5 +47,5 @@ def step_in(line: bytes, record: DecisionRecord | None = None) -> Step | None:
         return None
     if isinstance(read, list):
         kind, facts = read
-        return certain_step(kind, facts, record)
+        return certain_step(((kind, facts), record))
     return Step(read["kind"], read["values"])

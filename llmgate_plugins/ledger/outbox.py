@@ -85,11 +85,11 @@ class Outbox:
             if self.sync:
                 file.sync()
 
-    def put_brief(self, row: Brief, record: DecisionRecord | None = None) -> None:
-        """Keep one, as `put` does, in brief; with a record, all is known of it as long as this process lives.
+    def put_brief(self, row: Brief) -> None:
+        """Keep one, as `put` does, in brief: the whole of it is known as long as this process lives.
 
         Never waits for the disk."""
-        line = brief_line(row)
+        line, (_, record) = brief_line(row), row
         with self._lock:
             waiting = self._waiting
             if waiting and self._files[-1].append(line, record):  # what is too much shows with the next file

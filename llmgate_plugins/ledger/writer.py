@@ -137,7 +137,7 @@ class Writer:
             whole = drain.fails or outbox.taken - outbox.given >= REMEMBERED
             row = None if whole else brief(kind, subject)
             if row is not None:
-                outbox.put_brief(row, subject if kind == "close" else None)
+                outbox.put_brief(row)
             else:
                 outbox.put((step_of(kind, subject),))
         except Exception:  # noqa: BLE001 - whoever waits for the entry that is put is told

@@ -27,7 +27,6 @@ from llmgate_plugins.ledger.entries import Brief, Step, brief
 from llmgate_plugins.ledger.outbox import Outbox
 from llmgate_plugins.ledger.pen import Pen
 from llmgate_plugins.ledger.segments import SIZE, Extent
-from llmgate_plugins.records import DecisionRecord
 
 LONG = 9.0
 """Seconds that no answer may take, whatever the database does. The documentation says 2.5, of a machine
@@ -71,11 +70,10 @@ def a_step(name: str, text: str = "") -> Step:
     return Step("content", {"call_id": name, "at": 1.0, "tenant": None, "messages": [text], "answer": None})
 
 
-def a_closing(name: str) -> tuple[Brief, DecisionRecord]:
-    closed = record(name)
-    row = brief("close", closed)
+def a_closing(name: str) -> Brief:
+    row = brief("close", record(name))
     assert row is not None
-    return row, closed
+    return row
 
 
 @contextmanager
@@ -278,7 +276,7 @@ def test_all_files_of_a_dead_process_are_taken_over_by_one_and_read_in_their_ord
     outbox, names = Outbox(tmp_path, sync=False), [f"{number:02}" for number in range(12)]
     for name in names:
         outbox.put([a_step(name, "x" * (SIZE // 3))])
-    outbox.put_brief(*a_closing("last"))
+    outbox.put_brief(a_closing("last"))
     outbox.make_whole()  # which writes the last of them anew
     assert len(list(tmp_path.glob("*.outbox"))) == 6
     outbox.close()
