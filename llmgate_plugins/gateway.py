@@ -19,7 +19,7 @@ from llmgate_plugins._drivers import drive
 from llmgate_plugins._engine.effects import Open, Send
 from llmgate_plugins._engine.flight import Core, Steps
 from llmgate_plugins._engine.narrowing import Narrowing
-from llmgate_plugins._looking import Looking
+from llmgate_plugins._minding import Minding
 from llmgate_plugins._registry import Registry
 from llmgate_plugins._scoring import Scoring
 from llmgate_plugins.classification import classify, quota_of
@@ -56,7 +56,7 @@ __all__ = ["Gateway", "Open", "Send"]
 log = logging.getLogger("llmgate")
 
 
-class Gateway(Looking):
+class Gateway(Minding):
     """One access layer in front of many deployments. Thread-safe; serves sync and async callers at once.
 
     Args:
