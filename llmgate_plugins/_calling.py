@@ -8,7 +8,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from llmgate_plugins._departure import Departures, Messages
-from llmgate_plugins._drivers import adrive, drive
+from llmgate_plugins._drivers import aanswer_of, adrive, drive
 from llmgate_plugins._engine.flight import Steps
 from llmgate_plugins._engine.origins import ruled_out
 from llmgate_plugins._engine.pipeline import admit, dismiss
@@ -93,10 +93,7 @@ class Calling:
         started = self._departures.start(
             model, messages, params, False, context, tags, transport, deadline, call_id
         )
-        answer: Response | None = None
-        async for answer in adrive(*started, self.services):  # noqa: B007 - as above
-            pass
-        return _given(answer)
+        return _given(await aanswer_of(*started, self.services))
 
     def stream(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, NoReturn
 
 from llmgate_plugins.context import Call
@@ -47,18 +47,28 @@ def next_chunk_within(attempt: Attempt, clock: Clock) -> float | None:
     return left if gap is None else min(gap, left)
 
 
-async def within(work: Awaitable[Any], seconds: float | None, attempt: Attempt, clock: Clock) -> Any:
+async def within(
+    work: Awaitable[Any], allowed: Callable[[Attempt, Clock], float | None], attempt: Attempt, clock: Clock
+) -> Any:
     """The result of `work`, or a `TimeoutError` that says whose fault it was.
 
     A timer is set only if there is something to wait for: most chunks of a stream are there.
+
+    Args:
+        allowed: How many seconds the attempt's limits allow; None for no limit.
 
     Raises:
         TimeoutError: The deployment took longer than its attempt's limits allow.
         DeadlineExceeded: The call's time was over.
     """
+    steps = work.__await__()
+    try:
+        waiting_for = steps.send(None)
+    except StopIteration as done:
+        return done.value
     late: list[bool] = []
     try:
-        return await _waited(work, seconds, late)
+        return await _waited(_Rest(steps, waiting_for), allowed(attempt, clock), late)
     except TimeoutError:
         if late:
             out_of_time(attempt, clock)
@@ -73,29 +83,29 @@ def plugin_within(call: Call, clock: Clock) -> float | None:
 
 async def answer_within(work: Awaitable[Any], seconds: float | None) -> Any:
     """A plugin's answer. Raises `TimeoutError` if it takes longer than the call has time."""
+    steps = work.__await__()
+    try:
+        waiting_for = steps.send(None)
+    except StopIteration as done:
+        return done.value
     late: list[bool] = []
     try:
-        return await _waited(work, seconds, late)
+        return await _waited(_Rest(steps, waiting_for), seconds, late)
     except TimeoutError:
         if late:
             raise TimeoutError(f"no answer within {seconds:.1f} s") from None
         raise
 
 
-async def _waited(work: Awaitable[Any], seconds: float | None, late: list[bool]) -> Any:
-    """The result of `work`; notes in `late` that a `TimeoutError` is this limit's, not the work's own."""
-    steps = work.__await__()
-    try:
-        waiting_for = steps.send(None)
-    except StopIteration as done:
-        return done.value
+async def _waited(rest: _Rest, seconds: float | None, late: list[bool]) -> Any:
+    """The result; notes in `late` that a `TimeoutError` is this limit's, not the work's own."""
     if seconds is None:
-        return await _Rest(steps, waiting_for)
+        return await rest
     cut = False
     try:
         async with asyncio.timeout(seconds) as limit:
             try:
-                return await _Rest(steps, waiting_for)
+                return await rest
             except asyncio.CancelledError:
                 cut = True
                 raise
