@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import MISSING, fields
-from typing import Any, Final, TypeVar
+from types import MethodType
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
-__all__ = ["quickly_built"]
+__all__ = ["builder", "quickly_built"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _ONLY: Final = object()
+
+
+def builder(cls: Callable[P, T]) -> Callable[P, T]:
+    """Builds instances of a `quickly_built` class in half the time again: for those that every call makes.
+
+    What a class is called with goes through a tuple and a dict; what a function is called with does not.
+    """
+    return cast("Callable[P, T]", MethodType(cls.__new__, cls))
 
 
 def quickly_built(cls: type[T]) -> type[T]:
@@ -39,7 +50,8 @@ def quickly_built(cls: type[T]) -> type[T]:
             parameter = f"{name}=of_{name}"
         elif field.default_factory is not MISSING:
             given[f"of_{name}"] = field.default_factory
-            parameter, value = f"{name}=missing", f"of_{name}() if {name} is missing else {name}"
+            fresh = "[]" if field.default_factory is list else f"of_{name}()"
+            parameter, value = f"{name}=missing", f"{fresh} if {name} is missing else {name}"
         groups.setdefault((bool(field.kw_only), parameter == name), []).append(parameter)
         settings.append(f"self.{name} = {value}")
     by_place = [*groups.get((False, True), ()), *groups.get((False, False), ())]
@@ -50,22 +62,16 @@ def quickly_built(cls: type[T]) -> type[T]:
     else:
         parameters = [*required, "_=only", *optional]
         checks = ["if _ is not only: refuse(cls)"]
+    made = [f"self = make({'open_class' if frozen else 'cls'})", *settings]
     if frozen:
-        given |= {"make": object.__new__}
-        given["open_class"] = type(
-            cls.__name__, (), {"__slots__": kind.__slots__, "__module__": cls.__module__}
-        )
-        head = f"def __new__({', '.join(['cls', *parameters])}):"
-        lines = [*checks, "self = make(open_class)", *settings, "self.__class__ = cls", "return self"]
-    else:
-        given["cls"] = cls
-        head = f"def __init__({', '.join(['self', *parameters])}):"
-        lines = [*checks, *settings]
-    exec("\n    ".join([head, *lines]), given)  # noqa: S102 - as dataclasses make their methods
+        open_class = {"__slots__": kind.__slots__, "__module__": cls.__module__}
+        given["open_class"] = type(cls.__name__, (), open_class)
+        made.append("self.__class__ = cls")
+    given["make"] = object.__new__
+    head = f"def __new__({', '.join(['cls', *parameters])}):"
+    lines = [head, *checks, *made, "return self"]
+    exec("\n    ".join(lines), given)  # noqa: S102 - as dataclasses make their methods
     kind.__signature__ = inspect.signature(cls)
-    if not frozen:
-        kind.__init__ = given["__init__"]
-        return cls
     kind.__new__ = given["__new__"]
     kind.__init_subclass__ = classmethod(_as_always)
     kind.__reduce__ = _reduced

@@ -9,22 +9,25 @@ from typing import Any, Final
 from opentelemetry.context import get_current
 from opentelemetry.trace import format_trace_id, get_current_span
 
+from llmgate_plugins._building import builder
 from llmgate_plugins._engine.flight import Core, Flight, Steps
-from llmgate_plugins._engine.pipeline import carry_out, whole_call
+from llmgate_plugins._engine.pipeline import carry_out
 from llmgate_plugins.context import Call, Context, current_context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.follow_ups import FollowUp
 from llmgate_plugins.messages import to_messages
-from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Random
-from llmgate_plugins.splicing import CHUNKS
 from llmgate_plugins.transport import Separable, Transport
-from llmgate_plugins.types import EMPTY, Attempt, Message, Request
+from llmgate_plugins.types import EMPTY, Message, Request
 
 __all__ = ["Departures", "Messages", "uuid7"]
 
 Messages = str | Sequence[Message | Mapping[str, Any]]
+
+_request: Final = builder(Request)
+_record: Final = builder(DecisionRecord)
+_flight: Final = builder(Flight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +66,24 @@ class Departures:
             if call.request.stream is not stream:
                 call.request = call.request.replace(stream=stream)
                 call.record.stream = stream
-            return carry_out(self.flight(call, transport)), transport, call
+            return carry_out(self.flight(call, transport), admitted=True), transport, call
         if isinstance(model, Request):
             request = model if model.stream is stream else model.replace(stream=stream)
         else:
-            request = Request(
+            request = _request(
                 model=model, messages=to_messages(messages), params=params, tags=tags or EMPTY, stream=stream
             )
         call = self.call(request, context, deadline, call_id)
-        return whole_call(self.flight(call, transport)), transport, call
+        return carry_out(self.flight(call, transport)), transport, call
 
     def start_stepped(
         self, request: Request | Call, context: Context | None, call_id: str | None
     ) -> tuple[Steps, None, Call]:
         """A call whose host sends by itself."""
         if isinstance(request, Call):
-            return carry_out(self.flight(request, None)), None, request
+            return carry_out(self.flight(request, None), admitted=True), None, request
         call = self.call(request, context, None, call_id)
-        return whole_call(self.flight(call, None)), None, call
+        return carry_out(self.flight(call, None)), None, call
 
     def call(
         self, request: Request, context: Context | None, deadline: float | None, call_id: str | None
@@ -94,7 +97,7 @@ class Departures:
         named = call_id is not None
         if call_id is None:
             call_id = uuid7(at, services.random)
-        record = DecisionRecord(
+        record = _record(
             call_id=call_id,
             model=request.model,
             at=at,
@@ -112,12 +115,11 @@ class Departures:
 
     def flight(self, call: Call, transport: Transport | None) -> Flight:
         """What the engine needs to know of this call."""
-        return Flight(
+        return _flight(
             self.core,
             call,
             hasattr(transport, "pick"),  # a `HostSelection`; isinstance of a Protocol is slow
-            _neutral_meter if transport is None else transport.meter,
-            getattr(transport, "splicer", CHUNKS),
+            self.core.services.clock.monotonic,
             transport,
         )
 
@@ -145,11 +147,7 @@ class Departures:
         call.record.shadow_of = of.id
         if wanted.prepare is not None:
             wanted.prepare(call)
-        return whole_call(self.flight(call, transport)), transport, call
-
-
-def _neutral_meter(_attempt: Attempt, _request: Request) -> ChunkMeter:
-    return ChunkMeter()
+        return carry_out(self.flight(call, transport)), transport, call
 
 
 def _trace_id() -> str | None:

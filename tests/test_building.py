@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmgate_plugins._building import quickly_built
+from llmgate_plugins._building import builder, quickly_built
 from llmgate_plugins.money import Usage
 from llmgate_plugins.types import Attempt, Chunk, Outcome
 
@@ -54,6 +54,37 @@ def test_arguments_are_those_of_the_dataclass() -> None:
         Mixed(1, "x", [], 3)  # type: ignore[call-arg, misc]
     with pytest.raises(TypeError):
         Usage(1)  # type: ignore[call-arg, misc]
+
+
+@quickly_built
+@dataclass(slots=True, kw_only=True)
+class Open:
+    """One that may be changed."""
+
+    first: int
+    many: list[int] = field(default_factory=list)
+
+
+def test_one_that_may_be_changed_is_changed_replaced_copied_and_pickled() -> None:
+    made = Open(first=1)
+    made.first = 2
+    made.many.append(7)
+    assert (made, Open(first=1).many) == (Open(first=2, many=[7]), [])
+    assert replace(made, first=3) == Open(first=3, many=[7])
+    for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert again == made
+        assert again.many is not made.many
+    with pytest.raises(TypeError):
+        Open(1, [])  # type: ignore[call-arg, misc]
+
+
+def test_a_builder_builds_what_the_class_does_of_the_same_arguments() -> None:
+    assert builder(Mixed)(1, named=5) == Mixed(1, named=5)
+    assert builder(Open)(first=1) == Open(first=1)
+    with pytest.raises(TypeError):
+        builder(Mixed)()  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        builder(Open)(1, [])  # type: ignore[call-arg, misc]
 
 
 @pytest.mark.parametrize("noun", [Attempt, Outcome, Usage, Chunk])

@@ -78,7 +78,7 @@ def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: A
     failed: tuple[Attempt, Outcome] | None = None
     flight.call.untried = way
     while way:
-        deployment = yield from _chosen(flight, way)
+        deployment = way.next() if way.is_settled else (yield from _picked(flight, way))
         reason = way.reason or reason
         attempt = yield from new_attempt(flight, deployment, alias, reason, len(way) + len(fallbacks))
         if attempt is None:
@@ -112,10 +112,8 @@ def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: A
     return None, NextDeployment()
 
 
-def _chosen(flight: Flight, way: Way) -> Steps:
-    """Returns the deployment to try now: by order, or as the host picks."""
-    if way.is_settled:
-        return way.next()
+def _picked(flight: Flight, way: Way) -> Steps:
+    """Returns the deployment to try now, as the host picks."""
     picked = yield Pick(tuple(way), flight.call.request)
     way.take(picked)
     return picked
@@ -123,8 +121,8 @@ def _chosen(flight: Flight, way: Way) -> Steps:
 
 def _try(flight: Flight, attempt: Attempt, way: Way) -> Steps:
     """Returns (response or None, outcome, the attempt it is of). Whoever began is told the end."""
-    skipped = yield from begin(flight, attempt) or ()
-    if skipped is not None:
+    steps = begin(flight, attempt)
+    if steps is not None and (skipped := (yield from steps)) is not None:
         return None, skipped, attempt
     after = attempt.limits.hedge_after
     if after is not None and way.has_next and not flight.steps_out and flight.delivered is None:
@@ -134,7 +132,8 @@ def _try(flight: Flight, attempt: Attempt, way: Way) -> Steps:
         ended = ((attempt, response, outcome, fatal),)
     # The last one is the one that counts; an earlier one was a hedge, or was hedged and lost.
     for attempt, response, outcome, fatal in ended:  # noqa: B007
-        yield from settle_attempt(flight, attempt, outcome) or ()
+        if (steps := settle_attempt(flight, attempt, outcome)) is not None:
+            yield from steps
     if fatal is not None:
         raise annotated(fatal, flight.call.record) if isinstance(fatal, StreamInterrupted) else fatal
     return response, outcome, attempt

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from llmgate_plugins._asking import Implementation, Said
+from llmgate_plugins._building import builder
 from llmgate_plugins._engine import outcomes
 from llmgate_plugins._engine.dispatch import first, settle, tell
 from llmgate_plugins._engine.effects import Left, Sleep
@@ -21,6 +22,8 @@ MOST_ATTEMPTS: Final = 100
 """A stop for a failover plugin that never gives up. Far above what any policy allows."""
 PREFILL: Final = "assistant_prefill"
 """The capability of going on from the beginning of an answer."""
+
+_attempt: Final = builder(Attempt)
 
 
 def new_attempt(
@@ -43,7 +46,7 @@ def new_attempt(
     flight.count += 1
     if flight.count > MOST_ATTEMPTS:
         return None
-    return Attempt(
+    return _attempt(
         call_id=call.id,
         number=flight.count,
         deployment=deployment,

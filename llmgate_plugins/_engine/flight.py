@@ -7,16 +7,18 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from llmgate_plugins._building import quickly_built
 from llmgate_plugins._engine.effects import Effect
 from llmgate_plugins._engine.narrowing import Narrowing
 from llmgate_plugins._registry import Hooks
 from llmgate_plugins.context import Call
 from llmgate_plugins.decisions import Reselect
 from llmgate_plugins.limits import Quota
+from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import Services
-from llmgate_plugins.splicing import Splicer
+from llmgate_plugins.splicing import CHUNKS, Splicer
 from llmgate_plugins.transport import Meter, Transport
 from llmgate_plugins.types import (
     EMPTY,
@@ -76,14 +78,14 @@ class Core:
     on_break: OnBreak
 
 
+@quickly_built
 @dataclass(slots=True, eq=False)
 class Flight:
     """One call on its way.
 
     Attributes:
         host_selects: The host brings candidates and picks where no plugin ranks.
-        meter: Makes a meter for a stream.
-        splicer: Reads and cuts the transport's chunks, for streams that go on after a break.
+        now: Monotonic seconds.
         transport: What carries it out; None where the host sends by itself, one attempt after another.
         delivered: What a stream that broke has given out, if another attempt may go on.
         broke: The error that broke it.
@@ -97,8 +99,7 @@ class Flight:
     core: Core
     call: Call
     host_selects: bool
-    meter: Callable[[Attempt, Request], Meter]
-    splicer: Splicer
+    now: Callable[[], float]
     transport: Transport | None
     delivered: str | None = None
     broke: Exception | None = None
@@ -120,9 +121,14 @@ class Flight:
         """What the caller wants if a stream breaks."""
         return self.call.request.on_break or self.core.on_break
 
-    def now(self) -> float:
-        """Monotonic seconds."""
-        return self.core.services.clock.monotonic()
+    @property
+    def splicer(self) -> Splicer:
+        """Reads and cuts the transport's chunks, for streams that go on after a break."""
+        return getattr(self.transport, "splicer", CHUNKS)
+
+    def meter(self, attempt: Attempt, request: Request) -> Meter:
+        """A meter for a stream."""
+        return ChunkMeter() if self.transport is None else self.transport.meter(attempt, request)
 
     def report(self, plugin: str, hook: str, error: BaseException) -> None:
         """Note a plugin's failure that does not stop the call, and say it once in the log."""

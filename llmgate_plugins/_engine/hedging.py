@@ -9,7 +9,7 @@ from llmgate_plugins._engine import outcomes
 from llmgate_plugins._engine.beginning import begin, new_attempt
 from llmgate_plugins._engine.effects import Close, FirstOf, Left, Send, Start, Stop
 from llmgate_plugins._engine.flight import Flight, Steps
-from llmgate_plugins._engine.sending import Opened, concluded, fitted, opening
+from llmgate_plugins._engine.sending import Opened, answered, fitted, opening, void
 from llmgate_plugins._engine.streaming import deliver
 from llmgate_plugins.types import Attempt, Deployment, Response
 
@@ -115,7 +115,8 @@ class _Side:
             ended = yield from deliver(self.flight, self.attempt, self.opened)
             return (self.attempt, *ended)
         assert self.response is not None  # noqa: S101 - it ended, and not with an error
-        return (self.attempt, *(yield from concluded(self.flight, self.attempt, self.response)))
+        ended = answered(self.flight, self.attempt, self.response)
+        return (self.attempt, *(ended or (yield from void(self.flight, self.attempt, self.response))))
 
     def failed(self) -> Steps:
         """Returns what became of one that failed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from llmgate_plugins._building import builder
 from llmgate_plugins._engine.believing import unknown, used
 from llmgate_plugins._engine.effects import Left
 from llmgate_plugins._engine.failing import classified
@@ -19,6 +20,8 @@ SAY_WHAT_THEY_CHARGE: Final = frozenset({"openrouter", "perplexity", "xai"})
 
 CHARGED: Final = Price(source="provider")
 """In place of a price where the provider said what it charges."""
+
+_outcome: Final = builder(Outcome)
 
 
 def _booked(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -> tuple[int, Price | None]:
@@ -44,7 +47,7 @@ def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
     """A whole answer came back."""
     usage = used(flight, attempt, response.usage, response)
     cost, price = _booked(flight, attempt, usage, response.model)
-    return Outcome(
+    return _outcome(
         status="success",
         usage=usage,
         cost=cost,

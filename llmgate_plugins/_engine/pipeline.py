@@ -14,13 +14,7 @@ from llmgate_plugins.records import CallStatus, DecisionRecord
 from llmgate_plugins.shape import shape_of
 from llmgate_plugins.types import Chunk, Response
 
-__all__ = ["admit", "ask_admission", "carry_out", "dismiss", "note_failure", "whole_call"]
-
-
-def whole_call(flight: Flight) -> Steps:
-    """The whole life of a call. Emits its answer, or its chunks."""
-    yield from admit(flight) or ()
-    yield from carry_out(flight)
+__all__ = ["admit", "ask_admission", "carry_out", "dismiss", "note_failure"]
 
 
 def admit(flight: Flight) -> Steps | None:
@@ -98,9 +92,15 @@ def _note_origin(record: DecisionRecord, plugin: str, made_by: str) -> None:
     record.notes = {**record.notes, "answers": [*record.notes.get("answers", ()), said]}
 
 
-def carry_out(flight: Flight) -> Steps:
-    """An admitted call, to its end. Exactly one `end_call`, whatever happens."""
+def carry_out(flight: Flight, *, admitted: bool = False) -> Steps:
+    """A call to its end. Emits its answer, or its chunks. Exactly one `end_call`, whatever happens.
+
+    Args:
+        admitted: Whether policy has had its say already.
+    """
     call = flight.call
+    if not admitted and (steps := admit(flight)) is not None:
+        yield from steps
     try:
         response = call.answer
         if response is None:
@@ -119,7 +119,9 @@ def carry_out(flight: Flight) -> Steps:
     except Exception as error:
         yield from _end_badly(flight, error)
         raise
-    yield from _end(flight, "success" if call.answer is None else "answered") or ()
+    steps = _end(flight, "success" if call.answer is None else "answered")
+    if steps is not None:
+        yield from steps
     try:
         if not call.request.stream:
             yield Emit(response)

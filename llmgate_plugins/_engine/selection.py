@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
+from typing import Final
 
 from llmgate_plugins._asking import Said
+from llmgate_plugins._building import builder
 from llmgate_plugins._engine.dispatch import settle
 from llmgate_plugins._engine.effects import Candidates
 from llmgate_plugins._engine.flight import Flight, Steps
@@ -16,6 +18,8 @@ from llmgate_plugins.errors import HookFailed
 from llmgate_plugins.selections import MOST_NAMED, Dropped, Selection
 
 __all__ = ["narrowed", "select"]
+
+_selection: Final = builder(Selection)
 
 
 def select(flight: Flight, alias: str) -> Steps:
@@ -28,7 +32,7 @@ def select(flight: Flight, alias: str) -> Steps:
     else:
         left = core.routes.deployments(alias)
         ids = core.narrowing.ids(left)
-    selection = Selection(alias=alias, considered=ids, order=ids)
+    selection = _selection(alias=alias, considered=ids, order=ids)
     call.record.selections.append(selection)
     said = core.hooks.narrow_deployments.ask_all(request, left, call.context, call, core.services)
     if said is not None:

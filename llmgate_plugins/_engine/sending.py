@@ -10,9 +10,9 @@ from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.streaming import deliver
 from llmgate_plugins.errors import DeadlineExceeded, ProviderError
 from llmgate_plugins.transport import Meter
-from llmgate_plugins.types import Attempt, Request, Response
+from llmgate_plugins.types import Attempt, Outcome, Request, Response
 
-__all__ = ["Opened", "opening", "send"]
+__all__ = ["Opened", "answered", "fitted", "opening", "send", "void"]
 
 
 class Opened:
@@ -52,17 +52,21 @@ def send(flight: Flight, attempt: Attempt) -> Steps:
         return None, outcomes.left(flight, attempt, leaving), leaving
     except Exception as error:  # noqa: BLE001 - as above
         return None, (yield from outcomes.broken(flight, attempt, error)), None
-    return (yield from concluded(flight, attempt, response))
+    return answered(flight, attempt, response) or (yield from void(flight, attempt, response))
 
 
-def concluded(flight: Flight, attempt: Attempt, response: Response) -> Steps:
-    """Returns (response or None, outcome, None) of a whole answer.
+def answered(flight: Flight, attempt: Attempt, response: Response) -> tuple[Response, Outcome, None] | None:
+    """What a whole answer makes of an attempt; None if it is empty, though the model says it has finished."""
+    if response.empty and response.finish_reason in (None, "stop"):
+        return None
+    return response, outcomes.answered(flight, attempt, response), None
 
-    One that is empty, though the model says it has finished, is a failed attempt; it is
-    kept, and given out if nothing better comes: after a tool's result it may be meant so.
+
+def void(flight: Flight, attempt: Attempt, response: Response) -> Steps:
+    """Returns (None, outcome, None) of an attempt whose answer is empty: it has failed.
+
+    The answer is kept, and given out if nothing better comes: after a tool's result it may be meant so.
     """
-    if not response.empty or response.finish_reason not in (None, "stop"):
-        return response, outcomes.answered(flight, attempt, response), None
     flight.empty = (response, ())
     error = ProviderError("the answer has nothing in it", code="empty_response")
     return None, (yield from outcomes.broken(flight, attempt, error, usage=response.usage)), None
