@@ -35,7 +35,9 @@ def quickly_built(cls: type[T]) -> type[T]:
     other. Here all have their place; a value that is given by place where it must not be, beyond
     those that are required, is refused all the same.
 
-    For dataclasses that have slots, without bases and `__post_init__`.
+    Fields that are not given (`init=False`) are for `__post_init__` to set.
+
+    For dataclasses that have slots, without bases.
     """
     kind: Any = cls
     frozen = kind.__dataclass_params__.frozen
@@ -43,6 +45,8 @@ def quickly_built(cls: type[T]) -> type[T]:
     settings: list[str] = []
     groups: dict[tuple[bool, bool], list[str]] = {}
     for field in fields(kind):
+        if not field.init:
+            continue
         name, value = field.name, field.name
         parameter = name
         if field.default is not MISSING:
@@ -63,6 +67,9 @@ def quickly_built(cls: type[T]) -> type[T]:
         parameters = [*required, "_=only", *optional]
         checks = ["if _ is not only: refuse(cls)"]
     made = [f"self = make({'open_class' if frozen else 'cls'})", *settings]
+    if hasattr(kind, "__post_init__"):
+        given["finish"] = kind.__post_init__
+        made.append("finish(self)")
     if frozen:
         open_class = {"__slots__": kind.__slots__, "__module__": cls.__module__}
         given["open_class"] = type(cls.__name__, (), open_class)
@@ -89,7 +96,7 @@ def _as_always(cls: Any) -> None:
 
 def _reduced(self: Any) -> tuple[Any, ...]:
     """For copies and pickles."""
-    values = {field.name: getattr(self, field.name) for field in fields(self)}
+    values = {field.name: getattr(self, field.name) for field in fields(self) if field.init}
     return _again, (type(self), values)
 
 

@@ -108,7 +108,8 @@ class Departures:
             trace_id=_trace_id() if get_current() else None,  # mostly there is nothing around a call
         )
         until = None if seconds is None else started + seconds
-        call = Call(call_id, request, context, started, until, record, named=named)
+        call = Call(call_id, request, context, started, until, record)
+        call.named = named
         if deadline is not None and (request.timeout is None or deadline < request.timeout):
             call.asked = request.replace(timeout=deadline)
         return call

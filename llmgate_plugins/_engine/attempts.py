@@ -74,7 +74,7 @@ def _serve_alias(flight: Flight, alias: str, fallbacks: Sequence[str], reason: A
     """Returns (response or None, the decision that ended it)."""
     selecting = select if flight.call.stashed(SECOND_OPINION) is None else select_twice
     left, ranked = yield from selecting(flight, alias)
-    way = Way(left, in_order=ranked or not flight.host_selects)
+    way = Way(left, ranked or not flight.host_selects)
     failed: tuple[Attempt, Outcome] | None = None
     flight.call.untried = way
     while way:

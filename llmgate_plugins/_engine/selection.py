@@ -37,9 +37,9 @@ def select(flight: Flight, alias: str) -> Steps:
     said = core.hooks.narrow_deployments.ask_all(request, left, call.context, call, core.services)
     if said is not None:
         left = yield from narrowed(flight, left, said, partial(_take_out, flight, selection))
-    ranked = None
-    if left and core.hooks.rank_deployments:
-        ranked = yield from _rank(flight, left, selection)
+    rank = core.hooks.rank_deployments.ask_all
+    said = rank(request, left, call.context, call, core.services) if left else None
+    ranked = None if said is None else (yield from _rank(flight, left, said, selection))
     if ranked is not None:
         left = ranked
         first = left.first if type(left) is Ranked else left
@@ -75,11 +75,10 @@ def narrowed(
     return left
 
 
-def _rank(flight: Flight, left: Deployments, selection: Selection) -> Steps:
+def _rank(flight: Flight, left: Deployments, said: Said | None, selection: Selection) -> Steps:
     """Returns these in order of the first opinion, or None. A plugin that fails has none."""
     call, core = flight.call, flight.core
     hook, given = core.hooks.rank_deployments, (call.request, left, call.context, call, core.services)
-    said = hook.ask_all(*given)
     while said is not None:
         place, answer, error = said
         one = hook[place]

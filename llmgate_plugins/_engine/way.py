@@ -24,7 +24,7 @@ class Way:
 
     __slots__ = ("_again", "_in_order", "_left", "_place", "_tried", "reason")
 
-    def __init__(self, left: Sequence[Deployment], *, in_order: bool) -> None:
+    def __init__(self, left: Sequence[Deployment], in_order: bool) -> None:
         self._left = left
         self._in_order = in_order
         self._place = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from llmgate_plugins._building import builder
 from llmgate_plugins.errors import ConfigurationError, ProviderError
 from llmgate_plugins.limits import Quota
 from llmgate_plugins.masking import scrub
@@ -24,6 +25,9 @@ __all__ = [
     "text_of",
     "thoughts_of",
 ]
+
+_response: Final = builder(Response)
+_chunk: Final = builder(Chunk)
 
 _BOUND: Final = frozenset({"api_key", "base_url", "api_base", "api_version", "organization", "extra_query"})
 """Where a call goes and with which key is the deployment's alone."""
@@ -70,7 +74,7 @@ def response_of(completion: Any, attempt: Attempt, quota: Quota | None = None) -
     """
     choice = _first_choice(completion)
     message = choice.message
-    return Response(
+    return _response(
         source=lambda: _message(message, attempt),
         usage=_usage(completion.usage, completion),
         finish_reason=_reason(choice.finish_reason, message),
@@ -110,14 +114,14 @@ def chunk_of(piece: Any) -> Chunk:
     if not choices:
         if choices is None and usage is None:
             raise garbage(piece)
-        return Chunk(usage=usage, model=piece.model, id=piece.id, native=piece)
+        return _chunk(usage=usage, model=piece.model, id=piece.id, native=piece)
     choice = choices[0]
     reason = choice.finish_reason
     if reason == "error":
         raise garbage(choice if getattr(choice, "error", None) else piece)
     delta = choice.delta
     if choice.index or delta is None:
-        return Chunk(
+        return _chunk(
             usage=usage,
             finish_reason=None if choice.index else reason,
             model=piece.model,
@@ -128,7 +132,7 @@ def chunk_of(piece: Any) -> Chunk:
     thoughts = (extra.get("reasoning_content") or extra.get("reasoning") or "") if extra else ""
     if content is not None and type(content) is not str:
         content, thoughts = text_of(content), thoughts or thoughts_of(content)
-    return Chunk(
+    return _chunk(
         text=content or delta.refusal or "",
         reasoning=thoughts,
         tool_calls=_calls(delta.tool_calls, default="") if delta.tool_calls else (),

@@ -76,6 +76,7 @@ class Outcome:
     """How an attempt ended.
 
     Attributes:
+        ok: Whether the attempt gave a whole answer.
         status: "success"; "error"; "cancelled" (the task was cancelled);
             "abandoned" (the reader left a stream); "skipped" (never sent).
         error: What was raised, if anything.
@@ -93,6 +94,7 @@ class Outcome:
         skipped_by: The plugin that said so; None where the caller had left.
     """
 
+    ok: bool = field(init=False, repr=False)
     status: OutcomeStatus
     error: BaseException | None = None
     failure: Failure | None = None
@@ -108,10 +110,8 @@ class Outcome:
     skipped: str | None = None
     skipped_by: str | None = None
 
-    @property
-    def ok(self) -> bool:
-        """Whether the attempt gave a whole answer."""
-        return self.status == "success"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ok", self.status == "success")  # plugins ask more often than attempts end
 
     @property
     def cost_per_1k(self) -> int | None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any, Final
 
+from llmgate_plugins._building import builder
 from llmgate_plugins.money import Usage
 
 __all__ = ["MOST_TOKENS", "disjoint", "sane"]
+
+_usage: Final = builder(Usage)
 
 MOST_TOKENS: Final = 10_000_000
 """The most tokens that one attempt is believed to have read, or written: the largest
@@ -59,8 +62,8 @@ def disjoint(
         if not asked and not answered:
             return None
         if not (cached or written or reasoning or tier or charged is not None):
-            return Usage(input=asked, output=answered)  # most reports, and keywords cost time
-        return Usage(
+            return _usage(input=asked, output=answered)  # most reports, and keywords cost time
+        return _usage(
             input=asked - cached - written,
             cached_input=cached,
             cache_write=written,
@@ -126,7 +129,7 @@ class _Report:
         reasoning, said = self._take(self.reasoning, self.answered)
         audio_output, said = self._take(self._count(kinds[2]), said)
         image_output, said = self._take(self._count(kinds[3]), said)
-        return Usage(
+        return _usage(
             input=rest,
             cached_input=cached,
             cache_write=written,

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
+from llmgate_plugins._building import builder
 from llmgate_plugins.decisions import Reselect, Skip, Wait
 from llmgate_plugins.errors import RequestDenied, StorageError
 from llmgate_plugins.plugins.holds import HOLDS, Hold
@@ -23,6 +24,8 @@ from llmgate_plugins.plugins.policies import POLICY
 from llmgate_plugins.services import Grant, Lease, Refusal, Unseeded
 
 __all__ = ["Admission", "Begun"]
+
+_hold: Final = builder(Hold)
 
 LONGEST_ATTEMPT: Final = 3600.0
 """Seconds a hold lasts for a call without a deadline."""
@@ -133,7 +136,7 @@ class Admission:
         asked.taken.grant(number, grant.lease, asked.counts)
         confirm = partial(self.ask, asked) if self.may_be_lost and asked.is_hard else None
         if asked.nano_usd or asked.tokens or confirm is not None:
-            hold = Hold(
+            hold = _hold(
                 nano_usd=asked.nano_usd,
                 tokens=asked.tokens,
                 expires=grant.expires,

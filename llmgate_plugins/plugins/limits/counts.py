@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from llmgate_plugins._building import builder
 from llmgate_plugins.context import Context
 from llmgate_plugins.plugins.limits import words
 from llmgate_plugins.plugins.limits.limit import Kind, Limit, Mode
@@ -20,6 +21,7 @@ MOST_COUNTS: Final = 16_384
 """Counts that one rule remembers; the oldest quarter is forgotten. The state remembers them all."""
 _NEVER: Final = 1 << 63
 _UNKNOWN: Final = object()
+_reservation: Final = builder(Reservation)
 
 
 class Count:
@@ -62,7 +64,7 @@ class Count:
     def reservation(self, amount: int, estimate: int) -> Reservation:
         """So much of it, as the state takes it."""
         rule = self.rule
-        return Reservation(
+        return _reservation(
             key=self.key,
             amount=amount,
             limit=self.limit.limit,
