@@ -42,7 +42,7 @@ CHUNKS = 100
 LIMITS = {
     "engine alone": 25.0,
     "ten plugins at work": 40.0,
-    "ten simple six-hook plugins": 40.0,
+    "ten simple six-hook plugins": 25.0,
 }
 ASKED = (Message(role="user", content="What is the capital of France?"),)
 

@@ -159,8 +159,8 @@ def _trace_id() -> str | None:
 
 def uuid7(at: float, random: Random) -> str:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness. Sorts by time."""
-    digits = hex(1 << 128 | int(at * 1000) << 80 | random.getrandbits(80) & _RANDOM | _VERSION_7)
-    return f"{digits[3:11]}-{digits[11:15]}-{digits[15:19]}-{digits[19:23]}-{digits[23:]}"
+    time, chance = f"{int(at * 1000):012x}", hex(random.getrandbits(80) & _RANDOM | _VERSION_7)
+    return f"{time[:8]}-{time[8:]}-{chance[2:6]}-{chance[6:10]}-{chance[10:]}"
 
 
 _RANDOM: Final = ~(0xF << 76 | 0x3 << 62)

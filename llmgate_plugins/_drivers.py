@@ -156,11 +156,9 @@ async def aanswer_of(steps: Steps, transport: Transport, call: Call, services: S
             effect = step(argument)
             step, argument = steps.send, None
             try:
-                if isinstance(effect, Send):
-                    attempt = effect.attempt
-                    with attempt.entered():
-                        work = transport.asend(attempt, effect.request)
-                        argument = await within(work, first_answer_within, attempt, services.clock)
+                if isinstance(effect, Send) and not effect.attempt.around:  # `_aperform` enters what is
+                    work = transport.asend(effect.attempt, effect.request)
+                    argument = await within(work, first_answer_within, effect.attempt, services.clock)
                 elif isinstance(effect, Emit):
                     answer = effect.item
                 elif leaving is None:

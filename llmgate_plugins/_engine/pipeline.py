@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from llmgate_plugins._asking import Said
+from llmgate_plugins._building import builder
 from llmgate_plugins._engine.attempts import serve
 from llmgate_plugins._engine.dispatch import settle, tell
 from llmgate_plugins._engine.effects import Emit, Left
@@ -15,6 +18,8 @@ from llmgate_plugins.shape import shape_of
 from llmgate_plugins.types import Chunk, Response
 
 __all__ = ["admit", "ask_admission", "carry_out", "dismiss", "note_failure"]
+
+_emit: Final = builder(Emit)
 
 
 def admit(flight: Flight) -> Steps | None:
@@ -124,7 +129,7 @@ def carry_out(flight: Flight, *, admitted: bool = False) -> Steps:
         yield from steps
     try:
         if not call.request.stream:
-            yield Emit(response)
+            yield _emit(response)
         elif not streamed:
             yield Emit(_as_chunk(response))
     finally:

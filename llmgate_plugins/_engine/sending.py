@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from llmgate_plugins._building import builder
 from llmgate_plugins._engine import outcomes
 from llmgate_plugins._engine.effects import END, Close, Left, Open, Read, Send
 from llmgate_plugins._engine.flight import Flight, Steps
@@ -13,6 +14,8 @@ from llmgate_plugins.transport import Meter
 from llmgate_plugins.types import Attempt, Outcome, Request, Response
 
 __all__ = ["Opened", "answered", "fitted", "opening", "send", "void"]
+
+_send: Final = builder(Send)
 
 
 class Opened:
@@ -47,7 +50,7 @@ def send(flight: Flight, attempt: Attempt) -> Steps:
             return None, (yield from outcomes.broken(flight, attempt, error, opened.meter)), None
         return (yield from deliver(flight, attempt, opened))
     try:
-        response = yield Send(attempt, request)
+        response = yield _send(attempt, request)
     except Left as leaving:
         return None, outcomes.left(flight, attempt, leaving), leaving
     except Exception as error:  # noqa: BLE001 - as above
