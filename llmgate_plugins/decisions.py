@@ -36,11 +36,23 @@ class Drop:
 
     A plugin whose answer has not changed gives the same object again: then a group of
     thousands is not gone through anew.
+
+    Raises:
+        TypeError: The reasons are no mapping, or not by ids: then nobody would be dropped, unnoticed.
     """
 
     reasons: Mapping[str, str]
     until: Mapping[str, float] = field(default=EMPTY)
     passing: bool = False
+
+    def __post_init__(self) -> None:
+        given: object = self.reasons
+        if type(given) is not dict and not isinstance(given, Mapping):
+            raise TypeError(f"Drop takes {{one.id: 'reason'}}, not {type(given).__name__}")
+        for name in given:
+            if not isinstance(name, str):
+                raise TypeError(f"Drop takes {{one.id: 'reason'}}, not by {type(name).__name__}")
+            break  # who has mistaken one key has mistaken all of them
 
 
 @dataclass(frozen=True, slots=True)

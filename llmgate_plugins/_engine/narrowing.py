@@ -102,9 +102,11 @@ class Narrowing:
 def check(
     order: Iterable[Deployment], members: Collection[Deployment], dropped: Collection[str] = ()
 ) -> None:
-    """Raises `ValueError` if one of them is no member, or was dropped."""
+    """Raises `ValueError` if one of them is no member, or was dropped; `TypeError` for an id."""
     for one in order:
         if one not in members or one.id in dropped:
+            if isinstance(one, str):
+                raise TypeError(f"ranked the text {one!r}; rank the deployments themselves, not their ids")
             name = getattr(one, "id", one)
             raise ValueError(f"ranked {name!r}, which is not among the candidates")
 

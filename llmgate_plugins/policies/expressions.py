@@ -24,6 +24,9 @@ _FUNCTIONS: Final = frozenset(
         *("filter", "map", "max", "min", "int", "uint", "double", "string", "bytes", "bool", "type", "dyn"),
     )
 )
+_NO_METHOD: Final = re.compile(r"Undefined variable or function: '(\w+)'")
+_SAMPLES: Final[Mapping[str, Any]] = {"priority": 1, "extra": {}, "stream": False, **dict.fromkeys(SIZES, 0)}
+"""Values of the kinds that calls have; of what is not named here, a text."""
 _MOST: Final = 4096
 """Answers that are remembered, by the values they came from."""
 
@@ -71,6 +74,8 @@ class Expression:
         self._known: dict[Hashable, bool] = {}
         if not self._reads and not self._tags:
             self.constant = self._true({})
+        else:
+            self._try()
 
     def _check(self, strange: list[str]) -> None:
         known = {"context": (*DECLARED, "extra"), "request": (*ASKED, *SIZES)}
@@ -111,11 +116,36 @@ class Expression:
         self._known[key] = answer
         return answer
 
+    def _try(self) -> None:
+        """Raises `ValueError` if it can be of no use: its kinds do not go together, or it is no condition.
+
+        It is tried with a call that declares nothing. What this call only lacks, a tag or a divisor,
+        another may have.
+        """
+        given: dict[str, Any] = {"context": {}, "request": {}, "tags": {}}
+        for where, name in self._reads:
+            given[where][name] = _SAMPLES.get(name, "")
+        try:
+            answer = self._program.execute(given)
+        except TypeError:
+            raise ValueError(
+                "compares or joins what does not go together: request.stream is true or false, "
+                f"{', '.join(('priority', *SIZES))} are whole numbers, all else is text"
+            ) from None
+        except Exception as error:  # noqa: BLE001 - whatever else the language may raise
+            if found := _NO_METHOD.search(str(error)):
+                raise ValueError(f"{found[1]} does not go with what it is asked of") from None
+            return
+        _as_bool(answer)
+
     def _true(self, given: Mapping[str, Any]) -> bool:
-        answer = self._program.execute(dict(given))
-        if not isinstance(answer, bool):
-            raise ValueError(f"the expression must be true or false, not {type(answer).__name__}")  # noqa: TRY004
-        return answer
+        return _as_bool(self._program.execute(dict(given)))
+
+
+def _as_bool(answer: object) -> bool:
+    if not isinstance(answer, bool):
+        raise ValueError(f"the expression must be true or false, not {type(answer).__name__}")  # noqa: TRY004
+    return answer
 
 
 def _value(where: str, name: str, request: Request, context: Context, alias_of: Callable[[str], str]) -> Any:

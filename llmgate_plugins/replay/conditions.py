@@ -118,8 +118,10 @@ def _change(then: float, now: float) -> float:
 
 
 def _values(metric: str, replay: Replay, *, share: bool) -> tuple[float | None, float | None]:
-    """(then, now)."""
+    """(then, now); None for what cannot be told, as all of it where there were no calls."""
     then, now = replay.original, replay.replayed
+    if not now.calls:
+        return None, None
     match metric:
         case "cost":
             return then.cost / NANO, now.cost / NANO
@@ -131,5 +133,4 @@ def _values(metric: str, replay: Replay, *, share: bool) -> tuple[float | None, 
     counts = (then.blocked, now.blocked) if metric == "blocked" else (0, replay.moved)
     if not share:
         return float(counts[0]), float(counts[1])
-    calls = now.calls
-    return (counts[0] / calls, counts[1] / calls) if calls else (None, None)
+    return counts[0] / now.calls, counts[1] / now.calls

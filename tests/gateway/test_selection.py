@@ -17,6 +17,7 @@ from llmgate_plugins import (
     Call,
     Context,
     Deployment,
+    Drop,
     HookFailed,
     ProviderError,
     Ranking,
@@ -97,6 +98,47 @@ def test_a_ranking_cannot_bring_in_a_stranger(face: str) -> None:
     [(plugin, hook, error)] = told.record.problems
     assert (plugin, hook) == ("Smuggler", "rank_deployments")
     assert "'elsewhere', which is not among the candidates" in error
+
+
+@every_face
+def test_a_ranking_of_ids_is_told_from_one_of_deployments(face: str) -> None:
+    class Names:
+        @hookimpl
+        def rank_deployments(self) -> Any:
+            return ["b"]
+
+    s = scene({"a": ["a"], "b": ["b"]}, Names(), Rank("b"))
+    told = ask(face, s.gateway)
+    assert told.text == "b"
+    [(plugin, _, error)] = told.record.problems
+    assert plugin == "Names"
+    assert "rank the deployments themselves, not their ids" in error
+
+
+@every_face
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (lambda left: [one.id for one in left], "not list"),
+        (lambda left: {one.id for one in left}, "not set"),
+        (lambda left: left[0].id, "not str"),
+        (lambda left: dict.fromkeys(left, "region"), "not by Deployment"),
+    ],
+)
+def test_a_drop_that_names_nobody_by_mistake_stops_the_call_and_is_told_of_its_plugin(
+    face: str, wrong: Callable[[Any], Any], why: str
+) -> None:
+    class OutsideTheLaw:
+        @hookimpl
+        def narrow_deployments(self, deployments: Sequence[Deployment]) -> Drop:
+            return Drop(wrong(deployments))
+
+    s = scene({"a": ["a"], "b": ["b"]}, OutsideTheLaw())
+    told = ask(face, s.gateway)
+    assert isinstance(told.error, HookFailed)
+    assert "plugin 'OutsideTheLaw' failed in narrow_deployments: TypeError: Drop" in str(told.error)
+    assert why in str(told.error)
+    assert not told.record.attempts
 
 
 @every_face

@@ -66,11 +66,29 @@ def test_what_depends_on_the_caller_is_told_apart(text: str, trusted: bool) -> N
         ("context['team'] == 'x'", "write context.NAME"),
         ("context.team.shout() == 'X'", "there is no function 'shout'"),
         ("1 + 1", "must be true or false, not int"),
+        ("request.input_tokens", "must be true or false, not int"),
+        ("context.team", "must be true or false, not str"),
+        ("request.input_tokens > 'many'", "does not go together: request.stream is true or false"),
+        ("context.priority + context.team == 'x'", "does not go together"),
+        ("request.tools.startsWith('x')", "startsWith does not go with what it is asked of"),
     ],
 )
 def test_a_mistake_is_found_when_it_is_read(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why.replace("[", r"\[")):
         Expression(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tags.job == 'nightly'",
+        "context.extra.plan == 'gold'",
+        "100 / request.max_tokens > 1",
+        "int(context.user) > 5",
+    ],
+)
+def test_what_only_some_calls_lack_is_no_mistake(text: str) -> None:
+    assert Expression(text).constant is None
 
 
 def test_a_constant_is_known_as_one() -> None:

@@ -140,6 +140,15 @@ def test_an_expression_decides_about_the_exit_code(files: Path, expression: str,
     assert run("--policy", "new.yaml", "--fail-if", expression).exit_code == code
 
 
+@pytest.mark.parametrize(
+    "expression", ["cost > +5%", "blocked > 0", "moved > 20%", "p95 > 2s", "success < 99%"]
+)
+def test_where_no_calls_are_nothing_passes_unseen(files: Path, expression: str) -> None:
+    result = run("--policy", "new.yaml", "--until", "2001-01-01", "--fail-if", expression)
+    assert result.exit_code == 1
+    assert f"FAILED: {expression}: cannot be told" in result.output
+
+
 def test_the_configuration_itself_comes_out_the_same(files: Path) -> None:
     result = run("--json")
     told = json.loads(result.output)
