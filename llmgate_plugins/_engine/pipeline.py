@@ -88,7 +88,8 @@ def _admission(flight: Flight, said: Said | None) -> Steps:
                 call.record.denied_by = plugin
                 break
         elif answer is not None:
-            call.request = answer
+            stream = call.request.stream  # whoever reads the answer has begun to do so, one way or the other
+            call.request = answer if answer.stream is stream else answer.replace(stream=stream)
         said = hook.ask_from(place + 1, (call.request, call.context, call, core.services))
 
 

@@ -32,6 +32,14 @@ def test_each_policy_sees_the_last_ones_request(face: str) -> None:
 
 
 @every_face
+def test_whether_an_answer_comes_in_pieces_is_the_callers_to_say(face: str) -> None:
+    s = scene({"a": ["ok"]}, Admit(lambda r: r.replace(stream=not r.stream), "turns it over"))
+    told = ask(face, s.gateway)
+    assert (told.error, told.text) == (None, "ok")
+    assert s.provider.sent[0][1].stream is told.record.stream
+
+
+@every_face
 def test_a_denied_request_sends_nothing_and_is_booked_as_denied(face: str) -> None:
     def deny(request: Request) -> None:
         raise RequestDenied("no cats", code="cats")
