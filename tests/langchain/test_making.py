@@ -16,7 +16,8 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import ConfigurableField
 from langchain_llmgate import ChatLLMGate, init_llmgate
-from pydantic import ValidationError
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr, ValidationError
 from support.langchain_faces import ENTRANCES
 from support.langchain_leaves import fake, leaf
 
@@ -477,3 +478,20 @@ def test_only_harmless_fields_can_be_chosen_by_a_run() -> None:
     assert set(everything.configurable) == harmless
     with pytest.raises(ConfigurationError, match="gateway cannot be configurable"):
         init_llmgate(models={"fast": [fake()]}, configurable_fields=["gateway"])
+
+
+def test_both_names_that_chat_openai_has_for_an_argument_are_understood() -> None:
+    gateway = Gateway([Deployment(id="m", alias="fast", provider="openai", model="gpt-4o-mini")])
+    asked: dict[str, Any] = {"model_name": "fast", "request_timeout": 7.0, "max_completion_tokens": 9}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours = ChatLLMGate(gateway=gateway, **asked)
+        theirs = ChatOpenAI(api_key=SecretStr("sk-none"), **asked)
+    assert (ours.model, ours.timeout, ours.max_tokens) == ("fast", 7.0, 9)
+    assert (theirs.model_name, theirs.request_timeout, theirs.max_tokens) == ("fast", 7.0, 9)
+
+
+@pytest.mark.parametrize("wrong", ["llmgate.yaml", {"model_list": []}])
+def test_a_file_in_the_gateways_place_is_told_where_it_goes(wrong: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"takes a Gateway, not .*goes to config="):
+        ChatLLMGate(model="fast", gateway=wrong)

@@ -39,6 +39,12 @@ BELONGS_TO_DEPLOYMENTS: Final = frozenset(
     {"api_key", "max_retries", "base_url", "model_provider", "stream_usage", "n", "top_p"}
 )
 """Arguments that other chat models take. A gate takes them too, and leaves them to its deployments."""
+_OTHER_NAMES: Final = {
+    "model_name": "model",
+    "request_timeout": "timeout",
+    "max_completion_tokens": "max_tokens",
+}
+"""What `ChatOpenAI` takes under either name: whoever swaps it changes the class alone."""
 
 
 class ChatLLMGate(GateBinding):
@@ -137,6 +143,9 @@ class ChatLLMGate(GateBinding):
     @classmethod
     def _open_llmgate_gateway(cls, values: Any) -> Any:
         values = dict(values)
+        for theirs, ours in _OTHER_NAMES.items():
+            if theirs in values and values.get(ours) is None:
+                values[ours] = values.pop(theirs)
         fields = cls.model_fields
         known = fields.keys() | {field.alias for field in fields.values()} | BELONGS_TO_DEPLOYMENTS
         unknown = sorted(values.keys() - known)
@@ -152,6 +161,11 @@ class ChatLLMGate(GateBinding):
 
                 values["config"] = load_config(values["config"])  # kept for pickling, and shows no key
             values["gateway"] = Gateway.from_config(values["config"], plugins=values.get("plugins") or ())
+        elif not isinstance(values["gateway"], Gateway):
+            raise ConfigurationError(
+                f"gateway= takes a Gateway, not {type(values['gateway']).__name__}; "
+                "a file or a mapping goes to config="
+            )
         values["fleet"] = fleet_of(values["gateway"])
         given = values.get("profile")
         if given is not None and any(given is made for made in values["fleet"].profiles.values()):
