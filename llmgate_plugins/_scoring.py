@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmgate_plugins._asking import Implementation
@@ -73,6 +73,19 @@ async def _when_there(
 
 
 def _checked(answer: object) -> Scores | None:
-    if answer is None or isinstance(answer, Scores):
-        return answer
-    raise TypeError(f"answered {type(answer).__name__}; the answer is Scores, or None")
+    """Raises `TypeError` for what are no scores: else they would order nobody, and stand in records."""
+    if answer is None:
+        return None
+    if not isinstance(answer, Scores):
+        raise TypeError(f"answered {type(answer).__name__}; the answer is Scores, or None")
+    values: object = answer.values
+    if not isinstance(values, Mapping):
+        raise TypeError(f"Scores takes {{one.id: score}}, not {type(values).__name__}")
+    for name, score in values.items():
+        if not isinstance(name, str):
+            raise TypeError(f"Scores takes {{one.id: score}}, not by {type(name).__name__}")
+        if not isinstance(score, int | float) or score != score:
+            raise TypeError(
+                f"the score of {name!r} must be a number, not {score!r}; leave out what is unknown"
+            )
+    return answer

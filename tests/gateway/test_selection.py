@@ -236,6 +236,29 @@ def test_a_third_partys_preference_is_asked_by_its_name_and_passed_over_where_it
     assert "the answer is Scores, or None" in told.record.problems[1][2]
 
 
+@pytest.mark.parametrize("kind", [Green, LaterGreen])
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ([1.0], "not list"),
+        ({deployment("a"): 1.0}, "not by Deployment"),
+        ({"a": "low"}, "the score of 'a' must be a number, not 'low'"),
+        ({"a": None}, "the score of 'a' must be a number, not None"),
+        ({"a": float("nan")}, "the score of 'a' must be a number, not nan"),
+    ],
+)
+@every_face
+def test_what_are_no_scores_is_told_of_the_plugin_that_gave_them_and_stands_in_no_record(
+    face: str, kind: type[Green], values: Any, why: str
+) -> None:
+    mine, asks = Scores({"a": 1.0}), AsksForScores()
+    told = ask(face, scene({"a": ["a"]}, kind("wrong", Scores(values)), kind("mine", mine), asks).gateway)
+    assert asks.told == [mine]
+    [(plugin, hook, error)] = told.record.problems
+    assert (plugin, hook) == ("wrong", "score_deployments")
+    assert why in error
+
+
 @every_face
 def test_a_preference_that_nobody_knows_has_no_scores(face: str) -> None:
     asks = AsksForScores()
