@@ -86,7 +86,8 @@ class Gateway(Minding):
 
     Raises:
         PluginRefused: A plugin does not fit the contract.
-        ConfigurationError: Duplicate ids, alias loops, names that lead nowhere.
+        ConfigurationError: Duplicate ids, alias loops, names that lead nowhere; an address for a
+            state or ledger.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Gateway(Minding):
         state: State | None = None,
         ledger: Ledger | None = None,
     ) -> None:
+        _refuse_urls(state=state, ledger=ledger)
         clock = clock or SystemClock()
         self.alerts: Final = alerts if alerts is not None else Alerting()
         self.follow_ups: Final = follow_ups if follow_ups is not None else FollowUps()
@@ -264,6 +266,15 @@ def _judge(error: BaseException) -> Failure:
 def _run(steps: Steps, transport: Transport, call: Call, services: Services) -> None:
     """A call that nobody waits for."""
     deque(drive(steps, transport, call, services), maxlen=0)
+
+
+def _refuse_urls(**services: object) -> None:
+    """With an address in the place of what it leads to, calls would go on, and nothing would be booked."""
+    for name, given in services.items():
+        if isinstance(given, str):
+            raise ConfigurationError(
+                f"{name}= is given an address; open it: llmgate_plugins.{name}.open_{name}(...)"
+            )
 
 
 def _checked(on_break: OnBreak) -> OnBreak:
