@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -115,8 +115,12 @@ def _ordered(
 
     Raises:
         ValueError: It names one that is not among the candidates.
+        TypeError: Its scores are none; they would stand in the record.
     """
     ranking = answer if isinstance(answer, Ranking) else Ranking(answer)
+    scores: object = ranking.scores
+    if type(scores) is not dict and not isinstance(scores, Mapping):
+        raise TypeError(f"Ranking takes scores={{one.id: score}}, not {type(scores).__name__}")
     narrowing = flight.core.narrowing
     group = left if ranking.rest is None else narrowing.completed(left, ranking.rest)
     if len(ranking.order) > MOST_NAMED or ranking.order is left:

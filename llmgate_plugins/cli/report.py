@@ -168,6 +168,8 @@ def report(
     """
     from llmgate_plugins.insight import read_report
 
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv print the same in two ways: choose one")
     names = _chosen(columns)
     url = ledger_of(ledger, config)
     with understood(), waiting("Reading the books"):

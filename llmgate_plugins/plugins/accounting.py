@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final, TypeVar, cast
 
+from llmgate_plugins._building import builder
 from llmgate_plugins.context import Call, Context, StashKey
 from llmgate_plugins.decisions import Skip, Wait
 from llmgate_plugins.errors import StorageError
@@ -33,6 +34,9 @@ _SETTLING: Final[StashKey[list[Promise[bool] | Future[bool]]]] = StashKey("settl
 _OPENING: Final[StashKey[frozenset[int]]] = StashKey("opening")
 """Numbers of the attempts whose intents were handed over and waited for, but for those that were
 told to have been skipped."""
+
+_intent: Final = builder(AttemptIntent)
+_settlement: Final = builder(Settlement)
 
 T = TypeVar("T")
 Begun = Skip | Wait | Awaitable[Skip | Wait | None] | Future[None] | None
@@ -110,7 +114,7 @@ class LedgerAccounting:
         if expires is None and attempt.deadline is not None:
             expires = at + attempt.deadline - services.clock.monotonic() + GRACE
         return services.ledger.open_attempt(
-            AttemptIntent(
+            _intent(
                 call_id=attempt.call_id,
                 number=attempt.number,
                 at=at,
@@ -132,7 +136,7 @@ class LedgerAccounting:
         """Settle it, once. Nobody waits for that before the call ends."""
         if outcome.status == "skipped":
             call.stash[_OPENING] = (call.stashed(_OPENING) or _NONE) - {attempt.number}
-        settlement = Settlement(
+        settlement = _settlement(
             status=outcome.status,
             at=services.clock.time(),
             usage=outcome.usage,

@@ -86,6 +86,21 @@ def test_of_thousands_a_message_names_a_few() -> None:
 
 
 @every_face
+def test_a_ranking_whose_scores_are_none_is_told_of_and_the_next_opinion_counts(face: str) -> None:
+    class Lists:
+        @hookimpl
+        def rank_deployments(self, deployments: Sequence[Deployment]) -> Ranking:
+            return Ranking(deployments, scores=[1.0, 2.0])  # type: ignore[arg-type]
+
+    told = ask(face, scene({"a": ["a"], "b": ["b"]}, Lists(), Rank("b")).gateway)
+    assert told.text == "b"
+    [(plugin, hook, error)] = told.record.problems
+    assert (plugin, hook) == ("Lists", "rank_deployments")
+    assert "Ranking takes scores={one.id: score}, not list" in error
+    assert told.record.to_dict()["selections"][0]["scores"] == {"b": 0.0}
+
+
+@every_face
 def test_a_ranking_cannot_bring_in_a_stranger(face: str) -> None:
     class Smuggler:
         @hookimpl

@@ -122,6 +122,7 @@ def test_the_ledger_is_that_of_the_configuration(
         (["--sort", "beauty"], "cannot be sorted by"),
         (["--columns", "beauty"], "there is no 'beauty'"),
         (["--of", "calls"], "belongs to an attempt"),
+        (["--json", "--csv"], "choose one"),
     ],
 )
 def test_what_makes_no_sense_is_said_in_a_line(ledger: str, arguments: list[str], said: str) -> None:
