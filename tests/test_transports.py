@@ -326,6 +326,18 @@ def test_the_limit_on_length_is_called_as_the_model_wants_it(
     assert len({"max_tokens", "max_completion_tokens"} & body_of(provider).keys()) == 1
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "o3-mini"])
+@pytest.mark.parametrize(
+    ("fixed", "asked"), [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
+)
+def test_a_length_that_the_call_gives_wins_over_configuration_in_whichever_word(
+    transport: OpenAITransport, provider: Provider, model: str, fixed: str, asked: str
+) -> None:
+    transport.send(attempt(provider, model=model, params={fixed: 4_000}), asking(**{asked: 50}))
+    body = body_of(provider)
+    assert [body[word] for word in ("max_tokens", "max_completion_tokens") if word in body] == [50]
+
+
 def test_the_key_of_the_deployment_is_sent_and_no_other(
     transport: OpenAITransport, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

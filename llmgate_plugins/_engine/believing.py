@@ -7,7 +7,14 @@ from typing import Any, Final, Protocol
 
 from llmgate_plugins._engine.flight import Flight
 from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Attempt, Response, Usage
-from llmgate_plugins.usage import MOST_TOKENS, estimate_tokens, expected_output, most_input
+from llmgate_plugins.usage import (
+    MOST_TOKENS,
+    allowed_output,
+    estimate_tokens,
+    expected_output,
+    most_input,
+    sent_params,
+)
 
 __all__ = ["unknown", "used"]
 
@@ -93,12 +100,9 @@ def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
 def _bounded(flight: Flight, attempt: Attempt, usage: Usage, window: int) -> Usage:
     """No more than the window holds, or the request could need, whichever is more."""
     request, deployment = flight.call.request, attempt.deployment
-    longest = deployment.max_output or 0
-    for params in (deployment.params, request.params):
-        for name in ("max_tokens", "max_completion_tokens"):
-            if isinstance(limit := params.get(name), int) and limit > longest:
-                longest = limit
-    answers = request.params.get("n")
+    params = sent_params(deployment, request)
+    longest = max(deployment.max_output or 0, allowed_output(params) or 0)
+    answers = params.get("n")
     longest *= answers if isinstance(answers, int) and answers > 1 else 1
     bounds = (
         (INPUT_BUCKETS, max(window, most_input(request, deployment))),

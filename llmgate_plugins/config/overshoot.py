@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmgate_plugins.config.limit_checks import Written, written_limits
 from llmgate_plugins.errors import Problem
 from llmgate_plugins.types import NANO, Deployment
+from llmgate_plugins.usage import allowed_output
 
 if TYPE_CHECKING:
     from llmgate_plugins.config.gateway_config import GatewayConfig
@@ -43,7 +44,7 @@ def _beyond(one: Written, deployments: Sequence[Deployment]) -> Iterator[tuple[i
     """(by how much, which model, how long it may write) of each deployment that writes more than is held."""
     for deployment in deployments:
         most, params = deployment.max_output, deployment.params
-        if most is None or params.get("max_tokens") or params.get("max_completion_tokens"):
+        if most is None or allowed_output(params):
             continue
         further = most - one.entry.assume_output
         price = deployment.price

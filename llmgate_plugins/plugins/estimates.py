@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Deployment, LazyMessages, Request
-from llmgate_plugins.usage import USUAL_OUTPUT, expected_output, longest_answer, most_input, tier_of
+from llmgate_plugins.usage import (
+    USUAL_OUTPUT,
+    expected_output,
+    longest_answer,
+    most_input,
+    sent_params,
+    tier_of,
+)
 
 __all__ = [
     "USUAL_OUTPUT",
@@ -20,6 +28,9 @@ __all__ = [
 
 USUAL_MESSAGE: Final = 100
 """Tokens of a message that nobody has read yet."""
+
+_KEPT: Final = frozenset({"cache_control", "cache_control_injection_points"})
+_KEEPING: Final = _KEPT | {"tools", "system"}
 
 
 def probable_cost(deployment: Deployment, request: Request) -> int:
@@ -75,15 +86,15 @@ def worst_price(deployment: Deployment, request: Request, read: int, written: in
     """Nano-dollars that so many tokens cost at the dearest price that may apply to them.
 
     Sound, pictures and caches that keep for an hour count where the request has parts that may
-    be such, or asks for other answers than text.
+    be such, asks for other answers than text, or says itself what is to be kept.
     """
     price = deployment.price
     if price is None:
         return 0
-    params = request.params
-    word = params.get("service_tier")
-    variant = "" if word is None else tier_of(word)
-    if params.get("modalities") is None:
+    params = sent_params(deployment, request)
+    word, speed, place = params.get("service_tier"), params.get("speed"), params.get("inference_geo")
+    variant = tier_of(word, speed=speed, place=place) if word or speed or place else ""
+    if params.get("modalities") is None and not _may_keep(params):
         for message in request.messages:
             if not isinstance(message.content, str):
                 break
@@ -93,3 +104,16 @@ def worst_price(deployment: Deployment, request: Request, read: int, written: in
     dearest = max(getattr(one, bucket) for one in prices for bucket in INPUT_BUCKETS)
     longest = max(getattr(one, bucket) for one in prices for bucket in OUTPUT_BUCKETS)
     return int(-(-(read * dearest + written * longest) // 1_000_000))
+
+
+def _may_keep(params: Mapping[str, Any]) -> bool:
+    """Whether what stands beside the messages says what the provider's cache is to keep, and how long."""
+    if _KEEPING.isdisjoint(params):
+        return False
+    if not _KEPT.isdisjoint(params) or isinstance(params.get("system"), list | tuple):
+        return True
+    return any(
+        "cache_control" in tool or "cache_control" in (tool.get("function") or ())
+        for tool in params.get("tools") or ()
+        if isinstance(tool, Mapping)
+    )

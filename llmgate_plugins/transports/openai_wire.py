@@ -13,7 +13,7 @@ from llmgate_plugins.messages import from_message
 from llmgate_plugins.transports.openai_prefill import echo_of, with_prefill
 from llmgate_plugins.transports.openai_providers import PROVIDERS, length_word
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Message, Request, Response, ToolCall, Usage
-from llmgate_plugins.usage import usage_from_openai
+from llmgate_plugins.usage import merged_params, usage_from_openai
 
 __all__ = [
     "body_of",
@@ -56,7 +56,7 @@ def embedding_body_of(attempt: Attempt, request: Request) -> dict[str, Any]:
 
 
 def _parameters(deployment: Deployment, request: Request) -> dict[str, Any]:
-    asked = {**deployment.params, **request.params}
+    asked = merged_params(deployment.params, request.params)
     refused = sorted(_BOUND & request.params.keys())
     if refused:
         raise ConfigurationError(

@@ -7,7 +7,14 @@ from llmgate_plugins.usage.counting import count_tokens, most_input
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 from llmgate_plugins.usage.encodings import prepare_counting
 from llmgate_plugins.usage.estimating import estimate_tokens, estimate_usage
-from llmgate_plugins.usage.expecting import USUAL_OUTPUT, allowed_output, expected_output, longest_answer
+from llmgate_plugins.usage.expecting import (
+    USUAL_OUTPUT,
+    allowed_output,
+    expected_output,
+    longest_answer,
+    merged_params,
+    sent_params,
+)
 from llmgate_plugins.usage.reading import (
     usage_from_anthropic,
     usage_from_langchain,
@@ -27,8 +34,10 @@ __all__ = [
     "estimate_usage",
     "expected_output",
     "longest_answer",
+    "merged_params",
     "most_input",
     "prepare_counting",
+    "sent_params",
     "tier_of",
     "together",
     "usage_from_anthropic",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llmgate_plugins.types import Deployment, Message, Request
 from llmgate_plugins.usage.attachments import attachment_tokens, most_attachment_tokens
 from llmgate_plugins.usage.encodings import encoding_for, loaded, name_for
-from llmgate_plugins.usage.estimating import estimate_tokens
+from llmgate_plugins.usage.estimating import READ_PARAMS, SAID_TWICE, estimate_tokens
+from llmgate_plugins.usage.expecting import sent_params
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -70,7 +71,8 @@ def most_input(request: Request, deployment: Deployment | None = None) -> int:
     encoding = _exact(deployment, model)
     left = HELD_CHARACTERS
     tokens = 0
-    for text in _texts(request):
+    params = request.params if deployment is None else sent_params(deployment, request)
+    for text in _texts(request, params):
         counted, left = _most(text, encoding, left)
         tokens += counted
     for message in request.messages:
@@ -81,11 +83,11 @@ def most_input(request: Request, deployment: Deployment | None = None) -> int:
                 for part in message.content
                 if not isinstance(part.get("text"), str)
             )
-    tools: Any = request.params.get("tools") or ()
+    tools: Any = params.get("tools") or ()
     return tokens + 16 * len(tools) if isinstance(tools, Sequence) else tokens
 
 
-def _texts(request: Request) -> Iterable[str]:
+def _texts(request: Request, params: Mapping[str, Any]) -> Iterable[str]:
     for message in request.messages:
         if isinstance(message.content, str):
             yield message.content
@@ -96,8 +98,9 @@ def _texts(request: Request) -> Iterable[str]:
         for call in message.tool_calls:
             yield call.name
             yield call.arguments
-    for name in ("tools", "functions", "response_format", "input", "prompt"):
-        if (value := request.params.get(name)) is not None:
+    twice = SAID_TWICE.get(request.operation) if request.messages else None
+    for name in READ_PARAMS:
+        if (value := params.get(name)) is not None and not (name == twice and isinstance(value, str)):
             yield str(value)
 
 

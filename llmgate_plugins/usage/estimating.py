@@ -9,7 +9,13 @@ from llmgate_plugins.types import Request, Usage
 from llmgate_plugins.usage.attachments import ATTACHMENT_TOKENS
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 
-__all__ = ["estimate_tokens", "estimate_usage"]
+__all__ = ["READ_PARAMS", "SAID_TWICE", "estimate_tokens", "estimate_usage"]
+
+READ_PARAMS: Final = ("tools", "functions", "response_format", "input", "prompt", "system", "instructions")
+"""Parameters that a model reads, beside the messages."""
+
+SAID_TWICE: Final = {"responses": "input", "text": "prompt"}
+"""Operation -> the one of them that the messages say already, if it is a text."""
 
 _CHARACTERS_PER_TOKEN: Final = 4
 
@@ -26,8 +32,8 @@ def estimate_tokens(text_length: int) -> int:
 def estimate_usage(request: Request, delivered_chars: int) -> Usage:
     """Usage of an attempt whose provider reported none, marked as estimated.
 
-    Counts the text of all messages, tool calls, tool definitions and the response
-    format; an attachment counts as `ATTACHMENT_TOKENS`.
+    Counts the text of all messages, tool calls, tool definitions, instructions and the
+    response format; an attachment counts as `ATTACHMENT_TOKENS`.
 
     Args:
         request: What was sent.
@@ -45,8 +51,9 @@ def estimate_usage(request: Request, delivered_chars: int) -> Usage:
                 attachments += not isinstance(text, str)
         for call in message.tool_calls:
             characters += len(call.name) + len(call.arguments)
-    for name in ("tools", "functions", "response_format", "input", "prompt"):
-        if name in request.params:
+    twice = SAID_TWICE.get(request.operation) if request.messages else None
+    for name in READ_PARAMS:
+        if name in request.params and not (name == twice and isinstance(request.params[name], str)):
             characters += _length(request.params[name])
     read = min(estimate_tokens(characters) + attachments * ATTACHMENT_TOKENS, MOST_TOKENS)
     return Usage(

@@ -61,3 +61,17 @@ async def test_a_call_beyond_the_limit_may_go_to_another_group(sim, face):
     for _ in range(2):
         assert await ask(face, router, "fast")
     assert (len(one.requests), len(other.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_what_the_routers_list_adds_to_a_call_is_held(sim, face):
+    limits = Limits([Budget("team", 10**12, DAY)])
+    held = []
+    for added in ({"max_tokens": 10}, {"max_tokens": 16_000}, {"max_tokens": 10, "n": 2}):
+        provider = sim.provider(f"one{len(held)}")
+        router, registration = registered([entry("fast", f"one{len(held)}", provider, **added)], limits)
+        with use_context(Context(team="search")):
+            assert await ask(face, router, "fast")
+        held.append(rows(registration)[-1]["reserve_nano_usd"])
+    assert held[1] - held[0] == 15_990 * 600  # nano-dollars that gpt-4o-mini takes for a token it writes
+    assert held[2] - held[0] == 10 * 600

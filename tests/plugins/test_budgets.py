@@ -23,6 +23,7 @@ from llmgate_plugins.plugins import Budget, Limits, RequestLimit
 from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import NANO, Deployment, Outcome, Price, PriceTier, Request
+from llmgate_plugins.usage import estimate_usage
 
 DAY = 86_400.0
 TEAM = Context(team="search")
@@ -383,3 +384,81 @@ def test_without_any_limit_there_is_no_such_plugin() -> None:
     assert "Limits" not in dict(Gateway().plugins)
     with_limit = list(dict(Gateway(plugins=[Limits([Budget("team", NANO, DAY)])]).plugins))
     assert with_limit.index("Limits") + 1 == with_limit.index("LedgerAccounting")
+
+
+TWICE = Price(input=6_000_000_000, output=30_000_000_000)
+SERVED = Price(
+    input=3_000_000_000,
+    cache_write_1h=6_000_000_000,
+    output=15_000_000_000,
+    tiers=tuple(PriceTier(variant=word, price=TWICE) for word in ("fast", "priority", "us")),
+)
+KEPT = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"service_tier": "priority"},
+        {"speed": "fast"},
+        {"inference_geo": "us"},
+        {"extra_body": {"speed": "fast"}},
+    ],
+)
+@pytest.mark.parametrize("where", ["call", "configuration"])
+def test_the_worst_case_is_at_the_tier_that_is_asked_for_wherever_that_stands(
+    where: str, params: dict[str, Any]
+) -> None:
+    length = {"max_tokens": 10}
+    asked, fixed = ({**length, **params}, {}) if where == "call" else (length, params)
+    one = a_deployment("tiers", price=SERVED, params=fixed)
+    assert worst_cost(one, a_request("", params=asked), assume_output=1) == 16 * 6_000 + 10 * 30_000
+
+
+@pytest.mark.parametrize(
+    ("fixed", "asked", "written"),
+    [
+        ({"n": 5}, {"max_tokens": 10}, 50),
+        ({"max_completion_tokens": 4_000}, {"max_tokens": 10}, 10),
+        ({"max_tokens": 10}, {"max_completion_tokens": 4_000}, 4_000),
+        ({"max_tokens": 10}, {"max_tokens": None}, 4_096),
+        ({"max_tokens": 10}, {"extra_body": {"max_completion_tokens": 9_000}}, 9_000),
+        ({}, {"max_output_tokens": 9_000}, 9_000),
+    ],
+)
+def test_the_longest_answer_is_that_of_what_is_sent(
+    fixed: dict[str, Any], asked: dict[str, Any], written: int
+) -> None:
+    one = a_deployment("fixed", price=SERVED, params=fixed)
+    assert worst_cost(one, a_request("", params=asked), assume_output=4_096) == 16 * 3_000 + written * 15_000
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"tools": [{"name": "f", **KEPT}]},
+        {"tools": [{"type": "function", "function": {"name": "f", **KEPT}}]},
+        {"system": [{"type": "text", "text": "Be brief.", **KEPT}]},
+        KEPT,
+    ],
+)
+def test_what_the_cache_is_to_keep_for_an_hour_is_held_at_the_price_of_an_hour(
+    params: dict[str, Any],
+) -> None:
+    short, asked = a_deployment("p", price=Price(input=6_000_000_000)), a_request("hi", params=params)
+    assert worst_cost(a_deployment("k", price=SERVED), asked, assume_output=0) == worst_cost(
+        short, asked, assume_output=0
+    )
+
+
+@pytest.mark.parametrize("name", ["system", "instructions"])
+def test_instructions_beside_the_messages_are_part_of_the_worst_case_and_of_the_estimate(name: str) -> None:
+    asked = a_request("", params={name: "x" * 1_000, "max_tokens": 10})
+    assert worst_cost(A, asked, assume_output=1) == (1_016 + 10 * 5) * 3_000
+    assert estimate_usage(asked, 0).input >= 250
+
+
+def test_a_text_that_the_messages_say_already_is_not_counted_twice() -> None:
+    asked = a_request("x" * 400, operation="responses", params={"input": "x" * 400, "max_output_tokens": 10})
+    assert worst_cost(A, asked, assume_output=1) == (416 + 10 * 5) * 3_000
+    assert estimate_usage(asked, 0).input == 100

@@ -28,6 +28,7 @@ from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.foreign import profile_of
 from llmgate_plugins.secrets import conceal
 from llmgate_plugins.types import Deployment
+from llmgate_plugins.usage import merged_params
 
 __all__ = ["Leaf"]
 
@@ -82,7 +83,7 @@ class Leaf:
         """
         fixed, found = self.deployment.params, list[str]()
         taken = fitted(asked, self.deployment, self.family, found)
-        words = {**fixed, **taken} if fixed else dict(taken)
+        words = merged_params(fixed, taken) if fixed else dict(taken)
         if "tools" in words or "response_format" in words:
             words = self._translated(words)
         words = for_client(words, self.model, self.deployment, self.family, found)

@@ -28,6 +28,11 @@ _CAPABILITY: Final = {
     "supports_reasoning": "reasoning",
     "supports_assistant_prefill": "assistant_prefill",
 }
+_PRICED: Final = (
+    *("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "modalities"),
+    *("service_tier", "speed", "inference_geo", "cache_control", "cache_control_injection_points"),
+)
+"""Of the parameters that LiteLLM adds to each call, those that decide what it may cost."""
 _SECRET: Final = re.compile(r"key|token|secret|passw|auth|credential|cookie", re.IGNORECASE)
 _LIMITS: Final = ("rpm", "tpm", "input_tpm", "output_tpm", "max_parallel_requests")
 _NOT_SHOWN: Final = frozenset({"db_model", "created_by", "updated_by"})
@@ -85,6 +90,7 @@ class DeploymentBook:
             max_output=info.get("max_output_tokens") or (card.max_output if card else None),
             capabilities=_capabilities(info, card.capabilities if card else frozenset()),
             weight=float(params.get("weight") or 1.0),
+            params={name: params[name] for name in _PRICED if params.get(name) is not None},
             endpoint=_endpoint(params),
             info={
                 **{name: params[name] for name in _LIMITS if params.get(name) is not None},

@@ -20,6 +20,7 @@ from llmgate_plugins.redaction import redact_logs
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.transports.time_allowed import time_allowed
 from llmgate_plugins.types import Attempt, Chunk, Deployment, Request, Response, ToolCall
+from llmgate_plugins.usage import merged_params
 
 __all__ = ["LiteLLMTransport"]
 
@@ -123,8 +124,7 @@ class LiteLLMTransport:
         deployment = attempt.deployment
         request = supported(attempt, request)
         words = {
-            **deployment.params,
-            **request.params,
+            **merged_params(deployment.params, request.params),
             **self._reached(deployment),
             "model": deployment.model,
             "custom_llm_provider": deployment.provider,
