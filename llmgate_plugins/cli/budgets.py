@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from llmgate_plugins.cli.output import count, print_json, print_table, wrapped
+from llmgate_plugins.cli.output import count, print_json, print_table, short, wrapped
 
 if TYPE_CHECKING:
     from llmgate_plugins.config import GatewayConfig
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["budgets"]
 
 BAR: Final = 10
+LONGEST: Final = 24
 
 
 @click.command("budgets")
@@ -116,8 +117,14 @@ def _print(limit: Limit, rows: Sequence[LimitStanding]) -> None:
 
 
 def _name(row: LimitStanding) -> str:
-    named = ", ".join("(none)" if value is None else value for value in row.scope.values()) or "all"
-    return named if len(named) <= 24 else f"{named[:21]}..."
+    if not row.scope:
+        return "all"
+    return short(", ".join(_value(value) for value in row.scope.values()), LONGEST)
+
+
+def _value(value: str | None) -> str:
+    """One name, so that an empty one can be told from none."""
+    return "(none)" if value is None else value or '""'
 
 
 def _bar(share: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from llmgate_plugins.intervals import Z, wilson
 from llmgate_plugins.services import ShadowCalls
-from llmgate_plugins.types import EMPTY, INPUT_BUCKETS, NANO, OUTPUT_BUCKETS
+from llmgate_plugins.types import BUCKETS, EMPTY, INPUT_BUCKETS, NANO, OUTPUT_BUCKETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,7 +207,7 @@ class Report:
         """
         rows = list(self.rows)
         if by is not None:
-            known = tuple(ReportRow(group=dict.fromkeys(self.by)).to_dict())
+            known = self._columns()
             if by not in known or by == "error_classes":
                 raise ValueError(f"rows cannot be sorted by {by!r}; there are: {', '.join(known)}")
             rows.sort(key=lambda row: _rank(row.to_dict()[by], rising=by in self.by))
@@ -241,7 +241,7 @@ class Report:
         """
         from llmgate_plugins.insight.tabular import frame_of
 
-        return frame_of(self._flat())
+        return frame_of(self._flat(), self._columns())
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the rows to a Parquet file.
@@ -251,7 +251,26 @@ class Report:
         """
         from llmgate_plugins.insight.tabular import write_parquet
 
-        write_parquet(path, [self._flat()])
+        write_parquet(path, [self._flat()] if self.rows else [], self._schema())
+
+    def _columns(self) -> tuple[str, ...]:
+        """The names of what a row has, even if there is none."""
+        row = ReportRow(group=dict.fromkeys(self.by), tokens=dict.fromkeys(BUCKETS, 0))
+        return tuple(row.to_dict())
+
+    def _schema(self) -> Any:
+        """The Parquet schema of a report without rows, whose types its rows cannot tell; else None."""
+        if self.rows:
+            return None
+        try:
+            import pyarrow as pa
+        except ModuleNotFoundError:
+            return None  # the writer says what is missing
+        text = {*self.by, "error_classes"}
+        row = replace(self.totals, group=EMPTY, tokens=dict.fromkeys(BUCKETS, 0)).to_dict()
+        counts = {name for name, value in row.items() if isinstance(value, int)}
+        kinds = {**dict.fromkeys(counts, pa.int64()), **dict.fromkeys(text, pa.string())}
+        return pa.schema([(name, kinds.get(name, pa.float64())) for name in self._columns()])
 
     def _flat(self) -> Sequence[dict[str, Any]]:
         """Rows of single values."""

@@ -42,8 +42,11 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return file.getvalue()
 
 
-def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def frame_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Rows as a DataFrame.
+
+    Args:
+        columns: What it has even without rows; None for what the rows have.
 
     Raises:
         ConfigurationError: pandas is not installed.
@@ -52,7 +55,7 @@ def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         import pandas as pd
     except ModuleNotFoundError as missing:
         raise ConfigurationError("a DataFrame needs pandas: pip install pandas") from missing
-    return pd.DataFrame.from_records([dict(row) for row in rows])
+    return pd.DataFrame.from_records([dict(row) for row in rows], columns=columns)
 
 
 def write_parquet(path: str | Path, chunks: Iterable[Sequence[Mapping[str, Any]]], schema: Any = None) -> int:

@@ -95,3 +95,16 @@ def test_one_scope_or_one_value_can_be_picked(place: Path) -> None:
 def test_a_file_without_limits_says_so(place: Path) -> None:
     (place / "llmgate.yaml").write_text(FILE.partition("state:")[0])
     assert "llmgate.yaml has no limits" in told()
+
+
+def test_a_name_that_somebody_else_chose_moves_no_cursor_and_an_empty_one_is_not_all(place: Path) -> None:
+    (place / "llmgate.yaml").write_text(FILE.replace("STATE", "memory"))
+    provider = ScriptedProvider(default="hello to you")
+    with Gateway.from_config("llmgate.yaml", transport=provider, check_secrets=False) as gateway:
+        for team, job in (("", "a\x1b[2Jb\nc"), (None, "quiet")):
+            gateway.complete("fast", "hi", context=Context(team=team), tags={"job": job}, max_tokens=5)
+    text = told("--scope", "team") + told("--scope", "tag:job")
+    assert "a?[2Jb?c" in text
+    assert "\x1b" not in text
+    assert '\n  ""  ' in text
+    assert "\n  (none)  " in text

@@ -430,6 +430,26 @@ def test_an_empty_ledger_gives_an_empty_report(opened: Opened) -> None:
     assert report.to_csv() == ""
 
 
+def test_a_report_without_rows_has_its_columns_in_parquet_and_pandas(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    full = read_report(failed_over().as_ledger(), by="team")
+    none = read_report(RowsLedger([], []).as_ledger(), by="team")
+    full.to_parquet(tmp_path / "full.parquet")
+    none.to_parquet(tmp_path / "none.parquet")
+    told, found = (pq.read_schema(tmp_path / f"{name}.parquet") for name in ("full", "none"))
+    assert found.names == told.names
+    known = [one for one in told if str(one.type) != "null"]  # what no row says has no type there
+    assert [found.field(one.name).type for one in known] == [one.type for one in known]
+    assert list(none.to_frame().columns) == list(full.to_frame().columns)
+
+
+def test_a_report_is_ordered_by_any_measure_that_its_rows_have() -> None:
+    report = read_report(failed_over().as_ledger(), by="model")
+    for name in set(report.rows[0].to_dict()) - {"error_classes"}:
+        assert len(report.ordered(name)) == len(report)
+
+
 def test_rows_go_to_csv_json_parquet_and_pandas(tmp_path: Path) -> None:
     rows = failed_over()
     for row in (*rows.attempt_rows, *rows.call_rows):
