@@ -238,9 +238,22 @@ def _address(which: str) -> tuple[str, LedgerConfig | None]:
 
 
 def _open(which: str) -> SqlLedger:
+    """The books that are there; of a mistyped address it would be said that they agree.
+
+    Raises:
+        ConfigurationError: There are none.
+    """
     from llmgate_plugins.ledger import Retention, SqlLedger
+    from llmgate_plugins.ledger.opening import open_database
+    from llmgate_plugins.ledger.upgrading import version_of
 
     url, config = _address(which)
+    database = open_database(url)
+    with closing(_Engine(database)):
+        if version_of(database) is None:
+            raise ConfigurationError(
+                f"there is no ledger {database.name}; a gateway makes it, and so does: llmgate ledger upgrade"
+            )
     if config is None:
         return SqlLedger(url)
     kept, contents = config.retention, config.content_retention

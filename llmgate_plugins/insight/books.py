@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -242,7 +241,7 @@ def _database(url: str) -> Iterator[Connection]:
         )
     database = open_database(url.strip())
     try:
-        if (kind.startswith("sqlite") and not Path(database.name).is_file()) or version_of(database) is None:
+        if version_of(database) is None:
             raise ConfigurationError(f"there is no ledger {database.name}")
         prepare(database)  # makes nothing, since it is there; refuses what another version wrote
         with database.connect() as connection:

@@ -75,12 +75,14 @@ def _prepared(database: Database) -> int:
 
 
 def version_of(database: Database) -> int | None:
-    """The version of its tables; None if it has none.
+    """The version of its tables; None if it has none. A file that is not there is not made.
 
     Raises:
         ConfigurationError: It cannot be reached.
         StorageError: It is no ledger.
     """
+    if database.engine.dialect.name == "sqlite" and not Path(database.name).exists():
+        return None
     try:
         with database.connect() as connection:
             return _version(connection, database)

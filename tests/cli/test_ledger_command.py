@@ -145,6 +145,21 @@ def test_an_old_ledger_is_upgraded_by_the_command_that_its_refusal_names(url: st
     database.engine.dispose()
 
 
+@pytest.mark.parametrize("command", ["reconcile", "recover", "purge"])
+def test_books_that_are_not_there_are_not_made_and_not_said_to_agree(url: str, command: str) -> None:
+    assert told("status", url)["version"] is None
+    assert "there is no ledger" in said(command, url, code=2)
+    assert told("status", url)["version"] is None
+    assert told("upgrade", url)["before"] is None
+    assert told(command, url)
+
+
+def test_looking_at_a_file_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    for command, code in (("status", 0), ("reconcile", 2), ("recover", 2), ("purge", 2)):
+        invoked(command, f"sqlite:///{tmp_path}/typed_wrong.db", code=code)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_purge_follows_the_configuration_or_what_is_said(url: str, tmp_path: Path) -> None:
     ledger = SqlLedger(url)
     day = 86_400
