@@ -16,7 +16,7 @@ import contextlib
 from asyncio import current_task
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from llmgate_plugins._background import InThread, first_of
 from llmgate_plugins._engine.effects import (
@@ -46,10 +46,10 @@ from llmgate_plugins._time_limits import (
     next_chunk_within,
     out_of_time,
     plugin_within,
+    stream_out_of_time,
     within,
 )
 from llmgate_plugins.context import Call
-from llmgate_plugins.errors import DeadlineExceeded
 from llmgate_plugins.promises import Promise
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import Services
@@ -85,7 +85,7 @@ def drive(
                         feed(chunk)
                         yield chunk
                         if deadline is not None and monotonic() >= deadline:
-                            _stream_out_of_time()
+                            stream_out_of_time()
                 elif isinstance(effect, Open) and transport is None:
                     argument = iter((yield effect))
                 else:
@@ -161,10 +161,9 @@ async def aanswer_of(steps: Steps, transport: Transport, call: Call, services: S
                     argument = await within(work, first_answer_within, effect.attempt, services.clock)
                 elif isinstance(effect, Emit):
                     answer = effect.item
-                elif leaving is None:
-                    argument = await _aperform(effect, transport, call, services)
                 else:
-                    argument = await _shielded(_aperform(effect, transport, call, services))
+                    work = _aperform(effect, transport, call, services)
+                    argument = await (work if leaving is None else _shielded(work))
             except BaseException as error:  # noqa: BLE001 - see `_thrown`
                 step, argument = steps.throw, _thrown(error)
                 leaving = leaving if argument is error else error
@@ -208,7 +207,7 @@ async def adrive(
                             yield chunk
                             now = monotonic()
                             if deadline is not None and now >= deadline:
-                                _stream_out_of_time()
+                                stream_out_of_time()
                             # Every chunk may be asked for by another task.
                             watch.since, watch.task = now, current_task()
                     except asyncio.CancelledError:
@@ -222,10 +221,9 @@ async def adrive(
                     argument = yield effect
                 elif isinstance(effect, Open) and transport is None:
                     argument = aiter((yield effect))
-                elif leaving is None:
-                    argument = await _aperform(effect, transport, call, services)
                 else:
-                    argument = await _shielded(_aperform(effect, transport, call, services))
+                    work = _aperform(effect, transport, call, services)
+                    argument = await (work if leaving is None else _shielded(work))
             except BaseException as error:  # noqa: BLE001 - see `_thrown`
                 step, argument = steps.throw, _thrown(error)
                 leaving = leaving if argument is error else error
@@ -280,10 +278,6 @@ async def _aperform(effect: Effect, transport: Transport | None, call: Call, ser
         case Pick(deployments, request):
             return await cast("HostSelection", transport).apick(deployments, request, call)
     raise AssertionError(effect)
-
-
-def _stream_out_of_time() -> NoReturn:
-    raise DeadlineExceeded("the call's time was over in the middle of the stream")
 
 
 async def _finished(work: Any) -> Any:

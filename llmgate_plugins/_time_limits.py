@@ -19,6 +19,7 @@ __all__ = [
     "next_chunk_within",
     "out_of_time",
     "plugin_within",
+    "stream_out_of_time",
     "within",
 ]
 
@@ -61,14 +62,13 @@ async def within(
         TimeoutError: The deployment took longer than its attempt's limits allow.
         DeadlineExceeded: The call's time was over.
     """
-    steps = work.__await__()
     try:
-        waiting_for = steps.send(None)
+        rest = _begun(work)
     except StopIteration as done:
         return done.value
     late: list[bool] = []
     try:
-        return await _waited(_Rest(steps, waiting_for), allowed(attempt, clock), late)
+        return await _waited(rest, allowed(attempt, clock), late)
     except TimeoutError:
         if late:
             out_of_time(attempt, clock)
@@ -83,18 +83,23 @@ def plugin_within(call: Call, clock: Clock) -> float | None:
 
 async def answer_within(work: Awaitable[Any], seconds: float | None) -> Any:
     """A plugin's answer. Raises `TimeoutError` if it takes longer than the call has time."""
-    steps = work.__await__()
     try:
-        waiting_for = steps.send(None)
+        rest = _begun(work)
     except StopIteration as done:
         return done.value
     late: list[bool] = []
     try:
-        return await _waited(_Rest(steps, waiting_for), seconds, late)
+        return await _waited(rest, seconds, late)
     except TimeoutError:
         if late:
             raise TimeoutError(f"no answer within {seconds:.1f} s") from None
         raise
+
+
+def _begun(work: Awaitable[Any]) -> _Rest:
+    """What is left of it once it has to wait. Raises `StopIteration`, with its result, if it need not."""
+    steps = work.__await__()
+    return _Rest(steps, steps.send(None))
 
 
 async def _waited(rest: _Rest, seconds: float | None, late: list[bool]) -> Any:
@@ -195,3 +200,8 @@ def out_of_time(attempt: Attempt, clock: Clock) -> NoReturn:
     if attempt.deadline is not None and clock.monotonic() >= attempt.deadline:
         raise DeadlineExceeded("the call's time was over while the provider worked") from None
     raise TimeoutError(f"{attempt.deployment.id} kept silent for too long") from None
+
+
+def stream_out_of_time() -> NoReturn:
+    """Say that the call's time was over, of a stream that goes on giving."""
+    raise DeadlineExceeded("the call's time was over in the middle of the stream")

@@ -10,6 +10,7 @@ from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Attempt, Respon
 from llmgate_plugins.usage import (
     MOST_TOKENS,
     allowed_output,
+    answers_of,
     estimate_tokens,
     expected_output,
     most_input,
@@ -101,9 +102,7 @@ def _bounded(flight: Flight, attempt: Attempt, usage: Usage, window: int) -> Usa
     """No more than the window holds, or the request could need, whichever is more."""
     request, deployment = flight.call.request, attempt.deployment
     params = sent_params(deployment, request)
-    longest = max(deployment.max_output or 0, allowed_output(params) or 0)
-    answers = params.get("n")
-    longest *= answers if isinstance(answers, int) and answers > 1 else 1
+    longest = max(deployment.max_output or 0, allowed_output(params) or 0) * answers_of(params)
     bounds = (
         (INPUT_BUCKETS, max(window, most_input(request, deployment))),
         (OUTPUT_BUCKETS, max(window, longest)),

@@ -18,7 +18,7 @@ from llmgate_plugins.insight.conditions import Where, conditions_of
 from llmgate_plugins.insight.facts import Level
 from llmgate_plugins.insight.focus import FOCUS_COLUMNS, PriceOf, focus_rows
 from llmgate_plugins.insight.spans import Moment, during, span_of
-from llmgate_plugins.insight.tabular import write_csv, write_parquet
+from llmgate_plugins.insight.tabular import schema_of, write_csv, write_parquet
 from llmgate_plugins.ledger.plain import dump_json
 from llmgate_plugins.ledger.schema import attempts, calls
 from llmgate_plugins.services import Ledger
@@ -169,14 +169,12 @@ def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def _schema(what: Level, focus: bool) -> Any:
     """The Parquet schema: a column that is empty in the first rows has its type all the same."""
+    if not focus:
+        return schema_of({name: _TABLES[what].c[name].type.python_type for name in columns_of(what)})
     try:
         import pyarrow as pa
     except ModuleNotFoundError:
         return None  # the writer says what is missing
-    if not focus:
-        kinds = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-        types = {name: _TABLES[what].c[name].type.python_type for name in columns_of(what)}
-        return pa.schema([(name, kinds.get(kind, pa.string())) for name, kind in types.items()])
     money, price = pa.decimal128(28, 9), pa.decimal128(28, 15)
     kinds_of: Mapping[str, Any] = {
         **dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost", "ContractedCost"), money),

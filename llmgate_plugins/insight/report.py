@@ -207,7 +207,7 @@ class Report:
         """
         rows = list(self.rows)
         if by is not None:
-            known = self._columns()
+            known = tuple(self._blank())
             if by not in known or by == "error_classes":
                 raise ValueError(f"rows cannot be sorted by {by!r}; there are: {', '.join(known)}")
             rows.sort(key=lambda row: _rank(row.to_dict()[by], rising=by in self.by))
@@ -241,7 +241,7 @@ class Report:
         """
         from llmgate_plugins.insight.tabular import frame_of
 
-        return frame_of(self._flat(), self._columns())
+        return frame_of(self._flat(), tuple(self._blank()))
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the rows to a Parquet file.
@@ -249,28 +249,21 @@ class Report:
         Raises:
             ConfigurationError: pyarrow is not installed.
         """
-        from llmgate_plugins.insight.tabular import write_parquet
+        from llmgate_plugins.insight.tabular import schema_of, write_parquet
 
-        write_parquet(path, [self._flat()] if self.rows else [], self._schema())
-
-    def _columns(self) -> tuple[str, ...]:
-        """The names of what a row has, even if there is none."""
-        row = ReportRow(group=dict.fromkeys(self.by), tokens=dict.fromkeys(BUCKETS, 0))
-        return tuple(row.to_dict())
-
-    def _schema(self) -> Any:
-        """The Parquet schema of a report without rows, whose types its rows cannot tell; else None."""
         if self.rows:
-            return None
-        try:
-            import pyarrow as pa
-        except ModuleNotFoundError:
-            return None  # the writer says what is missing
+            write_parquet(path, [self._flat()])
+            return
         text = {*self.by, "error_classes"}
-        row = replace(self.totals, group=EMPTY, tokens=dict.fromkeys(BUCKETS, 0)).to_dict()
-        counts = {name for name, value in row.items() if isinstance(value, int)}
-        kinds = {**dict.fromkeys(counts, pa.int64()), **dict.fromkeys(text, pa.string())}
-        return pa.schema([(name, kinds.get(name, pa.float64())) for name in self._columns()])
+        kinds = {
+            name: str if name in text else int if isinstance(value, int) else float
+            for name, value in self._blank().items()
+        }
+        write_parquet(path, [], schema_of(kinds))
+
+    def _blank(self) -> dict[str, Any]:
+        """A row of nothing: what rows have, even if there is none."""
+        return ReportRow(group=dict.fromkeys(self.by), tokens=dict.fromkeys(BUCKETS, 0)).to_dict()
 
     def _flat(self) -> Sequence[dict[str, Any]]:
         """Rows of single values."""

@@ -13,7 +13,7 @@ from llmgate_plugins.errors import ConfigurationError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["csv_text", "frame_of", "guarded", "write_csv", "write_parquet"]
+__all__ = ["csv_text", "frame_of", "guarded", "schema_of", "write_csv", "write_parquet"]
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that a spreadsheet takes for a formula."""
@@ -56,6 +56,16 @@ def frame_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
     except ModuleNotFoundError as missing:
         raise ConfigurationError("a DataFrame needs pandas: pip install pandas") from missing
     return pd.DataFrame.from_records([dict(row) for row in rows], columns=columns)
+
+
+def schema_of(kinds: Mapping[str, type]) -> Any:
+    """The Parquet schema of columns with values of these kinds; None without pyarrow, as the writer says."""
+    try:
+        import pyarrow as pa
+    except ModuleNotFoundError:
+        return None
+    of = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    return pa.schema([(name, of.get(kind, pa.string())) for name, kind in kinds.items()])
 
 
 def write_parquet(path: str | Path, chunks: Iterable[Sequence[Mapping[str, Any]]], schema: Any = None) -> int:

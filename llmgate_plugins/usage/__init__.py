@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from llmgate_plugins.usage.asking import allowed_output, answers_of, merged_params, sent_params
 from llmgate_plugins.usage.attachments import ATTACHMENT_TOKENS
 from llmgate_plugins.usage.counting import count_tokens, most_input
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 from llmgate_plugins.usage.encodings import prepare_counting
 from llmgate_plugins.usage.estimating import estimate_tokens, estimate_usage
-from llmgate_plugins.usage.expecting import (
-    USUAL_OUTPUT,
-    allowed_output,
-    expected_output,
-    longest_answer,
-    merged_params,
-    sent_params,
-)
+from llmgate_plugins.usage.expecting import USUAL_OUTPUT, expected_output, longest_answer
 from llmgate_plugins.usage.reading import (
     usage_from_anthropic,
     usage_from_langchain,
@@ -29,6 +23,7 @@ __all__ = [
     "MOST_TOKENS",
     "USUAL_OUTPUT",
     "allowed_output",
+    "answers_of",
     "count_tokens",
     "estimate_tokens",
     "estimate_usage",

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llmgate_plugins.types import Deployment, Message, Request
+from llmgate_plugins.usage.asking import sent_params
 from llmgate_plugins.usage.attachments import attachment_tokens, most_attachment_tokens
 from llmgate_plugins.usage.encodings import encoding_for, loaded, name_for
-from llmgate_plugins.usage.estimating import READ_PARAMS, SAID_TWICE, estimate_tokens
-from llmgate_plugins.usage.expecting import sent_params
+from llmgate_plugins.usage.estimating import estimate_tokens, read_beside
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -98,10 +98,7 @@ def _texts(request: Request, params: Mapping[str, Any]) -> Iterable[str]:
         for call in message.tool_calls:
             yield call.name
             yield call.arguments
-    twice = SAID_TWICE.get(request.operation) if request.messages else None
-    for name in READ_PARAMS:
-        if (value := params.get(name)) is not None and not (name == twice and isinstance(value, str)):
-            yield str(value)
+    yield from (str(value) for value in read_beside(request, params) if value is not None)
 
 
 def _model_of(deployment: Deployment | None) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmgate_plugins.types import Request, Usage
 from llmgate_plugins.usage.attachments import ATTACHMENT_TOKENS
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 
-__all__ = ["READ_PARAMS", "SAID_TWICE", "estimate_tokens", "estimate_usage"]
+__all__ = ["estimate_tokens", "estimate_usage", "read_beside"]
 
-READ_PARAMS: Final = ("tools", "functions", "response_format", "input", "prompt", "system", "instructions")
+_READ: Final = ("tools", "functions", "response_format", "input", "prompt", "system", "instructions")
 """Parameters that a model reads, beside the messages."""
 
-SAID_TWICE: Final = {"responses": "input", "text": "prompt"}
+_SAID_TWICE: Final = {"responses": "input", "text": "prompt"}
 """Operation -> the one of them that the messages say already, if it is a text."""
 
 _CHARACTERS_PER_TOKEN: Final = 4
@@ -51,14 +51,19 @@ def estimate_usage(request: Request, delivered_chars: int) -> Usage:
                 attachments += not isinstance(text, str)
         for call in message.tool_calls:
             characters += len(call.name) + len(call.arguments)
-    twice = SAID_TWICE.get(request.operation) if request.messages else None
-    for name in READ_PARAMS:
-        if name in request.params and not (name == twice and isinstance(request.params[name], str)):
-            characters += _length(request.params[name])
+    characters += sum(map(_length, read_beside(request, request.params)))
     read = min(estimate_tokens(characters) + attachments * ATTACHMENT_TOKENS, MOST_TOKENS)
     return Usage(
         input=max(read, 1), output=min(estimate_tokens(delivered_chars), MOST_TOKENS), estimated=True
     )
+
+
+def read_beside(request: Request, params: Mapping[str, Any]) -> Iterator[Any]:
+    """What of these parameters a model reads beside the request's messages."""
+    twice = _SAID_TWICE.get(request.operation) if request.messages else None
+    for name in _READ:
+        if name in params and not (name == twice and isinstance(params[name], str)):
+            yield params[name]
 
 
 def _length(value: Any, depth: int = 8) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from llmgate_plugins.plugins.estimates import USUAL_MESSAGE
 from llmgate_plugins.plugins.observations import USUAL_OUTPUT, Lengths, Observations
 from llmgate_plugins.types import Deployment, LazyMessages, Price, Request
-from llmgate_plugins.usage import allowed_output, tier_of
+from llmgate_plugins.usage import allowed_output, answers_of, tier_of
 
 __all__ = ["Asked", "asked_of", "cost_of", "expected_cost"]
 
@@ -42,9 +42,7 @@ def asked_of(request: Request, alias: str, feature: str | None, observations: Ob
     most, answers, tier = None, 1, ""
     if params:
         most = allowed_output(params)
-        wanted = params.get("n")
-        if type(wanted) is int and wanted > 1:
-            answers = wanted
+        answers = answers_of(params)
         word = params.get("service_tier")
         tier = "" if word is None else tier_of(word)
     if request.operation == "embedding":

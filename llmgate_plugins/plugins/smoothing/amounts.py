@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from llmgate_plugins.types import Deployment, ErrorClass, Outcome, Request, Usage
-from llmgate_plugins.usage import USUAL_OUTPUT, longest_answer
+from llmgate_plugins.usage import USUAL_OUTPUT, answers_of, longest_answer
 
 __all__ = ["ONE_REQUEST", "Amounts", "Expectation", "Lengths", "taken"]
 
@@ -75,9 +75,7 @@ class Lengths:
         written = (
             0 if request.operation == "embedding" else longest_answer(deployment, request) or self.output.high
         )
-        answers = request.params.get("n")
-        if isinstance(answers, int) and answers > 1:
-            written *= answers
+        written *= answers_of(request.params)
         return {"requests": 1, "tokens": read + written, "input_tokens": read, "output_tokens": written}
 
 
