@@ -46,7 +46,9 @@ def probable_price(deployment: Deployment, read: int, written: int) -> int:
     return 0 if price is None else -(-(read * price.input + written * price.output) // 1_000_000)
 
 
-def probable_tokens(deployment: Deployment, request: Request) -> tuple[int, int]:
+def probable_tokens(
+    deployment: Deployment, request: Request, sent: Mapping[str, Any] | None = None
+) -> tuple[int, int]:
     """(input, output), cheaply: messages that are not read yet are only counted."""
     messages = request.messages
     tokens = 0
@@ -56,7 +58,7 @@ def probable_tokens(deployment: Deployment, request: Request) -> tuple[int, int]
         for message in messages:
             content = message.content
             tokens += len(content) >> 2 if isinstance(content, str) else USUAL_MESSAGE * len(content)
-    return tokens, expected_output(deployment, request)
+    return tokens, expected_output(deployment, request, sent=sent)
 
 
 def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) -> int:
@@ -67,34 +69,43 @@ def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) 
     """
     if deployment.price is None:
         return 0
-    return worst_price(deployment, request, *worst_tokens(deployment, request, assume_output=assume_output))
+    sent = sent_params(deployment, request)
+    tokens = worst_tokens(deployment, request, sent, assume_output=assume_output)
+    return worst_price(deployment, request, sent, *tokens)
 
 
-def worst_tokens(deployment: Deployment, request: Request, *, assume_output: int) -> tuple[int, int]:
+def worst_tokens(
+    deployment: Deployment, request: Request, sent: Mapping[str, Any], *, assume_output: int
+) -> tuple[int, int]:
     """(input, output), as many as there can be in practice. Reads the messages.
 
     Args:
+        sent: What `sent_params` says of both.
         assume_output: Output tokens where the request does not bound them.
     """
-    tokens = most_input(request, deployment)
+    tokens = most_input(request, deployment, sent)
     if deployment.context_window is not None:
         tokens = min(tokens, deployment.context_window)
-    return tokens, expected_output(deployment, request, assume_output)
+    return tokens, expected_output(deployment, request, assume_output, sent)
 
 
-def worst_price(deployment: Deployment, request: Request, read: int, written: int) -> int:
+def worst_price(
+    deployment: Deployment, request: Request, sent: Mapping[str, Any], read: int, written: int
+) -> int:
     """Nano-dollars that so many tokens cost at the dearest price that may apply to them.
 
     Sound, pictures and caches that keep for an hour count where the request has parts that may
     be such, asks for other answers than text, or says itself what is to be kept.
+
+    Args:
+        sent: What `sent_params` says of both.
     """
     price = deployment.price
     if price is None:
         return 0
-    params = sent_params(deployment, request)
-    word, speed, place = params.get("service_tier"), params.get("speed"), params.get("inference_geo")
+    word, speed, place = sent.get("service_tier"), sent.get("speed"), sent.get("inference_geo")
     variant = tier_of(word, speed=speed, place=place) if word or speed or place else ""
-    if params.get("modalities") is None and not _may_keep(params):
+    if sent.get("modalities") is None and not _may_keep(sent):
         for message in request.messages:
             if not isinstance(message.content, str):
                 break

@@ -60,19 +60,25 @@ def count_tokens(text: str | Iterable[Message], model: str = "", *, wait: bool =
     return total + 3 if total else 0
 
 
-def most_input(request: Request, deployment: Deployment | None = None) -> int:
+def most_input(
+    request: Request, deployment: Deployment | None = None, sent: Mapping[str, Any] | None = None
+) -> int:
     """Tokens that a request has at most. Reads the messages.
 
     ASCII text in words has at most two tokens per three characters, any other text one per
     byte; each message has a few of its own. For a deployment of OpenAI's whose token table has been
     read (see `prepare_counting`) the text is counted instead.
+
+    Args:
+        sent: What `sent_params` says of both, where that is known already.
     """
     model = _model_of(deployment)
     encoding = _exact(deployment, model)
     left = HELD_CHARACTERS
     tokens = 0
-    params = request.params if deployment is None else sent_params(deployment, request)
-    for text in _texts(request, params):
+    if sent is None:
+        sent = request.params if deployment is None else sent_params(deployment, request)
+    for text in _texts(request, sent):
         counted, left = _most(text, encoding, left)
         tokens += counted
     for message in request.messages:
@@ -83,7 +89,7 @@ def most_input(request: Request, deployment: Deployment | None = None) -> int:
                 for part in message.content
                 if not isinstance(part.get("text"), str)
             )
-    tools: Any = params.get("tools") or ()
+    tools: Any = sent.get("tools") or ()
     return tokens + 16 * len(tools) if isinstance(tools, Sequence) else tokens
 
 

@@ -15,7 +15,7 @@ _READ: Final = ("tools", "functions", "response_format", "input", "prompt", "sys
 """Parameters that a model reads, beside the messages."""
 
 _SAID_TWICE: Final = {"responses": "input", "text": "prompt"}
-"""Operation -> the one of them that the messages say already, if it is a text."""
+"""Operation -> the one of them that the messages say already."""
 
 _CHARACTERS_PER_TOKEN: Final = 4
 
@@ -62,7 +62,7 @@ def read_beside(request: Request, params: Mapping[str, Any]) -> Iterator[Any]:
     """What of these parameters a model reads beside the request's messages."""
     twice = _SAID_TWICE.get(request.operation) if request.messages else None
     for name in _READ:
-        if name in params and not (name == twice and isinstance(params[name], str)):
+        if name in params and name != twice:
             yield params[name]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from llmgate_plugins.types import Deployment, Request
 from llmgate_plugins.usage.asking import allowed_output, answers_of, sent_params
@@ -18,18 +19,25 @@ def longest_answer(deployment: Deployment, request: Request) -> int | None:
     return allowed_output(sent_params(deployment, request))
 
 
-def expected_output(deployment: Deployment, request: Request, otherwise: int = USUAL_OUTPUT) -> int:
+def expected_output(
+    deployment: Deployment,
+    request: Request,
+    otherwise: int = USUAL_OUTPUT,
+    sent: Mapping[str, Any] | None = None,
+) -> int:
     """Output tokens of all answers asked for: as many as are allowed, else as usual.
 
     Args:
         otherwise: For an answer whose length nobody bounds; or what the model can write at
             most, if that is less.
+        sent: What `sent_params` says of both, where that is known already.
     """
     if request.operation == "embedding":
         return 0
-    params = sent_params(deployment, request)
-    tokens = allowed_output(params)
+    if sent is None:
+        sent = sent_params(deployment, request)
+    tokens = allowed_output(sent)
     if tokens is None:
         most = deployment.max_output
         tokens = otherwise if most is None or otherwise < most else most
-    return tokens * answers_of(params)
+    return tokens * answers_of(sent)

@@ -2,11 +2,13 @@
 
 import pytest
 from litellm.exceptions import GuardrailRaisedException
+from litellm_llmgate.asking import request_of
 from support.litellm_routers import FACES, ask, entry, registered, rows
 
 from llmgate_plugins import Context, RequestDenied
 from llmgate_plugins.context import use_context
 from llmgate_plugins.plugins import Budget, ConcurrencyLimit, Instead, Limits, RequestLimit
+from llmgate_plugins.usage import most_input
 from llmgate_plugins.windows import Calendar
 
 DAY = Calendar("day")
@@ -67,11 +69,60 @@ async def test_a_call_beyond_the_limit_may_go_to_another_group(sim, face):
 async def test_what_the_routers_list_adds_to_a_call_is_held(sim, face):
     limits = Limits([Budget("team", 10**12, DAY)])
     held = []
-    for added in ({"max_tokens": 10}, {"max_tokens": 16_000}, {"max_tokens": 10, "n": 2}):
+    for added in (
+        {"max_tokens": 10},
+        {"max_tokens": 16_000},
+        {"max_tokens": 10, "n": 2},
+        {"max_tokens": 10, "extra_body": {"n": 2}},
+    ):
         provider = sim.provider(f"one{len(held)}")
         router, registration = registered([entry("fast", f"one{len(held)}", provider, **added)], limits)
         with use_context(Context(team="search")):
             assert await ask(face, router, "fast")
         held.append(rows(registration)[-1]["reserve_nano_usd"])
     assert held[1] - held[0] == 15_990 * 600  # nano-dollars that gpt-4o-mini takes for a token it writes
-    assert held[2] - held[0] == 10 * 600
+    assert held[2] - held[0] == held[3] - held[0] == 10 * 600
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_what_a_call_adds_to_the_body_is_held(sim, face):
+    router, registration = registered(
+        [entry("fast", "one", sim.provider("one"))], Limits([Budget("team", 10**12, DAY)])
+    )
+    with use_context(Context(team="search")):
+        assert await ask(face, router, "fast", max_tokens=10)
+        assert await ask(face, router, "fast", max_tokens=10, extra_body={"n": 3})
+    short, three = (row["reserve_nano_usd"] for row in rows(registration))
+    assert three - short == 20 * 600
+
+
+SAID = "word " * 200
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [{"role": "user", "content": SAID}],
+        [{"role": "user", "content": [{"type": "input_text", "text": SAID}]}],
+        [{"type": "function_call", "call_id": "1", "name": "f", "arguments": SAID}],
+        [{"type": "function_call_output", "call_id": "1", "output": SAID}],
+        [{"type": "function_call_output", "call_id": "1", "output": [{"type": "input_text", "text": SAID}]}],
+        [{"type": "reasoning", "id": "1", "summary": [{"type": "summary_text", "text": SAID}]}],
+    ],
+    ids=lambda items: items[0].get("type", "message"),
+)
+def test_what_the_responses_api_reads_counts_once_however_it_is_listed(items):
+    text = request_of("responses", {"model": "fast", "input": SAID}, None)
+    listed = request_of("responses", {"model": "fast", "input": items}, None)
+    once = most_input(text)
+    assert once <= most_input(listed) < once + 100
+
+
+@pytest.mark.parametrize("prompt", [SAID, [SAID], [SAID[:500], SAID[500:]]], ids=["text", "list", "two"])
+def test_prompts_count_once_however_they_are_listed(prompt):
+    once = most_input(request_of("text", {"model": "fast", "prompt": SAID}, None))
+    assert once <= most_input(request_of("text", {"model": "fast", "prompt": prompt}, None)) < once + 20
+
+
+def test_a_prompt_of_token_ids_is_counted():
+    assert most_input(request_of("text", {"model": "fast", "prompt": [1] * 500}, None)) >= 500

@@ -30,6 +30,7 @@ from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.limits import Quota
 from llmgate_plugins.plugins import Failover
 from llmgate_plugins.plugins.smoothing import RateLimit, RateLimitInForce, RateLimits
+from llmgate_plugins.plugins.smoothing.amounts import Lengths
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing import Fault, VirtualClock, ask
 from llmgate_plugins.types import Message
@@ -127,6 +128,27 @@ def test_tokens_are_reserved_as_estimated_and_booked_as_used(face: str) -> None:
     assert in_force(plugin, "tokens").used == told.record.usage.total < 200
     assert ask(face, here.gateway, request).error is None
     assert here.sleeper.slept == []
+
+
+@every_face
+@pytest.mark.parametrize(("fixed", "asked"), [({"n": 4}, {}), ({}, {"n": 4}), ({}, {"extra_body": {"n": 4}})])
+def test_what_is_reserved_is_for_all_answers_wherever_they_are_asked_for(
+    face: str, fixed: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    plugin = limits(tokens=5_000)
+    silent = scene(
+        {"a": [TimeoutError("silent")]}, plugin, deployments=[deployment("a", params=fixed)], defaults=False
+    )
+    ask(face, silent.gateway, Request(model="fast", params={"max_tokens": 700, **asked}))
+    assert 2_800 <= in_force(plugin, "tokens").used < 2_820
+
+
+def test_what_several_answers_teach_is_the_length_of_one() -> None:
+    lengths, four = Lengths(), Request(model="fast", params={"n": 4})
+    for _ in range(100):
+        lengths.learn(10, Usage(input=10, output=400), answers=4)
+    reserved, _ = lengths.expected(deployment("a"), four, 10)
+    assert 400 <= reserved["output_tokens"] < 450
 
 
 @every_face

@@ -42,6 +42,7 @@ PARAMS: Final = frozenset(
         "audio",
         "dimensions",
         "encoding_format",
+        "extra_body",
         "frequency_penalty",
         "function_call",
         "functions",
@@ -89,6 +90,9 @@ PARAMS: Final = frozenset(
 )
 """What plugins see of a call. An allow-list: keys, addresses, headers and clients stay out of sight."""
 
+_UNREAD: Final = frozenset({"type", "id", "call_id", "status"})
+"""What no model reads of an item of the Responses API."""
+
 _LITELLMS_OWN: Final = re.compile(
     r"user_api_key|litellm|llmgate_|model_group|original_model_group|deployment|attempted_|max_retries|api_base|caching_groups"
     r"|endpoint|applied_|spend_logs|requester_|queue_time|global_max|hidden_params|previous_models|model_info|_"
@@ -114,6 +118,8 @@ def request_of(
     said = kwargs.get(_CONVERSATION.get(operation, ""))
     if isinstance(said, str):
         said = [{"role": "user", "content": said}]
+    elif operation == "text" and isinstance(said, Sequence):
+        said = [{"role": "user", "content": one} for one in said if isinstance(one, str)]
     return Request(
         model=kwargs["model"],
         messages=LazyMessages(said, _message) if isinstance(said, Sequence) and said else (),
@@ -191,9 +197,16 @@ def tags_of(kwargs: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _message(native: Any) -> Message:
     plain = native if isinstance(native, Mapping) else native.model_dump(exclude_none=True)
-    if not isinstance(plain.get("role"), str):  # the Responses API also lists calls and results without one
-        return Message(role="user", content=str(plain.get("output") or ""), native=native)
-    return to_message(plain)
+    if isinstance(plain.get("role"), str):
+        return to_message(plain)
+    # The Responses API also lists calls, their results and thoughts, none of which has a role.
+    output = plain.get("output")
+    if isinstance(output, Mapping):
+        output = (output,)
+    if isinstance(output, Sequence) and not isinstance(output, str):
+        return Message(role="user", content=tuple(output), native=native)
+    said = [str(value) for name, value in plain.items() if name not in _UNREAD]
+    return Message(role="user", content=" ".join(said), native=native)
 
 
 def _native(message: Message) -> Any:

@@ -30,6 +30,7 @@ _CAPABILITY: Final = {
 }
 _PRICED: Final = (
     *("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "modalities"),
+    *("extra_body", "functions", "instructions", "response_format", "system", "tools"),
     *("service_tier", "speed", "inference_geo", "cache_control", "cache_control_injection_points"),
 )
 """Of the parameters that LiteLLM adds to each call, those that decide what it may cost."""

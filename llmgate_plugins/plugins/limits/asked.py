@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.plugins.estimates import probable_price, probable_tokens, worst_price, worst_tokens
@@ -10,6 +11,7 @@ from llmgate_plugins.plugins.limits.counts import Count, Rule
 from llmgate_plugins.plugins.limits.taken import taken_of
 from llmgate_plugins.services import Reservation, Services
 from llmgate_plugins.types import Attempt, Deployment, Request
+from llmgate_plugins.usage import sent_params
 
 __all__ = ["Asked"]
 
@@ -25,8 +27,8 @@ class Asked:
     """
 
     __slots__ = (
-        "_probable", "_worst", "at", "attempt", "call", "context", "counts", "id", "nano_usd", "request",
-        "services", "taken", "tokens", "wanted",
+        "_probable", "_sent", "_worst", "at", "attempt", "call", "context", "counts", "id", "nano_usd",
+        "request", "services", "taken", "tokens", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +47,7 @@ class Asked:
         self.nano_usd = self.tokens = 0
         self._worst: tuple[int, tuple[int, int]] | None = None
         self._probable: tuple[int, int] | None = None
+        self._sent: Mapping[str, Any] | None = None
 
     @property
     def is_hard(self) -> bool:
@@ -73,7 +76,7 @@ class Asked:
         deployment, request = self.attempt.deployment, self.request
         amount = self.amount(count, deployment)
         if self._probable is None:
-            self._probable = probable_tokens(deployment, request)
+            self._probable = probable_tokens(deployment, request, self._sent)
         read, written = self._probable
         if rule.kind == "budget":
             if amount > self.nano_usd:
@@ -94,13 +97,17 @@ class Asked:
             return 0
         assumed, request = count.limit.assume_output, self.request
         if deployment is not self.attempt.deployment:
-            tokens = worst_tokens(deployment, request, assume_output=assumed)
-        elif self._worst is not None and self._worst[0] == assumed:
-            tokens = self._worst[1]
+            sent = sent_params(deployment, request)
+            tokens = worst_tokens(deployment, request, sent, assume_output=assumed)
         else:
-            tokens = worst_tokens(deployment, request, assume_output=assumed)
-            self._worst = assumed, tokens
-        return worst_price(deployment, request, *tokens) if money else sum(tokens)
+            if self._sent is None:
+                self._sent = sent_params(deployment, request)
+            sent = self._sent
+            if self._worst is None or self._worst[0] != assumed:
+                tokens = worst_tokens(deployment, request, sent, assume_output=assumed)
+                self._worst = assumed, tokens
+            tokens = self._worst[1]
+        return worst_price(deployment, request, sent, *tokens) if money else sum(tokens)
 
     def count_of(self, key: str) -> tuple[Count, Reservation]:
         """The count with this key, and what is needed of it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from llmgate_plugins.types import Deployment, ErrorClass, Outcome, Request, Usage
-from llmgate_plugins.usage import USUAL_OUTPUT, answers_of, longest_answer
+from llmgate_plugins.usage import USUAL_OUTPUT, allowed_output, answers_of, sent_params
 
 __all__ = ["ONE_REQUEST", "Amounts", "Expectation", "Lengths", "taken"]
 
@@ -62,21 +62,23 @@ class Lengths:
         self.output = Expectation(USUAL_OUTPUT)
         self.reading = Expectation(AS_ESTIMATED)
 
-    def learn(self, estimate: int, usage: Usage) -> None:
-        """Take note of one answer, whose request was estimated at so many tokens."""
-        self.output.learn(usage.total_output)
+    def learn(self, estimate: int, usage: Usage, answers: int = 1) -> None:
+        """Take note of what so many answers took, whose request was estimated at so many tokens."""
+        self.output.learn(-(-usage.total_output // answers))
         if estimate >= WORTH_COMPARING and not usage.estimated:
             read = usage.total_input
             self.reading.learn(min(read * AS_ESTIMATED // estimate, MOST_OFF))
 
-    def expected(self, deployment: Deployment, request: Request, estimate: int) -> Amounts:
-        """What to reserve: the input, and the output that the request allows, else the usual."""
+    def expected(self, deployment: Deployment, request: Request, estimate: int) -> tuple[Amounts, int]:
+        """What to reserve, and for how many answers: the input, and the output allowed, else the usual."""
         read = -(-estimate * self.reading.high // AS_ESTIMATED)
-        written = (
-            0 if request.operation == "embedding" else longest_answer(deployment, request) or self.output.high
-        )
-        written *= answers_of(request.params)
-        return {"requests": 1, "tokens": read + written, "input_tokens": read, "output_tokens": written}
+        written, answers = 0, 1
+        if request.operation != "embedding":
+            sent = sent_params(deployment, request)
+            answers = answers_of(sent)
+            written = (allowed_output(sent) or self.output.high) * answers
+        amounts = {"requests": 1, "tokens": read + written, "input_tokens": read, "output_tokens": written}
+        return amounts, answers
 
 
 def taken(outcome: Outcome, reserved: Amounts) -> Amounts | None:

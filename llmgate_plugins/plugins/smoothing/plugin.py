@@ -107,9 +107,11 @@ class RateLimits:
         now = int(services.clock.monotonic() * SECOND)
         if ticket is None:
             lane = 0 if context.priority < 2 else 1 if context.priority == 2 else 2
-            estimate = estimate_usage(request, 0).input if pool.counts_tokens else 0
-            amounts = pool.lengths.expected(deployment, request, estimate) if estimate else ONE_REQUEST
-            ticket = Ticket(pool, lane, amounts, estimate, now)
+            estimate, amounts, answers = 0, ONE_REQUEST, 1
+            if pool.counts_tokens:
+                estimate = estimate_usage(request, 0).input
+                amounts, answers = pool.lengths.expected(deployment, request, estimate)
+            ticket = Ticket(pool, lane, amounts, estimate, now, answers)
         turn, again = pool.ask(ticket, now)
         if turn == 0:
             self._running[attempt] = ticket

@@ -225,8 +225,10 @@ class Pool:
     def _learn(self, outcome: Outcome, started: int, now: int, ticket: Ticket | None) -> None:
         if outcome.status == "success":
             self._refusals = 0
-            self.lengths.learn(ticket.estimate if ticket is not None else 0, outcome.usage)
-            if ticket is not None:
+            if ticket is None:
+                self.lengths.learn(0, outcome.usage)
+            else:
+                self.lengths.learn(ticket.estimate, outcome.usage, ticket.answers)
                 self.slots.answered(now - started)
             return
         failure = outcome.failure

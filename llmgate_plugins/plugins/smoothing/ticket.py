@@ -44,10 +44,12 @@ class Ticket:
 
     Args:
         estimate: Tokens of its request by themselves; 0 if nobody has counted.
+        answers: How many answers it asks for.
     """
 
     __slots__ = (
         "amounts",
+        "answers",
         "began",
         "charges",
         "due",
@@ -59,11 +61,14 @@ class Ticket:
         "state",
     )
 
-    def __init__(self, pool: Pool, lane: int, amounts: Amounts, estimate: int, now: int) -> None:
+    def __init__(
+        self, pool: Pool, lane: int, amounts: Amounts, estimate: int, now: int, answers: int = 1
+    ) -> None:
         self.pool = pool
         self.lane = lane
         self.amounts = amounts
         self.estimate = estimate
+        self.answers = answers
         self.began = now
         self.started = now
         self.due = now
