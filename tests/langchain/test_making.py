@@ -412,6 +412,64 @@ def test_a_context_that_came_from_outside_is_refused(entrance: str) -> None:
     assert inner.asked == []
 
 
+MISSPELT: dict[str, tuple[dict[str, Any], str]] = {
+    "configurable": (
+        {"configurable": {"llmgate_contxt": Context(tenant="run")}},
+        r"llmgate_contxt, which llmgate does not know there; did you mean llmgate_context\?",
+    ),
+    "another way of writing": (
+        {"configurable": {"llmgateContext": Context(tenant="run")}},
+        r"did you mean llmgate_context\?",
+    ),
+    "call id": ({"configurable": {"llmgate_callid": "job-17"}}, r"did you mean llmgate_call_id\?"),
+    "beside configurable": ({"llmgate_contxt": Context(tenant="run")}, r"did you mean llmgate_context\?"),
+    "metadata": (
+        {"metadata": {"llmgate_context": Context(tenant="run")}},
+        r'llmgate_context goes into config\["configurable"\]',
+    ),
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_the_context_may_stand_beside_configurable_as_the_core_has_it(entrance: str) -> None:
+    note = Note()
+    gate = ChatLLMGate.from_models({"fast": [fake()]}, plugins=[note])
+
+    ENTRANCES[entrance](gate, "x", {"llmgate_context": Context(tenant="run")})
+
+    assert [context.tenant for context in note.contexts] == ["run"]
+
+
+@pytest.mark.parametrize("where", MISSPELT)
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_a_call_does_not_go_on_without_a_context_that_is_misspelt_or_misplaced(
+    entrance: str, where: str
+) -> None:
+    from langchain_core.runnables import RunnableLambda
+
+    inner = fake()
+    gate = ChatLLMGate.from_models({"fast": [inner]})
+    run, remedy = MISSPELT[where]
+
+    with pytest.raises(TypeError, match=remedy):
+        ENTRANCES[entrance](gate, "x", run)
+    with pytest.raises(TypeError, match=remedy):
+        RunnableLambda(lambda question: ENTRANCES[entrance](gate, question)).invoke("x", run)
+
+    assert inner.asked == []
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_a_misspelt_word_of_llmgates_own_reaches_no_provider(entrance: str) -> None:
+    inner = fake()
+    gate = ChatLLMGate.from_models({"fast": [inner]})
+
+    with pytest.raises(TypeError, match=r"did you mean llmgate_context\?"):
+        ENTRANCES[entrance](gate.bind(llmgate_contex=Context(tenant="run")), "x")
+
+    assert inner.asked == []
+
+
 @pytest.mark.parametrize("entrance", ENTRANCES)
 def test_tags_and_metadata_are_labels_and_never_context(entrance: str) -> None:
     note = Note()
@@ -478,6 +536,8 @@ def test_only_harmless_fields_can_be_chosen_by_a_run() -> None:
     assert set(everything.configurable) == harmless
     with pytest.raises(ConfigurationError, match="gateway cannot be configurable"):
         init_llmgate(models={"fast": [fake()]}, configurable_fields=["gateway"])
+    with pytest.raises(ConfigurationError, match="begin with llmgate are its own"):
+        init_llmgate(models={"fast": [fake()]}, configurable_fields=["model"], config_prefix="llmgate")
 
 
 def test_both_names_that_chat_openai_has_for_an_argument_are_understood() -> None:

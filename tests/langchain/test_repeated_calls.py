@@ -104,10 +104,16 @@ def test_calls_without_a_name_are_all_sent() -> None:
     assert len(inner.asked) == 2
 
 
-def test_a_name_around_a_graph_is_not_the_name_of_each_call_in_it() -> None:
+SINGLE = ["invoke", "ainvoke", "stream", "astream", "stream_events_v3", "astream_events_v3"]
+"""The core itself hands the surrounding configuration on to the calls of a batch, and of older events."""
+
+
+@pytest.mark.parametrize("entrance", SINGLE)
+def test_a_name_around_a_graph_is_not_the_name_of_each_call_in_it(entrance: str) -> None:
     inner = fake()
     gate = ChatLLMGate.from_models({"fast": [inner]}, plugins=[Idempotency()])
-    twice = RunnableLambda(lambda text: [gate.invoke(text).text, gate.invoke(text).text])
+    call = ENTRANCES[entrance]
+    twice = RunnableLambda(lambda text: [call(gate, text).text, call(gate, text).text])
 
     assert twice.invoke("hello", named("a")) == ["hello", "hello"]
     assert len(inner.asked) == 2

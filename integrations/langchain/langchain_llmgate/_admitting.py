@@ -10,20 +10,22 @@ from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
-from pydantic import Field, InstanceOf
+from pydantic import Field, InstanceOf, field_validator
 
 from langchain_llmgate._admission import ADMISSION, Admission, ask
 from langchain_llmgate._caller import (
     CALL_ID_KEY,
     CONTEXT_KEY,
+    OURS,
     SESSION_KEY,
-    ambient_context,
-    ambient_session,
-    configured_call_id,
-    configured_context,
-    configured_session,
-    configured_words,
+    ambient,
+    call_id_in,
+    configured,
+    context_in,
     labels,
+    reserved,
+    session_in,
+    words_in,
 )
 from llmgate_plugins.context import Context
 from llmgate_plugins.errors import ConfigurationError
@@ -54,19 +56,30 @@ class GateSettings(BaseChatModel):
     gateway: Any = Field(default=None, exclude=True, repr=False)
     fleet: Any = Field(default=None, exclude=True, repr=False)
 
+    @field_validator("config_prefix")
+    @classmethod
+    def _not_llmgates_own(cls, prefix: str) -> str:
+        if prefix.lower().startswith(OURS):
+            raise ConfigurationError(
+                f"config_prefix {prefix!r}: names that begin with {OURS} are its own; take another"
+            )
+        return prefix
+
     def _heard(self, config: RunnableConfig | None, words: dict[str, Any]) -> dict[str, Any]:
         """The call's words, with what the run's configuration says of who is calling."""
-        context = configured_context(config)
+        own = configured(config)
+        context = context_in(own)
         if context is not None:
             words = {CONTEXT_KEY: context, **words}
-        call_id = configured_call_id(config)
+        call_id = call_id_in(own)
         if call_id is not None:
             words = {CALL_ID_KEY: call_id, **words}
-        session = configured_session(config)
+        session = session_in(own)
         if session is not None:
             words = {SESSION_KEY: session, **words}
         if self.configurable:
-            words = {**configured_words(config, self.configurable, self.config_prefix), **words}
+            chosen = {**ambient(), **own}
+            words = {**words_in(chosen, self.configurable, self.config_prefix), **words}
         return words
 
     def _asked(
@@ -84,8 +97,11 @@ class GateSettings(BaseChatModel):
 
         Raises:
             ConfigurationError: There is no such `on_break`.
+            TypeError: A word of llmgate's own is misspelt.
         """
+        reserved(words, PRIVATE, "the call")
         params = dict(words)
+        around = ambient()
         if self.temperature is not None:
             params.setdefault("temperature", self.temperature)
         if self.max_tokens is not None:
@@ -94,10 +110,10 @@ class GateSettings(BaseChatModel):
         if stop:
             params["stop"] = stop
         told = {
-            "context": params.pop(CONTEXT_KEY, None) or ambient_context() or self.context,
+            "context": params.pop(CONTEXT_KEY, None) or context_in(around) or self.context,
             "call_id": params.pop(CALL_ID_KEY, None),
         }
-        session = params.pop(SESSION_KEY, None) or ambient_session()
+        session = params.pop(SESSION_KEY, None) or session_in(around)
         on_break = params.pop("on_break", None) or self.on_break
         if on_break is not None and on_break not in ON_BREAK:
             raise ConfigurationError(f"on_break must be one of {', '.join(ON_BREAK)}, not {on_break!r}")
@@ -132,7 +148,7 @@ class GateSettings(BaseChatModel):
         return self._asked(
             self._convert_input(input).to_messages(),
             stop,
-            self._heard(config, words),
+            words,
             labels(config.get("tags"), config.get("metadata")),
             stream=self._should_stream(async_api=async_api, **{**words, "stream": True}),
         )

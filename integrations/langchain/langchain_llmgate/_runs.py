@@ -31,10 +31,11 @@ class GateRuns(GateAnswers):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """The answer as it comes."""
+        words = self._heard(config, kwargs)
         config = ensure_config(config)
-        traced = taken(kwargs, TRACED_ONLY)
+        traced = taken(words, TRACED_ONLY)
         with Admission(
-            self.gateway, *self._admitted(input, config, stop, kwargs, async_api=False)
+            self.gateway, *self._admitted(input, config, stop, words, async_api=False)
         ) as admission:
             prompt, stop, given = admission.messages, admission.stop, self._on(admission)
             alone = self._streams_unheard("stream", admission, config)
@@ -61,9 +62,10 @@ class GateRuns(GateAnswers):
 
         async def opened() -> AsyncIterator[AIMessageChunk]:
             nonlocal admission
+            words = self._heard(config, kwargs)
             settled = ensure_config(config)
-            traced = taken(kwargs, TRACED_ONLY)
-            admission = await self._aadmitted(input, settled, stop, kwargs)
+            traced = taken(words, TRACED_ONLY)
+            admission = await self._aadmitted(input, settled, stop, words)
             given = self._on(admission)
             alone = self._streams_unheard("astream", admission, settled)
             if alone is None:
@@ -103,8 +105,9 @@ class GateRuns(GateAnswers):
         """Events of one call. Version 3 is admitted at once, the others when they are read."""
         if version != "v3":
             return super().stream_events(input, config, version=version, stop=stop, **kwargs)
-        traced = taken(kwargs, TRACED_ONLY)
-        admitted = self._admitted(input, ensure_config(config), stop, kwargs, async_api=False)
+        words = self._heard(config, kwargs)
+        traced = taken(words, TRACED_ONLY)
+        admitted = self._admitted(input, ensure_config(config), stop, words, async_api=False)
         admission = Admission(self.gateway, *admitted)
         given = {**traced, **self._on(admission)}
         return super().stream_events(admission.messages, config, version="v3", stop=admission.stop, **given)
@@ -124,6 +127,7 @@ class GateRuns(GateAnswers):
         return self._aevents(input, config, stop, kwargs)
 
     async def _aevents(self, input: Any, config: Any, stop: Any, words: dict[str, Any]) -> Any:
+        words = self._heard(config, words)
         traced = taken(words, TRACED_ONLY)
         admission = await self._aadmitted(input, ensure_config(config), stop, words)
         given = {**traced, **self._on(admission)}
