@@ -140,6 +140,16 @@ async def test_what_is_no_id_is_the_callers_mistake(sim, face, wrong):
     assert rows(registration) == []
 
 
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("name", ["llmgate_callid", "llmgateCallId", "llmgate_context"])
+async def test_a_misspelt_word_of_llmgates_own_is_the_callers_mistake(sim, face, name):
+    router, registration = registered([entry("fast", "one", sim.provider("one"))], num_retries=2)
+    with pytest.raises(RequestDenied, match=f"'{name}' is not known.* llmgate_call_id and") as caught:
+        await ask(face, router, "fast", metadata={name: "order-17"})
+    assert caught.value.status_code == 400
+    assert rows(registration) == []
+
+
 def test_in_the_proxy_an_id_counts_within_its_key_alone():
     asked = {"model": "fast", "metadata": dict(NAMED)}
     ids = set()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from litellm_llmgate.per_call import OURS, check_word
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.foreign import tables
 from llmgate_plugins.messages import from_message, to_message
@@ -93,8 +94,8 @@ PARAMS: Final = frozenset(
 _UNREAD: Final = frozenset({"type", "id", "call_id", "status"})
 """What no model reads of an item of the Responses API."""
 
-_LITELLMS_OWN: Final = re.compile(
-    r"user_api_key|litellm|llmgate_|model_group|original_model_group|deployment|attempted_|max_retries|api_base|caching_groups"
+_HOSTS_AND_OURS: Final = re.compile(
+    r"user_api_key|litellm|llmgate|model_group|original_model_group|deployment|attempted_|max_retries|api_base|caching_groups"
     r"|endpoint|applied_|spend_logs|requester_|queue_time|global_max|hidden_params|previous_models|model_info|_"
 )
 _MARKS_A_BEGINNING: Final = frozenset({"bedrock", "codestral", "deepseek", "mistral"})
@@ -178,6 +179,9 @@ def tags_of(kwargs: Mapping[str, Any]) -> Mapping[str, str]:
 
     In the proxy the caller's metadata stands apart from what the proxy adds. Values that
     are named like a secret are left out.
+
+    Raises:
+        CallDenied: A name of llmgate's own is misspelt.
     """
     metadata = kwargs.get("metadata") or kwargs.get("litellm_metadata")
     listed: Any = kwargs.get("tags")
@@ -186,7 +190,10 @@ def tags_of(kwargs: Mapping[str, Any]) -> Mapping[str, str]:
         listed = listed or metadata.get("tags")
         callers = metadata.get("requester_metadata") if "user_api_key" in metadata else metadata
         for name, value in (callers or EMPTY).items():
-            if isinstance(value, str | int | float) and not _LITELLMS_OWN.match(name):
+            if _HOSTS_AND_OURS.match(name):
+                if name.startswith(OURS):
+                    check_word(name)
+            elif isinstance(value, str | int | float):
                 found[name] = str(value)[:_LONGEST_TAG]
     if isinstance(listed, Sequence) and not isinstance(listed, str):
         for tag in listed:

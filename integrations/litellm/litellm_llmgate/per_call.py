@@ -11,14 +11,17 @@ from litellm_llmgate.errors import INVALID_CALL, CallDenied
 from llmgate_plugins.errors import RequestDenied
 from llmgate_plugins.types import OnBreak
 
-__all__ = ["CALL_ID", "ON_BREAK", "call_id_of", "on_break_of", "proxy_key"]
+__all__ = ["CALL_ID", "ON_BREAK", "OURS", "call_id_of", "check_word", "on_break_of", "proxy_key"]
 
+OURS: Final = "llmgate"
+"""What the names in a call's metadata begin with that are llmgate's own."""
 ON_BREAK: Final = "llmgate_on_break"
 """What happens if a stream breaks after its first content: as `Request.on_break`."""
 CALL_ID: Final = "llmgate_call_id"
 """The call's id: a repeat with the same id is the same call."""
 
 LONGEST_ID: Final = 255
+_LONGEST_SHOWN: Final = 40
 _CHOICES: Final = get_args(OnBreak)
 
 proxy_key: ContextVar[str | None] = ContextVar("litellm_llmgate_proxy_key", default=None)
@@ -57,6 +60,19 @@ def call_id_of(kwargs: Mapping[str, Any]) -> str | None:
     if key is not None:
         given = hashlib.sha256(f"{len(key)}:{key}{given}".encode()).hexdigest()
     return f"{given}/{kwargs['model']}" if kwargs.get("fallback_depth") else given
+
+
+def check_word(name: str) -> None:
+    """Check that llmgate knows this name of its own.
+
+    Raises:
+        CallDenied: It does not. Without a misspelt id a repeat would be sent again.
+    """
+    if name not in (CALL_ID, ON_BREAK):
+        raise _invalid(
+            f"metadata {name[:_LONGEST_SHOWN]!r} is not known; "
+            f"of its own llmgate knows {CALL_ID} and {ON_BREAK} there"
+        )
 
 
 def _said(kwargs: Mapping[str, Any], name: str) -> Any:
