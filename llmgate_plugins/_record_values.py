@@ -12,7 +12,7 @@ from llmgate_plugins.types import Attempt, Deployment, ErrorClass, Failure, Outc
 
 __all__ = ["attempt_of", "tell_attempt", "tell_usage", "whole_attempt", "whole_usage"]
 
-_USAGE: Final = tuple(Usage.__dataclass_fields__)
+_USAGE: Final = tuple(name for name in Usage.__dataclass_fields__ if name != "iterations")
 _usage_values: Final = attrgetter(*_USAGE)
 
 

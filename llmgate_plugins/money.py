@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from llmgate_plugins._building import quickly_built
 
@@ -13,6 +13,7 @@ __all__ = [
     "NANO",
     "NO_USAGE",
     "OUTPUT_BUCKETS",
+    "Iteration",
     "Price",
     "PriceTier",
     "Usage",
@@ -60,6 +61,8 @@ class Usage:
             "priority", ...; "" for a plain call.
         charged: Nano-dollars that the provider says it charges for this attempt
             (OpenRouter does); None where it says nothing.
+        iterations: What each of several requests used that the provider made of this one, if it
+            says so (Anthropic does); they add up to the buckets.
     """
 
     input: int = 0
@@ -75,6 +78,7 @@ class Usage:
     estimated: bool = False
     tier: str = ""
     charged: int | None = None
+    iterations: tuple[Iteration, ...] = ()
 
     @property
     def total_input(self) -> int:
@@ -108,6 +112,17 @@ class Usage:
             + self.audio_output
             + self.image_output
         )
+
+
+class Iteration(NamedTuple):
+    """One of several requests that a provider made of one, and bills one by one.
+
+    Attributes:
+        model: Which was asked, where the provider says so; None for the one that answered.
+    """
+
+    usage: Usage
+    model: str | None = None
 
 
 NO_USAGE: Final = Usage()
@@ -165,15 +180,42 @@ class Price:
     def at(self, input_tokens: int, variant: str = "") -> Price:
         """The price of a whole call with this much input, cached included, served this way.
 
-        A variant that has no price of its own costs what a plain call costs.
+        A variant that has no price of its own costs what a plain call costs. Several at once
+        ("priority us") without one of their own make each bucket so many times as dear as each of
+        them does.
         """
         if not variant and input_tokens <= self.flat_to:
             return self
+        if " " in variant and not self.has(variant):
+            return self._stacked(input_tokens, variant)
         found = self
         for tier in self.tiers:
             if tier.variant in ("", variant) and (input_tokens > tier.above or not tier.above):
                 found = tier.price
         return found
+
+    def has(self, variant: str) -> bool:
+        """Whether this way of being served has a price of its own."""
+        return not variant or any(tier.variant == variant for tier in self.tiers)
+
+    def possible(self, input_tokens: int, variant: str = "") -> tuple[Price, ...]:
+        """What a call may cost that asks to be served this way, and may be served in part so or plainly."""
+        if not self.tiers:
+            return (self,)
+        if not variant:
+            return self, self.at(input_tokens)
+        words = variant.split(" ") if " " in variant else ()
+        return self, *[self.at(input_tokens, word) for word in ("", *words, variant)]
+
+    def _stacked(self, input_tokens: int, variant: str) -> Price:
+        plain = self.at(input_tokens)
+        rates: dict[str, Any] = {bucket: getattr(plain, bucket) for bucket in BUCKETS}
+        for word in variant.split(" "):
+            served = self.at(input_tokens, word)
+            for bucket, rate in rates.items():
+                before, after = getattr(plain, bucket), getattr(served, bucket)
+                rates[bucket] = -(-rate * after // before) if before else max(rate, after)
+        return Price(**rates, source=self.source, as_of=self.as_of)
 
     def worst(self, read: int, written: int, variant: str = "") -> int:
         """Nano-dollars that a call costs at most that reads and writes so much text.
@@ -184,9 +226,9 @@ class Price:
         dearest = max(self.input, self.cached_input, self.cache_write)
         longest = max(self.output, self.reasoning)
         if self.tiers:
-            other = self.at(read, variant)
-            dearest = max(dearest, other.input, other.cached_input, other.cache_write)
-            longest = max(longest, other.output, other.reasoning)
+            for other in self.possible(read, variant):
+                dearest = max(dearest, other.input, other.cached_input, other.cache_write)
+                longest = max(longest, other.output, other.reasoning)
         return -(-(read * dearest + written * longest) // 1_000_000)
 
     def cost(self, usage: Usage) -> int:

@@ -52,6 +52,8 @@ def used(
     if reported is None:
         return _estimate(flight, attempt, len(told.text) if told is not None else 0)
     window = attempt.deployment.context_window or MOST_TOKENS
+    if reported.iterations:
+        window *= len(reported.iterations)
     written = reported.output
     # Of a whole answer for which something was reported no text is read, however short it is.
     enough = written > _FEW or (written > 0 and type(told) is Response)
@@ -89,7 +91,7 @@ def _checked(
         least = estimate_tokens(characters)
         if least > written and (not whole or written * _LONG < characters):
             changes["output"] = reported.output + least - written
-    return replace(reported, **changes, estimated=True) if changes else reported
+    return replace(reported, **changes, estimated=True, iterations=()) if changes else reported
 
 
 def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
@@ -114,4 +116,4 @@ def _bounded(flight: Flight, attempt: Attempt, usage: Usage, window: int) -> Usa
             if count > left:
                 cut[bucket] = left
             left -= min(count, left)
-    return replace(usage, **cut, estimated=True) if cut else usage
+    return replace(usage, **cut, estimated=True, iterations=()) if cut else usage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from llmgate_plugins._building import builder
@@ -24,8 +25,13 @@ CHARGED: Final = Price(source="provider")
 _outcome: Final = builder(Outcome)
 
 
-def _booked(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -> tuple[int, Price | None]:
-    """What this usage costs by the model that served, and the price that says so."""
+def _booked(
+    flight: Flight, attempt: Attempt, usage: Usage, model: str | None
+) -> tuple[Usage, int, Price | None]:
+    """The usage, what it costs by the model that served, and the price that says so.
+
+    What was served in a way that has no price of its own is marked as estimated.
+    """
     deployment = attempt.deployment
     price = deployment.price
     if model is not None and model != deployment.model:
@@ -35,18 +41,41 @@ def _booked(flight: Flight, attempt: Attempt, usage: Usage, model: str | None) -
         and deployment.provider in SAY_WHAT_THEY_CHARGE
         and (price is None or price.source != "config")
     ):
-        return usage.charged, CHARGED
+        return usage, usage.charged, CHARGED
     if price is None:
-        return 0, None
+        return usage, 0, None
+    if usage.iterations:
+        return _by_iteration(flight, attempt, usage, price)
+    if usage.tier and not price.has(usage.tier):
+        usage = replace(usage, estimated=True)
     if price.tiers:
         price = price.at(usage.total_input, usage.tier)
-    return price.cost(usage), price
+    return usage, price.cost(usage), price
+
+
+def _by_iteration(flight: Flight, attempt: Attempt, usage: Usage, price: Price) -> tuple[Usage, int, Price]:
+    """The same for what a provider bills in several parts: each by its own length and model.
+
+    The price is that of the model that answered, for the longest part.
+    """
+    prices, longest = [], 0
+    for part, model in usage.iterations:
+        known = price if model is None else flight.core.price_of(attempt.deployment, model)
+        if known is None or not known.has(usage.tier):
+            usage = replace(usage, estimated=True)
+        prices.append((known or price).at(part.total_input, usage.tier))
+        longest = max(longest, part.total_input)
+    price = price.at(longest, usage.tier)
+    if all(one is price for one in prices):
+        return usage, price.cost(usage), price
+    costs = [one.cost(part) for one, (part, _) in zip(prices, usage.iterations, strict=True)]
+    return usage, sum(costs), price
 
 
 def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
     """A whole answer came back."""
     usage = used(flight, attempt, response.usage, response)
-    cost, price = _booked(flight, attempt, usage, response.model)
+    usage, cost, price = _booked(flight, attempt, usage, response.model)
     return _outcome(
         status="success",
         usage=usage,
@@ -87,7 +116,7 @@ def broken(
         usage = used(flight, attempt, usage, None)  # of a stream that brought nothing: its input
     else:
         usage = unknown(flight, attempt) if _may_be_billed(failure) else NO_USAGE
-    cost, price = _booked(flight, attempt, usage, None)
+    usage, cost, price = _booked(flight, attempt, usage, None)
     return Outcome(
         status="error",
         error=error,
@@ -112,7 +141,7 @@ def left(
     if meter is not None:
         return _streamed(flight, attempt, meter, first_token, ended)
     usage = unknown(flight, attempt)
-    cost, price = _booked(flight, attempt, usage, None)
+    usage, cost, price = _booked(flight, attempt, usage, None)
     return Outcome(
         status=leaving.status,
         usage=usage,
@@ -137,7 +166,7 @@ def _streamed(
 ) -> Outcome:
     whole = ended.ok or meter.finish_reason is not None
     usage = used(flight, attempt, meter.usage, meter, whole=whole)
-    cost, price = _booked(flight, attempt, usage, meter.model)
+    usage, cost, price = _booked(flight, attempt, usage, meter.model)
     return Outcome(
         status=ended.status,
         error=ended.error,

@@ -111,7 +111,7 @@ def worst_price(
                 break
         else:
             return price.worst(read, written, variant)
-    prices = (price, price.at(read, variant))
+    prices = price.possible(read, variant)
     dearest = max(getattr(one, bucket) for one in prices for bucket in INPUT_BUCKETS)
     longest = max(getattr(one, bucket) for one in prices for bucket in OUTPUT_BUCKETS)
     return int(-(-(read * dearest + written * longest) // 1_000_000))

@@ -9,13 +9,14 @@ clamped, and the usage is marked as estimated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from llmgate_plugins.types import Usage
 from llmgate_plugins.usage.charges import CHARGE_KEYS, charge_in
 from llmgate_plugins.usage.disjoint import disjoint, sane
+from llmgate_plugins.usage.iterations import iterated
 from llmgate_plugins.usage.tiers import tier_of
 
 __all__ = ["usage_from_anthropic", "usage_from_langchain", "usage_from_litellm", "usage_from_openai"]
@@ -35,7 +36,7 @@ _THOUGHT = ("reasoning_tokens", "thinking_tokens", "reasoning")
 _KINDS = ("audio_tokens", "image_tokens", "tool_use_tokens")
 _SERVED = ("service_tier", "speed", "inference_geo", "is_byok", *CHARGE_KEYS)
 _NAMES: Final = frozenset(
-    (*_TOTALS, *_DETAILS, *_LIFETIMES, *_CACHED, *_WRITTEN, *_THOUGHT, *_KINDS, *_SERVED)
+    (*_TOTALS, *_DETAILS, *_LIFETIMES, *_CACHED, *_WRITTEN, *_THOUGHT, *_KINDS, *_SERVED, "iterations")
 )
 _TIERS: Final = ("priority", "flex", "batch")
 """Tiers that LangChain writes into the names of details."""
@@ -108,8 +109,19 @@ def usage_from_openai(report: Any, *, tier: Any = None) -> Usage | None:
 
 
 def usage_from_anthropic(report: Any) -> Usage | None:
-    """Usage of Anthropic's Messages API: `input_tokens` excludes what the cache read or wrote."""
+    """Usage of Anthropic's Messages API: `input_tokens` excludes what the cache read or wrote.
+
+    Of several `iterations` the totals tell only a part: what it took to compact a conversation,
+    to ask an adviser or a model that declined stands in none of them.
+    """
     fields = report if type(report) is dict else _fields(report)
+    usage = _from_anthropic(fields)
+    told = fields.get("iterations")
+    return iterated(usage, _iterations(told), _tier_in(fields)) if told else usage
+
+
+def _from_anthropic(fields: Mapping[str, Any]) -> Usage | None:
+    """The totals alone."""
     parts = [fields.get("input_tokens") or 0, fields.get("cache_read_input_tokens") or 0]
     written, lifetimes = fields.get("cache_creation_input_tokens"), fields.get("cache_creation")
     parts += _by_lifetime(written, lifetimes) if lifetimes else (written or 0, 0)
@@ -164,13 +176,14 @@ def usage_from_langchain(report: Any, *, metadata: Mapping[str, Any] | None = No
         reasoning, said, drawn = outer.get("reasoning"), outer.get("audio"), outer.get("image")
         if reasoning is None and tier:
             reasoning = outer.get(f"{tier}_reasoning")
-    charged = None
+    charged = told = None
     if metadata:
         raw = metadata.get("token_usage") or metadata.get("usage")
         if isinstance(raw, Mapping):
             charged, tier = charge_in(raw), tier or _tier_in(raw)
+            told = raw.get("iterations")
         tier = tier or tier_of(metadata.get("service_tier"))
-    return disjoint(
+    usage = disjoint(
         fields.get("input_tokens"),
         fields.get("output_tokens"),
         fields.get("total_tokens"),
@@ -183,6 +196,7 @@ def usage_from_langchain(report: Any, *, metadata: Mapping[str, Any] | None = No
         tier=tier,
         charged=charged,
     )
+    return iterated(usage, _iterations(told)) if told else usage
 
 
 def usage_from_litellm(report: Any, *, tier: Any = None) -> Usage | None:
@@ -202,8 +216,16 @@ def usage_from_litellm(report: Any, *, tier: Any = None) -> Usage | None:
         return usage_from_anthropic(fields)
     usage = usage_from_openai(fields, tier=tier)
     if usage is not None and not usage.tier and (tier := _tier_in(fields)):
-        return replace(usage, tier=tier)
-    return usage
+        usage = replace(usage, tier=tier)
+    told = fields.get("iterations")
+    return iterated(usage, _iterations(told)) if told else usage
+
+
+def _iterations(told: Any) -> Iterator[tuple[Any, Any, Usage | None]]:
+    """(kind, model, usage) of each of the requests that Anthropic makes of one."""
+    for one in told if isinstance(told, list | tuple) else ():
+        fields = one if type(one) is dict else _fields(one)
+        yield fields.get("type"), fields.get("model"), _from_anthropic(fields)
 
 
 def _tier_in(fields: Mapping[str, Any]) -> str:

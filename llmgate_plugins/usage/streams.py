@@ -14,10 +14,15 @@ def together(before: Usage | None, report: Usage) -> Usage:
 
     Reports of a stream are cumulative: each tells all so far, and some are sent twice. So
     the larger one counts, for what was read and what was written apart, since some
-    providers tell the one at the beginning and the other at the end.
+    providers tell the one at the beginning and the other at the end. How it was served is
+    told by any of them.
     """
-    if before is None:
+    if before is None or report.iterations:
         return report
+    if before.iterations and report.total <= before.total:
+        return before  # the same once more, in less detail
+    if before.tier and not report.tier:
+        report = replace(report, tier=before.tier)
     if report.total_output >= before.total_output:
         if report.total_input >= before.total_input:
             return report

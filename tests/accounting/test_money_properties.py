@@ -20,6 +20,7 @@ from llmgate_plugins.usage import (
     usage_from_litellm,
     usage_from_openai,
 )
+from llmgate_plugins.usage.iterations import iterated
 
 COUNTS = st.integers(0, 2_000_000)
 RATES = st.integers(0, 10**12)
@@ -217,9 +218,39 @@ def test_a_worst_case_of_text_covers_every_way_it_can_be_served(
         reasoning=usage.reasoning,
     )
     tiered = replace(price, tiers=tuple(tier for tier in tiers if tier.above or tier.variant))
-    for variant in ("", "flex"):
-        served = tiered.at(text.total_input, variant)
-        assert tiered.worst(text.total_input, text.total_output, variant) >= served.cost(text)
+    for variant in ("", "flex", "flex batch"):
+        worst = tiered.worst(text.total_input, text.total_output, variant)
+        for word in ("", *variant.split(), variant):
+            assert worst >= tiered.at(text.total_input, word).cost(text)
+
+
+def test_several_ways_of_being_served_at_once_are_as_many_times_as_dear_as_each_of_them() -> None:
+    plain = Price(
+        input=3_000,
+        cached_input=0,
+        output=10,
+        tiers=(
+            PriceTier(variant="priority", price=Price(input=6_000, cached_input=50, output=25)),
+            PriceTier(variant="us", price=Price(input=3_300, cached_input=0, output=11)),
+        ),
+    )
+    both = plain.at(1, "priority us")
+    assert (both.input, both.cached_input, both.output) == (6_600, 50, 28), "rounded up"
+    assert plain.at(1, "unheard-of us").input == plain.at(1, "us").input
+    assert [plain.has(word) for word in ("", "us", "priority us", "unheard-of")] == [True, True, False, False]
+
+
+@given(PRICES, st.lists(USAGES, min_size=2, max_size=4))
+def test_what_is_told_in_parts_is_their_sum_and_costs_what_they_cost(
+    price: Price, parts: list[Usage]
+) -> None:
+    whole = iterated(parts[-1], [("message", None, part) for part in parts])
+    assert whole is not None
+    assert counts(whole) == {
+        bucket: sum(getattr(one.usage, bucket) for one in whole.iterations) for bucket in BUCKETS
+    }
+    costs = sum(price.cost(one.usage) for one in whole.iterations)
+    assert costs - len(whole.iterations) < price.cost(whole) <= costs
 
 
 @given(st.lists(USAGES, min_size=1, max_size=5))

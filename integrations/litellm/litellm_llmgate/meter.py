@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from litellm_llmgate.answers import quota_in, tier_in
 from llmgate_plugins.errors import ProviderError
@@ -11,7 +11,7 @@ from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.types import Chunk, Deployment, Message, ToolCall, Usage
 from llmgate_plugins.usage import together, usage_from_litellm
 
-__all__ = ["NeutralMeter", "StreamMeter", "check_whole", "chunk_usage"]
+__all__ = ["NeutralMeter", "StreamMeter", "check_whole", "chunk_usage", "complete_usage"]
 
 ENDS_WITH_A_REASON = frozenset(
     {
@@ -55,6 +55,32 @@ def check_whole(chunk: Any, stream: Any, deployment: Deployment) -> None:
         and stream.intermittent_finish_reason is None
     ):
         raise ProviderError("the stream ended without a finish reason", code="truncated")
+
+
+_LOST: Final = ("service_tier", "speed", "inference_geo", "iterations")
+"""What decides a price, and LiteLLM's own sum of a stream's reports leaves out."""
+_LAST: Final = 4
+"""The report at a stream's end is among so many chunks."""
+
+
+def complete_usage(chunk: Any, stream: Any) -> None:
+    """Put what LiteLLM leaves out of a stream's usage back from the provider's own last report.
+
+    Args:
+        stream: LiteLLM's own stream, which keeps those; None if not at hand.
+    """
+    if stream is None or not chunk.choices or chunk.choices[0].finish_reason is None:
+        return
+    hidden = getattr(chunk, "_hidden_params", None)
+    usage = hidden.get("usage") if isinstance(hidden, dict) else None
+    if usage is None:
+        return
+    for told in reversed(stream.chunks[-_LAST:]):
+        report = getattr(told, "usage", None)
+        for name in _LOST if report is not None else ():
+            value = getattr(report, name, None)
+            if value is not None and getattr(usage, name, None) is None:
+                setattr(usage, name, value)
 
 
 def chunk_usage(chunk: Any) -> Usage | None:

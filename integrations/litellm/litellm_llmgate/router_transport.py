@@ -16,7 +16,7 @@ from litellm_llmgate.cached import keep_apart
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.failures import name_cause
 from litellm_llmgate.host_call import HostCall, Sending
-from litellm_llmgate.meter import StreamMeter, check_whole
+from litellm_llmgate.meter import StreamMeter, check_whole, complete_usage
 from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
 from litellm_llmgate.splicing import StreamSplicer
 from litellm_llmgate.supported import supported
@@ -183,6 +183,7 @@ class RouterTransport:
                 stream = sending.opened = host.function(*host.args, **kwargs)
             for chunk in stream:
                 check_whole(chunk, pin.stream, deployment)
+                complete_usage(chunk, pin.stream)
                 if sending.first is None:
                     sending.first = chunk
                 yield chunk
@@ -201,6 +202,7 @@ class RouterTransport:
                 stream = sending.opened = await host.function(*host.args, **kwargs)
             async for chunk in stream:
                 check_whole(chunk, pin.stream, deployment)
+                complete_usage(chunk, pin.stream)
                 if sending.first is None:
                     sending.first = chunk
                 yield chunk

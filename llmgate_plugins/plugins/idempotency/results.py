@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from llmgate_plugins.types import Message, Response, ToolCall, Usage
@@ -22,7 +22,7 @@ def to_bytes(response: Response, fingerprint: str, made_by: str | None) -> bytes
         "fingerprint": fingerprint,
         "content": message.content,
         "tool_calls": [asdict(call) for call in message.tool_calls],
-        "usage": asdict(response.usage) if response.usage is not None else None,
+        "usage": asdict(replace(response.usage, iterations=())) if response.usage is not None else None,
         "finish_reason": response.finish_reason,
         "model": response.model,
         "made_by": made_by,
@@ -50,7 +50,7 @@ def from_bytes(kept: bytes) -> tuple[str, Response] | None:
         usage = told["usage"]
         answer = Response(
             source=message,
-            usage=Usage(**usage) if usage is not None else None,
+            usage=Usage(**{**usage, "iterations": ()}) if usage is not None else None,
             finish_reason=told["finish_reason"],
             model=told["model"],
             deployment_id=told["made_by"],
