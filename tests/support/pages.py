@@ -156,7 +156,7 @@ class Session:
     def _with_addresses(self, text: str) -> str:
         """The configuration with simulated providers instead of real ones."""
         document = yaml.safe_load(text)
-        for entry in document["model_list"]:
+        for entry in document.get("model_list", ()):
             params = entry["litellm_params"]
             params.setdefault("api_key", "sk-made-up-for-this-page")
             provider = params["model"].partition("/")[0]

@@ -126,10 +126,10 @@ def request_of(
         messages=LazyMessages(said, _message) if isinstance(said, Sequence) and said else (),
         params={name: value for name, value in kwargs.items() if name in PARAMS and value is not None},
         tags=tags_of(kwargs),
-        stream=operation == "chat" and kwargs.get("stream") is True,
+        stream=operation != "embedding" and kwargs.get("stream") is True,
         operation=operation,
         session=_session(kwargs),
-        on_break=on_break,
+        on_break=on_break if operation == "chat" else "raise",  # others are passed on as they come
         native=native,
     )
 

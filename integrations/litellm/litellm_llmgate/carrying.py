@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from litellm_llmgate.answers import native_answer
+from litellm_llmgate.endpoint_streams import aopened_endpoint
 from litellm_llmgate.errors import for_litellm
 from litellm_llmgate.host_call import HostCall, Sending
 from litellm_llmgate.router_transport import RouterTransport
@@ -58,7 +59,8 @@ class Carrier:
                         chunks = self.gateway.astream(
                             request, context=caller(), transport=self._transport, call_id=host.call_id
                         )
-                        answer, sending = await aopened(chunks, request)
+                        opening = aopened if operation == "chat" else aopened_endpoint
+                        answer, sending = await opening(chunks, request)
                     else:
                         response = await self.gateway.acomplete(
                             request, context=caller(), transport=self._transport, call_id=host.call_id

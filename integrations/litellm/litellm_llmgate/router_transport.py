@@ -14,6 +14,7 @@ from litellm_llmgate.apart import ApartTransport, entries_of
 from litellm_llmgate.asking import begun_answer, written_back
 from litellm_llmgate.cached import keep_apart
 from litellm_llmgate.deployments import DeploymentBook
+from litellm_llmgate.endpoint_meters import EndpointMeter
 from litellm_llmgate.failures import name_cause
 from litellm_llmgate.host_call import HostCall, Sending
 from litellm_llmgate.meter import StreamMeter, check_whole, complete_usage
@@ -200,9 +201,11 @@ class RouterTransport:
         try:
             with pinned(pin):
                 stream = sending.opened = await host.function(*host.args, **kwargs)
+            is_chat = request.operation == "chat"
             async for chunk in stream:
-                check_whole(chunk, pin.stream, deployment)
-                complete_usage(chunk, pin.stream)
+                if is_chat:
+                    check_whole(chunk, pin.stream, deployment)
+                    complete_usage(chunk, pin.stream)
                 if sending.first is None:
                     sending.first = chunk
                 yield chunk
@@ -210,12 +213,11 @@ class RouterTransport:
             name_cause(error)
             raise
         finally:
-            if stream is not None:
-                await stream.aclose()
+            await _aclose(stream)
 
-    def meter(self, attempt: Attempt, request: Request) -> StreamMeter:  # noqa: ARG002
+    def meter(self, attempt: Attempt, request: Request) -> StreamMeter | EndpointMeter:  # noqa: ARG002
         """Reads LiteLLM's chunks."""
-        return StreamMeter()
+        return StreamMeter() if request.operation == "chat" else EndpointMeter(request.operation)
 
     def apart(self, request: Request, *, same: bool) -> tuple[ApartTransport, Request] | None:  # noqa: ARG002
         """By LiteLLM's own functions, past the router: the call belongs to nobody whom it bills."""
@@ -249,7 +251,7 @@ class RouterTransport:
         if request.stream:
             # A stream that fails before its first chunk is ours to fail over, not the stream wrapper's.
             record_disable_fallbacks(kwargs, True)
-            if self._usage.added_to(kwargs, attempt.deployment):
+            if request.operation == "chat" and self._usage.added_to(kwargs, attempt.deployment):
                 host.usage_added = True
         sending = Sending(attempt, Pin(self._router, entry, host.before, host.narrowed))
         host.sendings.append(sending)
@@ -292,6 +294,15 @@ def _close(*streams: Any) -> None:
         if close is not None:
             with contextlib.suppress(Exception):  # it may be broken
                 close()
+
+
+async def _aclose(stream: Any) -> None:
+    """The same in an event loop. A wrapper around a stream may lack what that has."""
+    for one in (stream, getattr(stream, "completion_stream", None)):
+        close = getattr(one, "aclose", None)
+        if close is not None:
+            await close()
+            return
 
 
 def _raise_primary(call: Call) -> None:

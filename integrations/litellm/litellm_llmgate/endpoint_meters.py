@@ -1,0 +1,185 @@
+"""Reads the streams of text completion, the Responses API and Anthropic's Messages as they pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from llmgate_plugins.meters import ChunkMeter
+from llmgate_plugins.types import Chunk, Message, ToolCall
+from llmgate_plugins.usage import usage_from_anthropic, usage_from_litellm
+
+__all__ = ["EndpointMeter"]
+
+Reading = Iterator[tuple[Chunk, bool]]
+"""What a piece of a stream says, and whether anything of the answer is in it."""
+
+_BEGINNINGS: Final = frozenset({"response.created", "response.queued", "response.in_progress"})
+_WRAPPINGS: Final = frozenset({"response.output_item.added", "response.content_part.added"})
+_ENDS: Final[Mapping[str, str | None]] = {
+    "response.completed": "stop",
+    "response.incomplete": "length",
+    "response.failed": None,
+    "error": None,
+}
+_STOPS: Final[Mapping[str, str]] = {
+    "end_turn": "stop",
+    "max_tokens": "length",
+    "refusal": "content_filter",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+}
+_TEXTS: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
+_CALLS: Final = frozenset({"function_call", "custom_tool_call", "mcp_call"})
+_PLAIN_ITEMS: Final = frozenset({"message", "reasoning", None})
+
+
+class EndpointMeter(ChunkMeter):
+    """A meter for one stream that is handed on in the endpoint's own shape.
+
+    Whether such a stream is whole is for who reads it to see: it is passed on as it comes.
+
+    Args:
+        operation: "responses", "messages" or "text".
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self, operation: str) -> None:
+        super().__init__()
+        self._read: Callable[[Any], Reading] = (
+            _Events().read if operation == "messages" else _READINGS[operation]
+        )
+
+    def feed(self, chunk: Any) -> bool:
+        """Take note of a piece; whether anything of the answer is in it."""
+        begun = False
+        for told, says in self._read(chunk):
+            super().feed(told)
+            begun = begun or says
+        return begun
+
+    @property
+    def complete(self) -> bool:
+        """Always: see above."""
+        return True
+
+    @property
+    def text(self) -> str:
+        """The text delivered so far, with the arguments of tool calls, which are billed like it."""
+        calls = (
+            f"{name}{''.join(self._arguments[index])}" for index, (_, name) in sorted(self._calls.items())
+        )
+        return "".join([*self._pieces, *calls])
+
+    def message(self) -> Message:
+        """All that was delivered, as one message."""
+        return replace(super().message(), content="".join(self._pieces))
+
+
+def _responses(event: Any) -> Reading:
+    kind = _of(event, "type")
+    kind = getattr(kind, "value", kind)
+    answer = _of(event, "response")
+    if kind in _BEGINNINGS:
+        yield Chunk(model=_of(answer, "model"), id=_of(answer, "id")), False
+        return
+    if kind in _ENDS:
+        usage = usage_from_litellm(_of(answer, "usage") or {}, tier=_of(answer, "service_tier"))
+        yield (
+            Chunk(usage=usage, finish_reason=_ENDS[kind], model=_of(answer, "model"), id=_of(answer, "id")),
+            True,
+        )
+        return
+    index = _of(event, "output_index") or 0
+    if kind in _WRAPPINGS:
+        item = _of(event, "item")
+        what = _of(item, "type")
+        if what in _CALLS:
+            call = ToolCall(
+                id=_of(item, "call_id") or "", name=_of(item, "name") or "", arguments="", index=index
+            )
+            yield Chunk(tool_calls=(call,)), True
+        elif what not in _PLAIN_ITEMS:
+            yield Chunk(), True
+        return
+    delta = _of(event, "delta")
+    if not isinstance(delta, str) or not str(kind).endswith(".delta"):
+        yield Chunk(), True
+    elif kind in _TEXTS:
+        yield Chunk(text=delta), True
+    elif "reasoning" in str(kind):
+        yield Chunk(reasoning=delta), True
+    else:
+        yield Chunk(tool_calls=(ToolCall(id="", name="", arguments=delta, index=index),)), True
+
+
+def _text(chunk: Any) -> Reading:
+    usage = usage_from_litellm(_of(chunk, "usage") or {})
+    choice = next(iter(_of(chunk, "choices") or ()), None)
+    text = _of(choice, "text") or ""
+    reason = _of(choice, "finish_reason")
+    told = Chunk(text=text, usage=usage, finish_reason=reason, model=_of(chunk, "model"), id=_of(chunk, "id"))
+    yield told, bool(text)
+
+
+class _Events:
+    """Server-sent events of Messages, whose lines may be cut anywhere."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def read(self, piece: Any) -> Reading:
+        """What the events say that are whole with this piece."""
+        if isinstance(piece, Mapping):
+            yield from _message(piece)
+            return
+        *lines, self._left = (self._left + (piece.encode() if isinstance(piece, str) else piece)).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                try:
+                    event = json.loads(line[5:])
+                except ValueError:
+                    continue
+                if isinstance(event, Mapping):
+                    yield from _message(event)
+
+
+def _message(event: Mapping[str, Any]) -> Reading:
+    kind, index = event.get("type"), event.get("index") or 0
+    if kind == "message_start":
+        answer = event.get("message")
+        usage = usage_from_anthropic(_of(answer, "usage") or {})
+        yield Chunk(usage=usage, model=_of(answer, "model"), id=_of(answer, "id")), False
+    elif kind == "content_block_start":
+        block = event.get("content_block")
+        if _of(block, "type") == "tool_use":
+            call = ToolCall(
+                id=_of(block, "id") or "", name=_of(block, "name") or "", arguments="", index=index
+            )
+            yield Chunk(tool_calls=(call,)), True
+    elif kind == "content_block_delta":
+        delta = event.get("delta")
+        arguments = _of(delta, "partial_json")
+        calls = (ToolCall(id="", name="", arguments=arguments, index=index),) if arguments else ()
+        yield (
+            Chunk(text=_of(delta, "text") or "", reasoning=_of(delta, "thinking") or "", tool_calls=calls),
+            True,
+        )
+    elif kind == "message_delta":
+        usage = usage_from_anthropic(event.get("usage") or {})
+        reason = _of(event.get("delta"), "stop_reason")
+        yield Chunk(usage=usage, finish_reason=_STOPS.get(reason, reason)), False
+    elif kind in ("message_stop", "error"):
+        yield Chunk(), True
+
+
+_READINGS: Final[Mapping[str, Callable[[Any], Reading]]] = {"responses": _responses, "text": _text}
+
+
+def _of(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)

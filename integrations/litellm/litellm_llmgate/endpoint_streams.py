@@ -1,0 +1,85 @@
+"""Streams of text completion, the Responses API and Anthropic's Messages, handed on in their own shape."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from litellm.responses.streaming_iterator import BaseResponsesAPIStreamingIterator
+
+from litellm_llmgate.errors import for_litellm
+from litellm_llmgate.host_call import Sending
+from llmgate_plugins.errors import LLMGateError
+from llmgate_plugins.types import Chunk, Request
+
+__all__ = ["EndpointStream", "aopened_endpoint"]
+
+
+class EndpointStream:
+    """Iterates over what comes through the gateway; all else is as LiteLLM's own stream has it.
+
+    Args:
+        source: The pieces.
+        like: The stream that LiteLLM opened for the attempt that is being read.
+    """
+
+    def __init__(self, source: AsyncIterator[Any], like: Any) -> None:
+        self._source: Any = source
+        self._like = like
+        self._hidden_params = dict(getattr(like, "_hidden_params", None) or {})
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await anext(self._source)
+
+    async def aclose(self) -> None:
+        """Leave it early."""
+        await self._source.aclose()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_like" or name.startswith("__"):  # it is being copied
+            raise AttributeError(name)
+        return getattr(self._like, name)
+
+
+class ResponsesStream(EndpointStream, BaseResponsesAPIStreamingIterator):  # type: ignore[misc]
+    """One that is told by its class."""
+
+    def partial_response_on_disconnect(self) -> Any:
+        """What LiteLLM bills when the reader goes away."""
+        found = getattr(self._like, "partial_response_on_disconnect", None)
+        return None if found is None else found()
+
+
+async def aopened_endpoint(chunks: AsyncIterator[Any], request: Request) -> tuple[Any, Sending | None]:
+    """The stream, once its first content is there, and its attempt. Errors until then are raised here.
+
+    Raises:
+        LLMGateError: A plugin answered, which has no shape here.
+    """
+    first = await anext(chunks, None)
+    if isinstance(first, Chunk):
+        await chunks.aclose()  # type: ignore[attr-defined]
+        raise LLMGateError(
+            f"a plugin answered a streamed call of {request.operation!r} by itself, which can only be done "
+            "for chat; let it leave such calls alone, or ask without stream"
+        )
+    sending: Sending = request.native.sendings[-1] if first is None else request.native.opened_with(first)
+    made = (
+        ResponsesStream if isinstance(sending.opened, BaseResponsesAPIStreamingIterator) else EndpointStream
+    )
+    return made(_relay(first, chunks, request), sending.opened), sending
+
+
+async def _relay(first: Any, chunks: Any, request: Request) -> AsyncIterator[Any]:
+    async with aclosing(chunks):
+        try:
+            if first is not None:
+                yield first
+            async for chunk in chunks:
+                yield chunk
+        except Exception as error:  # noqa: BLE001 - whatever ends it, in LiteLLM's terms
+            raise for_litellm(error, request.model) from error.__cause__
