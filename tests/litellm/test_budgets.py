@@ -1,9 +1,14 @@
 """Limits in a real router: denied once, neither retried nor fallen back on; held and settled."""
 
+import asyncio
+import time
+
 import pytest
 from litellm.exceptions import GuardrailRaisedException
 from litellm_llmgate.asking import request_of
+from litellm_llmgate.errors import for_litellm
 from support.litellm_routers import FACES, ask, entry, registered, rows
+from support.patience import auntil
 
 from llmgate_plugins import Context, RequestDenied
 from llmgate_plugins.context import use_context
@@ -41,6 +46,31 @@ async def test_a_call_beyond_the_limit_is_denied_once_with_the_time_until_then(s
         ("requests", 1, 0),
         ("concurrency", 0, 0),
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "status"),
+    [("limit", None, 429), ("budget", 0.2, 429), ("other", 9, 429), ("budget_unavailable", None, 503)],
+)
+def test_a_denial_that_may_succeed_later_says_so_by_its_status(code, seconds, status):
+    at = None if seconds is None else time.time() + seconds
+    denied = for_litellm(RequestDenied("no", code=code, retry_at=at), "fast")
+    assert denied.status_code == status
+    if seconds is not None:
+        assert int(denied.headers["retry-after"]) >= seconds  # not before there is room
+
+
+async def test_a_slot_that_is_taken_is_no_reason_to_give_up_for_good(sim):
+    one = sim.provider("one")
+    one.pace(first=1.0)
+    router, _ = registered([entry("fast", "one", one)], Limits([ConcurrencyLimit("team", 1)]))
+    with use_context(Context(team="search")):
+        first = asyncio.create_task(ask("acompletion", router, "fast"))
+        await auntil(lambda: one.requests)
+        with pytest.raises(GuardrailRaisedException, match="1 call at once") as caught:
+            await ask("acompletion", router, "fast")
+    assert caught.value.status_code == 429
+    assert await first
 
 
 @pytest.mark.parametrize("face", FACES)

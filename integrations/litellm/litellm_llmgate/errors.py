@@ -6,7 +6,9 @@ class in line, and ours take other arguments.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import httpx
@@ -53,16 +55,25 @@ RULED_OUT: Final = frozenset(
 """Reasons that will hold whenever the same is asked again: what a deployment is, and what a policy wants."""
 
 
+_STATUSES: Final[Mapping[str, int]] = {
+    INVALID_CALL: 400,
+    "budget": 429,
+    "limit": 429,
+    "budget_unavailable": 503,
+}
+"""Code of a denial -> its status, where it is neither 403 nor said when it may succeed."""
+
+
 class CallDenied(RequestDenied, GuardrailRaisedException):  # type: ignore[misc]
     """A policy said no. LiteLLM neither retries it nor falls back.
 
     Attributes:
-        status_code: 429 with a `retry-after` header if it is known when it may succeed, 400 for a
-            mistake in the call, else 403.
+        status_code: 429 where a limit has no room, or if it is known when it may succeed, then with a
+            `retry-after` header; 503 where limits cannot be checked; 400 for a mistake in the call; else 403.
     """
 
     def __init__(self, error: RequestDenied) -> None:
-        status = 400 if error.code == INVALID_CALL else 403
+        status = _STATUSES.get(error.code, 403)
         GuardrailRaisedException.__init__(
             self,
             guardrail_name=f"{NAME}:{error.plugin}" if error.plugin else NAME,
@@ -199,4 +210,4 @@ def for_litellm(error: Exception, model: str) -> Exception:
 
 def _retry_after(moment: float | None) -> dict[str, str]:
     """As a header, if it is known."""
-    return {} if moment is None else {"retry-after": str(max(0, round(moment - time.time())))}
+    return {} if moment is None else {"retry-after": str(max(0, math.ceil(moment - time.time())))}
