@@ -12,7 +12,7 @@ from llmgate_plugins.usage import (
     longest_answer,
     most_input,
     sent_params,
-    tier_of,
+    tier_asked,
 )
 
 __all__ = [
@@ -103,8 +103,7 @@ def worst_price(
     price = deployment.price
     if price is None:
         return 0
-    word, speed, place = sent.get("service_tier"), sent.get("speed"), sent.get("inference_geo")
-    variant = tier_of(word, speed=speed, place=place) if word or speed or place else ""
+    variant = tier_asked(sent)
     if sent.get("modalities") is None and not _may_keep(sent):
         for message in request.messages:
             if not isinstance(message.content, str):

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from llmgate_plugins.usage.asking import allowed_output, answers_of, merged_params, sent_params
+from llmgate_plugins.usage.asking import (
+    LENGTHS,
+    Said,
+    allowed_output,
+    answers_of,
+    as_sent,
+    merged_params,
+    said_of_price,
+    sent_over,
+    sent_params,
+    tier_asked,
+)
 from llmgate_plugins.usage.attachments import ATTACHMENT_TOKENS
 from llmgate_plugins.usage.counting import count_tokens, most_input
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
@@ -20,10 +31,13 @@ from llmgate_plugins.usage.tiers import tier_of
 
 __all__ = [
     "ATTACHMENT_TOKENS",
+    "LENGTHS",
     "MOST_TOKENS",
     "USUAL_OUTPUT",
+    "Said",
     "allowed_output",
     "answers_of",
+    "as_sent",
     "count_tokens",
     "estimate_tokens",
     "estimate_usage",
@@ -32,7 +46,10 @@ __all__ = [
     "merged_params",
     "most_input",
     "prepare_counting",
+    "said_of_price",
+    "sent_over",
     "sent_params",
+    "tier_asked",
     "tier_of",
     "together",
     "usage_from_anthropic",

@@ -141,23 +141,47 @@ PRICES = st.builds(
             st.sampled_from([100, 1_000]),
             st.builds(a_price, st.sampled_from([0.01, 2.0]), st.sampled_from([0.1, 20.0])),
         ),
+        st.builds(
+            lambda variant, price: (PriceTier(variant=variant, price=price),),
+            st.sampled_from(["flex", "fast"]),
+            st.builds(a_price, st.sampled_from([0.01, 2.0]), st.sampled_from([0.1, 20.0])),
+        ),
     ),
 )
 
 
+SAID = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_tokens": st.integers(1, 3_000),
+        "max_completion_tokens": st.integers(1, 3_000),
+        "n": st.integers(1, 4),
+        "service_tier": st.sampled_from(["default", "flex"]),
+        "speed": st.just("fast"),
+        "temperature": st.just(0.5),
+    },
+)
+PARAMS = st.builds(
+    lambda said, extra: said if extra is None else {**said, "extra_body": extra}, SAID, st.none() | SAID
+)
+
+
 @given(
-    st.lists(st.none() | PRICES, min_size=1, max_size=40),
+    st.lists(st.tuples(st.none() | PRICES, st.just({}) | PARAMS), min_size=1, max_size=40),
     st.integers(0, 8_000),
-    st.none() | st.integers(1, 3_000),
+    PARAMS,
 )
 def test_the_order_by_cost_is_what_reckoning_with_each_deployment_gives(
-    prices: list[Price | None], characters: int, most: int | None
+    members: list[tuple[Price | None, dict[str, Any]]], characters: int, params: dict[str, Any]
 ) -> None:
-    group = tuple(a_deployment(str(n), model=f"m{n % 3}", price=price) for n, price in enumerate(prices))
+    group = tuple(
+        a_deployment(str(n), model=f"m{n % 3}", price=price, params=fixed)
+        for n, (price, fixed) in enumerate(members)
+    )
     choosing = Choosing(Cheapest())
     for n in range(6):
         choosing.saw(group[n % len(group)], output=50 * (n + 1))
-    request = a_request("x" * characters, params={} if most is None else {"max_tokens": most})
+    request = a_request("x" * characters, params=params)
     ranking = choosing.ranking(*group, request=request)
     costs = {one.id: expected_cost(one, request, None, choosing.store) for one in group}
     expected = sorted((cost, int(name)) for name, cost in costs.items() if cost is not None)
@@ -167,6 +191,43 @@ def test_the_order_by_cost_is_what_reckoning_with_each_deployment_gives(
     assert sorted(one.id for one in ranking.rest) == sorted(one.id for one in group)
     unpriced = [costs[one.id] is None for one in (*ranking.order, *ranking.rest)]
     assert unpriced[: len(ranking.order)] == sorted(unpriced[: len(ranking.order)])
+
+
+@pytest.mark.parametrize(
+    ("fixed", "asked"),
+    [
+        ({"n": 3}, {}),
+        ({"max_tokens": 600}, {}),
+        ({"service_tier": "priority"}, {}),
+        ({"extra_body": {"speed": "fast"}}, {}),
+        ({"extra_body": {"n": 3}}, {"n": 1}),
+    ],
+)
+def test_what_its_own_configuration_asks_for_makes_one_dearer(
+    fixed: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    twice = tuple(PriceTier(variant=word, price=a_price(2, 8)) for word in ("priority", "fast"))
+    price = a_price(1, 4, tiers=twice)
+    given, bare = (
+        a_deployment("given", model="m", price=price, params=fixed),
+        a_deployment("bare", model="m", price=price),
+    )
+    choosing = Choosing(Cheapest())
+    for _ in range(50):
+        choosing.saw(bare, output=1_000)
+    request = a_request(params=asked)
+    if "max_tokens" in fixed:
+        assert choosing.order(bare, given, request=request) == ["given", "bare"]
+    else:
+        assert choosing.order(given, bare, request=request) == ["bare", "given"]
+
+
+def test_what_a_call_says_in_its_extra_body_counts_as_if_it_were_said_plainly() -> None:
+    group = tuple(a_deployment(str(n), price=a_price(1 + n, 10 - 3 * n)) for n in range(3))
+    choosing, said = Choosing(Cheapest()), {"max_tokens": 10_000, "n": 2}
+    plain = choosing.ranking(*group, request=a_request(params=said))
+    within = choosing.ranking(*group, request=a_request(params={"extra_body": said}))
+    assert plain.scores == within.scores
 
 
 def test_of_very_many_prices_the_cheapest_is_found_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +101,34 @@ def test_a_call_may_be_expected_to_cost_so_much_and_no_more() -> None:
     }
     assert dropped((CHEAP, DEAR), request=bounded, max_price={"call": 0.04}) == {}
     assert dropped((CHEAP, DEAR), request=a_request(), max_price={"call": 0.01}) == {}
+
+
+@pytest.mark.parametrize("where", ["call", "extra_body", "configuration", "extra_body of configuration"])
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        ({"service_tier": "priority"}, {"input": 3}),
+        ({"service_tier": "priority"}, {"call": 0.003}),
+        ({"max_tokens": 2_000}, {"call": 0.003}),
+        ({"n": 9}, {"call": 0.003}),
+    ],
+)
+def test_the_bound_is_on_what_is_really_sent_wherever_that_stands(
+    where: str, said: dict[str, Any], most: dict[str, float]
+) -> None:
+    params = {"extra_body": said} if "extra_body" in where else said
+    configured = "configuration" in where
+    asked = a_request("", params={} if configured else params)
+    one = replace(FLEX, params=params if configured else {})
+    assert dropped((one,), request=asked, max_price=most) == {"flex": "price"}
+    assert dropped((FLEX,), request=a_request(""), max_price=most) == {}
+
+
+def test_the_window_must_hold_the_answer_that_an_extra_body_allows() -> None:
+    answer = a_request(params={"extra_body": {"max_tokens": 250_000}})
+    assert dropped((DEAR, LONG), request=answer, context_fit=True) == {"dear": "context_window"}
+    asked = replace(CHEAP, params={"extra_body": {"max_tokens": 7_999}})
+    assert dropped((asked,), request=a_request("word " * 100), context_fit=True)
 
 
 def test_the_window_must_be_known_to_hold_request_and_answer() -> None:

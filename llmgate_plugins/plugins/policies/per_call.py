@@ -15,7 +15,17 @@ from llmgate_plugins.context import Context
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.policies.constraints import is_above
 from llmgate_plugins.types import NANO, Deployment, Request, Usage
-from llmgate_plugins.usage import USUAL_OUTPUT, allowed_output, tier_of
+from llmgate_plugins.usage import (
+    LENGTHS,
+    USUAL_OUTPUT,
+    Said,
+    allowed_output,
+    answers_of,
+    as_sent,
+    said_of_price,
+    sent_over,
+    tier_asked,
+)
 
 __all__ = ["Asked", "CallPrice", "Clearance", "Fit", "PerCall", "TierPrice"]
 
@@ -84,16 +94,20 @@ class TierPrice:
         self._most = most
         self._tiers = PerGroup(_tiers)
 
-    def key(self, asked: Asked) -> tuple[int, str]:
-        """(the least input that costs the same everywhere, how it is to be served)."""
+    def key(self, asked: Asked) -> tuple[int, Said]:
+        """(the least input that costs the same everywhere, how the call asks to be served)."""
         thresholds, variants = self._tiers.of(asked.deployments, None)
         step = bisect_left(thresholds, asked.read)
-        variant = tier_of(asked.request.params.get("service_tier")) if variants else ""
-        return thresholds[step - 1] + 1 if step else 0, variant
+        said = _without_numbers(said_of_price(asked.request.params)) if variants else ()
+        return thresholds[step - 1] + 1 if step else 0, said
 
-    def rules_out(self, deployment: Deployment, key: tuple[int, str]) -> bool:
-        """Whether a bucket costs more at that size and in that tier."""
-        return deployment.price is None or is_above(deployment.price.at(*key), self._most)
+    def rules_out(self, deployment: Deployment, key: tuple[int, Said]) -> bool:
+        """Whether a bucket costs more at that size and in the tier that is asked for there."""
+        if deployment.price is None:
+            return True
+        read, said = key
+        price = deployment.price.at(read, tier_asked(sent_over(deployment.params, said)))
+        return is_above(price, self._most)
 
 
 class CallPrice:
@@ -109,23 +123,21 @@ class CallPrice:
     def __init__(self, most: float) -> None:
         self._most = most * NANO
 
-    def key(self, asked: Asked) -> tuple[int, int | None, str]:
-        """(tokens read, tokens written if the call bounds them, how it is to be served)."""
-        written = allowed_output(asked.request.params)
-        tier = tier_of(asked.request.params.get("service_tier"))
-        return _rounded_up(asked.read), written if written is None else _rounded_up(written), tier
+    def key(self, asked: Asked) -> tuple[int, Said]:
+        """(tokens read, what the call says of how much is written, and how it is to be served)."""
+        return _rounded_up(asked.read), _rounded(said_of_price(asked.request.params))
 
-    def rules_out(self, deployment: Deployment, key: tuple[int, int | None, str]) -> bool:
+    def rules_out(self, deployment: Deployment, key: tuple[int, Said]) -> bool:
         """Whether that costs more here."""
-        read, written, tier = key
+        read, said = key
         if deployment.price is None:
             return True
-        if written is None:
-            written = allowed_output(deployment.params) or USUAL_OUTPUT
+        sent = sent_over(deployment.params, said)
+        written = allowed_output(sent) or USUAL_OUTPUT
         if deployment.max_output is not None:
             written = min(written, deployment.max_output)
-        usage = Usage(input=read, output=written)
-        return deployment.price.at(read, tier).cost(usage) > self._most
+        usage = Usage(input=read, output=written * answers_of(sent))
+        return deployment.price.at(read, tier_asked(sent)).cost(usage) > self._most
 
 
 class Fit:
@@ -139,7 +151,7 @@ class Fit:
 
     def key(self, asked: Asked) -> tuple[bool, int]:
         """(whether the call bounds its answer, the least room that does for it)."""
-        answer = allowed_output(asked.request.params)
+        answer = allowed_output(as_sent(asked.request.params))
         needed = asked.read + (answer or 0)
         rooms = self._rooms.of(asked.deployments, answer is not None)
         place = bisect_left(rooms, needed)
@@ -150,6 +162,33 @@ class Fit:
         bounded, least = key
         room = _room(deployment, bounded)
         return room is None or room < least
+
+
+def _without_numbers(said: Said) -> Said:
+    """Without what makes no difference to the price of a token."""
+    return tuple(
+        [
+            (name, _without_numbers(value) if name == "extra_body" else value)
+            for name, value in said
+            if not isinstance(value, int)
+        ]
+    )
+
+
+def _rounded(said: Said) -> Said:
+    return tuple(
+        [
+            (
+                name,
+                _rounded(value)
+                if name == "extra_body"
+                else _rounded_up(value)
+                if isinstance(value, int) and name in LENGTHS
+                else value,
+            )
+            for name, value in said
+        ]
+    )
 
 
 def _rounded_up(tokens: int) -> int:
@@ -173,4 +212,4 @@ def _room(deployment: Deployment, bounded: bool) -> int | None:
     """Tokens for what is read and written; where the call bounds no answer, for what is read."""
     if deployment.context_window is None or bounded:
         return deployment.context_window
-    return deployment.context_window - (allowed_output(deployment.params) or USUAL_OUTPUT)
+    return deployment.context_window - (allowed_output(as_sent(deployment.params)) or USUAL_OUTPUT)

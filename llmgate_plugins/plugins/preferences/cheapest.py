@@ -10,12 +10,12 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking, Scores
 from llmgate_plugins.plugins.observations import Lengths
 from llmgate_plugins.plugins.per_group import PerGroup
-from llmgate_plugins.plugins.preferences.expected import Asked, asked_of, cost_of
+from llmgate_plugins.plugins.preferences.expected import Asked, asked_at, asked_of, cost_of
 from llmgate_plugins.plugins.preferences.scored import Scored
 from llmgate_plugins.plugins.preferences.shortlist import FEW
 from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.types import NANO, Deployment, Price, Request
-from llmgate_plugins.usage import allowed_output
+from llmgate_plugins.usage import said_of_price
 
 __all__ = ["Cheapest"]
 
@@ -23,6 +23,7 @@ USUAL: Final = (1_000, 250)
 """Tokens read and written of a call by which those are put in order that no call looks at."""
 SORTS: Final = ((100, 1_000), USUAL, (10_000, 500), (300_000, 1_000))
 """Short questions with long answers, usual ones, long ones, and such that pass a price's threshold."""
+_ANY: Final = Request(model="")
 OF_EACH_SORT: Final = 16
 MOST_KINDS: Final = 64
 """Up to so many different models and prices each call reckons with all; of more, with those that
@@ -35,11 +36,13 @@ class _Kind:
 
     Attributes:
         one: Any of them.
+        says: Whether its configuration says something that decides what a call costs.
         lengths: How long their model's answers are, once that is known.
     """
 
     one: Deployment
     price: Price
+    says: bool
     members: list[Deployment]
     lengths: Lengths | None = None
 
@@ -140,7 +143,7 @@ class Cheapest(Scored):
         for one in deployments:
             if one.price is not None:
                 lengths = None if store is None else store.lengths(one.provider, one.model)
-                cost, written = cost_of(one, one.price, lengths, asked)
+                cost, written = cost_of(one, one.price, lengths, asked_at(one, request, asked))
                 values[one.id] = cost / NANO
                 state[one.id] = {"input_tokens": asked.read, "output_tokens": written}
         return Scores(values, self.unit, state)
@@ -164,7 +167,8 @@ class Cheapest(Scored):
             lengths = kind.lengths
             if lengths is None and store is not None:
                 lengths = kind.lengths = store.lengths(kind.one.provider, kind.one.model)
-            cost, written = cost_of(kind.one, kind.price, lengths, asked)
+            here = asked_at(kind.one, request, asked) if kind.says else asked
+            cost, written = cost_of(kind.one, kind.price, lengths, here)
             found.append((cost / NANO, place, {"input_tokens": asked.read, "output_tokens": written}))
         if len(found) > 1:
             found.sort(key=_by_cost)
@@ -182,11 +186,11 @@ def _table(deployments: Sequence[Deployment], _key: None) -> _Table:
         if one.price is None:
             unpriced.append(one)
             continue
-        longest = allowed_output(one.params)
-        key = (one.provider, one.model, one.price, longest, one.max_output)
+        said = said_of_price(one.params)
+        key = (one.provider, one.model, one.price, said, one.max_output)
         kind = kinds.get(key)
         if kind is None:
-            kind = kinds[key] = _Kind(one, one.price, [])
+            kind = kinds[key] = _Kind(one, one.price, bool(said), [])
         kind.members.append(one)
     usual = sorted(kinds.values(), key=lambda kind: _nominal(kind, USUAL))
     rest = (*(one for kind in usual for one in kind.members), *unpriced)
@@ -209,7 +213,8 @@ def _some(kinds: list[_Kind]) -> list[_Kind]:
 
 def _nominal(kind: _Kind, sort: tuple[int, int]) -> float:
     read, written = sort
-    return cost_of(kind.one, kind.price, None, Asked(read, None, 1, "", None, written))[0]
+    asked = Asked(read, None, 1, "", None, written)
+    return cost_of(kind.one, kind.price, None, asked_at(kind.one, _ANY, asked))[0]
 
 
 def _few(kinds: Iterable[_Kind], unpriced: Sequence[Deployment]) -> tuple[Deployment, ...]:

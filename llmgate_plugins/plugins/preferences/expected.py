@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 from llmgate_plugins.plugins.estimates import USUAL_MESSAGE
 from llmgate_plugins.plugins.observations import USUAL_OUTPUT, Lengths, Observations
 from llmgate_plugins.types import Deployment, LazyMessages, Price, Request
-from llmgate_plugins.usage import allowed_output, answers_of, tier_of
+from llmgate_plugins.usage import allowed_output, answers_of, as_sent, sent_params, tier_asked
 
-__all__ = ["Asked", "asked_of", "cost_of", "expected_cost"]
+__all__ = ["Asked", "asked_at", "asked_of", "cost_of", "expected_cost"]
 
 USUAL_TOOL: Final = 100
 """Tokens of the definition of a tool."""
@@ -21,8 +21,8 @@ class Asked(NamedTuple):
 
     Attributes:
         read: Input tokens, estimated: a quarter of the characters.
-        most: Output tokens that the request allows; None if it does not say.
-        answers: How many answers it asks for.
+        most: Output tokens that are allowed; None if nobody says.
+        answers: How many answers are asked for.
         tier: How it is to be served, as the tiers of a `Price` name it.
         feature: For which feature of the application.
         general: Output tokens that answers of this alias have, whoever writes them.
@@ -38,18 +38,25 @@ class Asked(NamedTuple):
 
 def asked_of(request: Request, alias: str, feature: str | None, observations: Observations | None) -> Asked:
     """What the request says, and what answers to such requests are like."""
-    params = request.params
-    most, answers, tier = None, 1, ""
-    if params:
-        most = allowed_output(params)
-        answers = answers_of(params)
-        word = params.get("service_tier")
-        tier = "" if word is None else tier_of(word)
-    if request.operation == "embedding":
-        most = 0
     lengths = None if observations is None else observations.lengths_of_alias(alias)
     general = float(USUAL_OUTPUT) if lengths is None else lengths.expected(feature)
-    return Asked(_read(request), most, answers, tier, feature, general)
+    params = request.params
+    return Asked(_read(request), *_terms(as_sent(params) if params else params, request), feature, general)
+
+
+def asked_at(deployment: Deployment, request: Request, asked: Asked) -> Asked:
+    """The same with what the configuration of this deployment says of its own."""
+    if not deployment.params:
+        return asked
+    most, answers, tier = _terms(sent_params(deployment, request), request)
+    return asked._replace(most=most, answers=answers, tier=tier)
+
+
+def _terms(sent: Mapping[str, Any], request: Request) -> tuple[int | None, int, str]:
+    if not sent:
+        return (0 if request.operation == "embedding" else None), 1, ""
+    most = 0 if request.operation == "embedding" else allowed_output(sent)
+    return most, answers_of(sent), tier_asked(sent)
 
 
 def expected_cost(
@@ -58,7 +65,7 @@ def expected_cost(
     """Nano-dollars that this call is expected to cost at this deployment; None without a price."""
     if deployment.price is None:
         return None
-    asked = asked_of(request, deployment.alias, feature, observations)
+    asked = asked_at(deployment, request, asked_of(request, deployment.alias, feature, observations))
     lengths = None if observations is None else observations.lengths(deployment.provider, deployment.model)
     return cost_of(deployment, deployment.price, lengths, asked)[0]
 
@@ -84,8 +91,6 @@ def written_by(deployment: Deployment, lengths: Lengths | None, asked: Asked) ->
     most = asked.most
     if most is None:
         most = deployment.max_output
-        if deployment.params:
-            most = allowed_output(deployment.params) or most
     return written if most is None or written < most else most
 
 

@@ -10,7 +10,7 @@ from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Scores
 from llmgate_plugins.plugins.observations import Experience
 from llmgate_plugins.plugins.observations.experience import STALE
-from llmgate_plugins.plugins.preferences.expected import asked_of, written_by
+from llmgate_plugins.plugins.preferences.expected import asked_at, asked_of, written_by
 from llmgate_plugins.plugins.preferences.scored import Scored
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import Deployment, Request
@@ -85,7 +85,8 @@ class Fastest(Scored):
                 if slope:
                     if asked is None:
                         asked = asked_of(request, one.alias, context.feature, store)
-                    more = slope * (written_by(one, known.lengths, asked) - known.output)
+                    here = asked_at(one, request, asked)
+                    more = slope * (written_by(one, known.lengths, here) - known.output)
                     seconds = max(seconds + more, LEAST * seconds)
             if (age := now - known.seen) > FRESH:
                 seconds *= exp((FRESH - age) / FADING)
