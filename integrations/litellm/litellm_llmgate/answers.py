@@ -12,6 +12,7 @@ from litellm.types.utils import Choices, ModelResponse
 from litellm.types.utils import Message as LiteLLMMessage
 from litellm.types.utils import Usage as LiteLLMUsage
 
+from litellm_llmgate.endpoint_answers import ENDPOINTS, changed_answer, made_answer, message_in
 from llmgate_plugins.classification import quota_from
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.limits import Quota
@@ -44,8 +45,9 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
         quota = quota_in(hidden)
     model = fields("model")
     if request.operation != "chat":
+        operation = request.operation
         return Response(
-            source=NO_MESSAGE,
+            source=(lambda: message_in(operation, answer)) if operation in ENDPOINTS else NO_MESSAGE,
             usage=usage,
             finish_reason=None,
             model=model,
@@ -104,9 +106,16 @@ def native_answer(response: Response, sent: Response | None, request: Request) -
     """What LiteLLM's caller gets: the provider's answer untouched, or what a plugin made of it."""
     if response is sent:
         return response.native
-    if response.native is not None and request.operation != "chat":
-        return _free(response.native) if sent is None else response.native
-    message = response.message
+    message, operation = response.message, request.operation
+    if response.native is not None and operation != "chat":
+        answer = response.native
+        if operation in ENDPOINTS and message != (
+            message_in(operation, answer) if sent is None else sent.message
+        ):
+            answer = changed_answer(operation, answer, message)
+        return _free(answer) if sent is None else answer
+    if operation in ENDPOINTS:
+        return made_answer(operation, response, request.model)
     if isinstance(response.native, ModelResponse):
         answer = response.native
         if message != (_message_of(answer) if sent is None else sent.message):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from litellm_llmgate.endpoint_answers import of
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.types import Chunk, Message, ToolCall
 from llmgate_plugins.usage import usage_from_anthropic, usage_from_litellm
@@ -80,32 +81,32 @@ class EndpointMeter(ChunkMeter):
 
 
 def _responses(event: Any) -> Reading:
-    kind = _of(event, "type")
+    kind = of(event, "type")
     kind = getattr(kind, "value", kind)
-    answer = _of(event, "response")
+    answer = of(event, "response")
     if kind in _BEGINNINGS:
-        yield Chunk(model=_of(answer, "model"), id=_of(answer, "id")), False
+        yield Chunk(model=of(answer, "model"), id=of(answer, "id")), False
         return
     if kind in _ENDS:
-        usage = usage_from_litellm(_of(answer, "usage") or {}, tier=_of(answer, "service_tier"))
+        usage = usage_from_litellm(of(answer, "usage") or {}, tier=of(answer, "service_tier"))
         yield (
-            Chunk(usage=usage, finish_reason=_ENDS[kind], model=_of(answer, "model"), id=_of(answer, "id")),
+            Chunk(usage=usage, finish_reason=_ENDS[kind], model=of(answer, "model"), id=of(answer, "id")),
             True,
         )
         return
-    index = _of(event, "output_index") or 0
+    index = of(event, "output_index") or 0
     if kind in _WRAPPINGS:
-        item = _of(event, "item")
-        what = _of(item, "type")
+        item = of(event, "item")
+        what = of(item, "type")
         if what in _CALLS:
             call = ToolCall(
-                id=_of(item, "call_id") or "", name=_of(item, "name") or "", arguments="", index=index
+                id=of(item, "call_id") or "", name=of(item, "name") or "", arguments="", index=index
             )
             yield Chunk(tool_calls=(call,)), True
         elif what not in _PLAIN_ITEMS:
             yield Chunk(), True
         return
-    delta = _of(event, "delta")
+    delta = of(event, "delta")
     if not isinstance(delta, str) or not str(kind).endswith(".delta"):
         yield Chunk(), True
     elif kind in _TEXTS:
@@ -117,11 +118,11 @@ def _responses(event: Any) -> Reading:
 
 
 def _text(chunk: Any) -> Reading:
-    usage = usage_from_litellm(_of(chunk, "usage") or {})
-    choice = next(iter(_of(chunk, "choices") or ()), None)
-    text = _of(choice, "text") or ""
-    reason = _of(choice, "finish_reason")
-    told = Chunk(text=text, usage=usage, finish_reason=reason, model=_of(chunk, "model"), id=_of(chunk, "id"))
+    usage = usage_from_litellm(of(chunk, "usage") or {})
+    choice = next(iter(of(chunk, "choices") or ()), None)
+    text = of(choice, "text") or ""
+    reason = of(choice, "finish_reason")
+    told = Chunk(text=text, usage=usage, finish_reason=reason, model=of(chunk, "model"), id=of(chunk, "id"))
     yield told, bool(text)
 
 
@@ -153,33 +154,27 @@ def _message(event: Mapping[str, Any]) -> Reading:
     kind, index = event.get("type"), event.get("index") or 0
     if kind == "message_start":
         answer = event.get("message")
-        usage = usage_from_anthropic(_of(answer, "usage") or {})
-        yield Chunk(usage=usage, model=_of(answer, "model"), id=_of(answer, "id")), False
+        usage = usage_from_anthropic(of(answer, "usage") or {})
+        yield Chunk(usage=usage, model=of(answer, "model"), id=of(answer, "id")), False
     elif kind == "content_block_start":
         block = event.get("content_block")
-        if _of(block, "type") == "tool_use":
-            call = ToolCall(
-                id=_of(block, "id") or "", name=_of(block, "name") or "", arguments="", index=index
-            )
+        if of(block, "type") == "tool_use":
+            call = ToolCall(id=of(block, "id") or "", name=of(block, "name") or "", arguments="", index=index)
             yield Chunk(tool_calls=(call,)), True
     elif kind == "content_block_delta":
         delta = event.get("delta")
-        arguments = _of(delta, "partial_json")
+        arguments = of(delta, "partial_json")
         calls = (ToolCall(id="", name="", arguments=arguments, index=index),) if arguments else ()
         yield (
-            Chunk(text=_of(delta, "text") or "", reasoning=_of(delta, "thinking") or "", tool_calls=calls),
+            Chunk(text=of(delta, "text") or "", reasoning=of(delta, "thinking") or "", tool_calls=calls),
             True,
         )
     elif kind == "message_delta":
         usage = usage_from_anthropic(event.get("usage") or {})
-        reason = _of(event.get("delta"), "stop_reason")
+        reason = of(event.get("delta"), "stop_reason")
         yield Chunk(usage=usage, finish_reason=_STOPS.get(reason, reason)), False
     elif kind in ("message_stop", "error"):
         yield Chunk(), True
 
 
 _READINGS: Final[Mapping[str, Callable[[Any], Reading]]] = {"responses": _responses, "text": _text}
-
-
-def _of(thing: Any, name: str) -> Any:
-    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)

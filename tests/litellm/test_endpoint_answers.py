@@ -1,0 +1,114 @@
+"""Guards see whole answers of Responses, Messages and text completion; what they make of them counts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from litellm.types.llms.openai import ResponsesAPIResponse
+from litellm_llmgate.endpoint_answers import changed_answer, message_in
+from support.litellm_routers import entry, registered, rows
+
+from llmgate_plugins import ResponseRejected, hookimpl
+from llmgate_plugins.types import Message, Response, ToolCall
+
+ENDPOINTS = ("responses", "messages", "text")
+TOOL = ToolCall(id="call_1", name="weather", arguments='{"at": "Ulm"}')
+
+
+async def asked(router: Any, endpoint: str) -> Any:
+    """A whole answer of one of the endpoints."""
+    if endpoint == "responses":
+        return await router.aresponses(model="fast", input="hello", max_output_tokens=200)
+    if endpoint == "messages":
+        said = [{"role": "user", "content": "hello"}]
+        return await router.aanthropic_messages(model="fast", messages=said, max_tokens=200)
+    return await router.atext_completion(model="fast", prompt="hello", max_tokens=200)
+
+
+def text_of(endpoint: str, answer: Any) -> str:
+    """As a client of the endpoint reads it."""
+    if endpoint == "responses":
+        return str(answer.output_text)
+    if endpoint == "messages":
+        return "".join(block["text"] for block in answer["content"])
+    return str(answer.choices[0].text)
+
+
+def telling(sim: Any, text: str = "my key is 1234", *plugins: object) -> Any:
+    one = sim.provider("one")
+    one.reply(text)
+    return registered([entry("fast", "one", one, model="anthropic/claude-haiku-4-5")], *plugins)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_a_guard_may_refuse_the_answer(sim, endpoint):
+    class Guard:
+        @hookimpl
+        def review_response(self, response: Response) -> None:
+            if "1234" in response.text:
+                raise ResponseRejected("it names a key", code="leak")
+
+    router, registration = telling(sim, "my key is 1234", Guard())
+    with pytest.raises(ResponseRejected, match="it names a key"):
+        await asked(router, endpoint)
+    assert rows(registration)[0]["cost_nano_usd"] > 0
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_a_guard_may_change_the_answer(sim, endpoint):
+    class Mask:
+        @hookimpl
+        def review_response(self, response: Response) -> Response:
+            masked = replace(response.message, content=response.text.replace("1234", "****"))
+            return response.replace(source=masked)
+
+    router, _ = telling(sim, "my key is 1234", Mask())
+    assert text_of(endpoint, await asked(router, endpoint)) == "my key is ****"
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("hook", ["admit_request", "review_response"])
+async def test_a_plugins_own_answer_has_the_endpoints_shape(sim, endpoint, hook):
+    def answer(self) -> Response:
+        return Response.of("from a plugin")
+
+    Answering = type("Answering", (), {hook: hookimpl(answer)})
+    router, _ = telling(sim, "from the model", Answering())
+    assert text_of(endpoint, await asked(router, endpoint)) == "from a plugin"
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_an_answer_that_nobody_changes_is_handed_on_as_it_is(sim, endpoint):
+    seen = []
+
+    class Reading:
+        @hookimpl
+        def review_response(self, response: Response) -> None:
+            seen.append((response.text, response.native))
+
+    router, _ = telling(sim, "hello there", Reading())
+    answer = await asked(router, endpoint)
+    assert seen == [("hello there", answer)]
+
+
+def test_tool_calls_are_read_changed_and_taken_out():
+    block = {"type": "tool_use", "id": "call_1", "name": "weather", "input": {"at": "Ulm"}}
+    messages = {"content": [{"type": "text", "text": "I "}, {"type": "text", "text": "look."}, block]}
+    item = {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": TOOL.arguments}
+    part = {"type": "output_text", "text": "I look.", "annotations": []}
+    said = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [part]}
+    responses = ResponsesAPIResponse(id="r", created_at=1, output=[said, item])
+    elsewhere = ToolCall(id="call_1", name="weather", arguments='{"at": "Bonn"}')
+    for operation, answer in (("messages", messages), ("responses", responses)):
+        assert message_in(operation, answer) == Message(
+            role="assistant", content="I look.", tool_calls=(TOOL,)
+        )
+        changed = Message(role="assistant", content="Me too.", tool_calls=(elsewhere,))
+        told = message_in(operation, changed_answer(operation, answer, changed))
+        assert (told.text, json.loads(told.tool_calls[0].arguments)) == ("Me too.", {"at": "Bonn"})
+        bare = Message(role="assistant", content="No.")
+        assert message_in(operation, changed_answer(operation, answer, bare)) == bare
+        assert message_in(operation, answer).tool_calls == (TOOL,)  # the provider's own is as it was
