@@ -82,7 +82,7 @@ from llmgate_plugins.types import (
 )
 
 if TYPE_CHECKING:
-    from llmgate_plugins._alerting import Alerting
+    from llmgate_plugins._alerting.alerting import Alerting
     from llmgate_plugins.gateway import Gateway
 
 __all__ = [
@@ -151,7 +151,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """The gateway and the version, loaded when first asked for."""
     if name == "Alerting":
-        return importlib.import_module("llmgate_plugins._alerting").Alerting
+        return importlib.import_module("llmgate_plugins._alerting.alerting").Alerting
     if name == "Gateway":
         return importlib.import_module("llmgate_plugins.gateway").Gateway
     if name == "__version__":

@@ -12,16 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
-from llmgate_plugins._alerting import Alerting
-from llmgate_plugins._calling import leave_streams
-from llmgate_plugins._departure import Departures
-from llmgate_plugins._drivers import drive
+from llmgate_plugins._alerting.alerting import Alerting
+from llmgate_plugins._driving.drivers import drive
 from llmgate_plugins._engine.effects import Open, Send
 from llmgate_plugins._engine.flight import Core, Steps
 from llmgate_plugins._engine.narrowing import Narrowing
-from llmgate_plugins._minding import Minding
+from llmgate_plugins._gateway.calling import leave_streams
+from llmgate_plugins._gateway.departure import Departures
+from llmgate_plugins._gateway.minding import Minding
+from llmgate_plugins._gateway.scoring import Scoring
 from llmgate_plugins._registry import Registry
-from llmgate_plugins._scoring import Scoring
 from llmgate_plugins.classification import classify, quota_of
 from llmgate_plugins.context import Call
 from llmgate_plugins.errors import ConfigurationError

@@ -33,7 +33,9 @@ IN_URL: Final = re.compile(
 )
 DEEPEST: Final = 8
 MOST_ERRORS: Final = 1000
-DRIVERS: Final = tuple(("llmgate_plugins._drivers", name) for name in ("drive", "adrive", "aanswer_of"))
+DRIVERS: Final = tuple(
+    ("llmgate_plugins._driving.drivers", name) for name in ("drive", "adrive", "aanswer_of")
+)
 HIDDEN_IN: Final = (
     *("body", "debug_info", "detail", "doc", "filename", "filename2", "headers", "llm_provider_message"),
     *(

@@ -17,11 +17,10 @@ from llmgate_plugins import (
     RequestDenied,
     Response,
     Secret,
-    _loaded_plugins,
     hookimpl,
 )
 from llmgate_plugins._discovery import Allowed
-from llmgate_plugins.assembly import assemble
+from llmgate_plugins.assembly import assemble, loaded
 from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import load_config
 from llmgate_plugins.ledger import MemoryLedger
@@ -151,7 +150,7 @@ def test_plugins_run_in_the_documented_order(monkeypatch: pytest.MonkeyPatch) ->
         allowed.extend(entries)
         return [Theirs()] if entries else []
 
-    monkeypatch.setattr(_loaded_plugins, "load_allowed", load)
+    monkeypatch.setattr(loaded, "load_allowed", load)
     source = {
         "model_list": [entry("a"), entry("b", alias="strong")],
         "plugins": [{"name": "theirs", "dist": "llmgate-theirs", "version": "1.0", "options": {"rpm": 5}}],
@@ -404,7 +403,7 @@ def test_a_version_outside_the_allowed_range_is_refused(version: str) -> None:
 @pytest.mark.usefixtures("one_installed")
 def test_a_version_inside_the_range_is_pinned_to_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Allowed] = []
-    monkeypatch.setattr(_loaded_plugins, "load_allowed", lambda allowed: seen.extend(allowed) or [])
+    monkeypatch.setattr(loaded, "load_allowed", lambda allowed: seen.extend(allowed) or [])
     assemble({"model_list": [entry("a")], "plugins": [{"name": "limit", "version": ">=1.4,<2"}]})
     assert seen[0].version == "1.4.2"
 

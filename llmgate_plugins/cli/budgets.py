@@ -40,7 +40,7 @@ def budgets(file: str, scopes: tuple[str, ...], as_json: bool) -> None:
     A state that processes share is asked for it; else the ledger says it: what is in the
     memory of another process cannot be seen.
     """
-    from llmgate_plugins._configured_limits import configured_limits
+    from llmgate_plugins.assembly.limits import configured_limits
     from llmgate_plugins.config import load_config
 
     config = load_config(file)

@@ -70,7 +70,7 @@ def _budgets(config: str | None) -> tuple[Budget, ...]:
     known = config_of(config)
     if known is None or not (known.budgets or known.limits):
         return ()
-    from llmgate_plugins._configured_limits import configured_limits
+    from llmgate_plugins.assembly.limits import configured_limits
     from llmgate_plugins.insight.outlook import budgets_of
 
     return budgets_of([configured_limits(known)])

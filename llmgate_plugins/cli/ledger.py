@@ -184,7 +184,7 @@ def purge(which: str, older_than: str | None, as_json: bool) -> None:
 def _counters(which: str, books: SqlLedger, now: float, *, repair: bool) -> list[Difference]:
     if "://" in which or not which.endswith((".yaml", ".yml", ".json")):
         return []
-    from llmgate_plugins._configured_limits import configured_limits
+    from llmgate_plugins.assembly.limits import configured_limits
     from llmgate_plugins.config import load_config
     from llmgate_plugins.state import MemoryState, open_state
 

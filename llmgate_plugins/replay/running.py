@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
-from llmgate_plugins._alerting import Alerting
+from llmgate_plugins._alerting.alerting import Alerting
 from llmgate_plugins.alerts import Alert
 from llmgate_plugins.assembly import assemble
 from llmgate_plugins.config import GatewayConfig

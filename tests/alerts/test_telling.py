@@ -370,7 +370,7 @@ def test_a_forked_child_tells_its_own_alerts_and_not_its_parents() -> None:
 
 
 def test_threads_end_when_there_is_nothing_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmgate_plugins._outbox.IDLE", 0.05)
+    monkeypatch.setattr("llmgate_plugins._alerting.outbox.IDLE", 0.05)
     listener = Listener("Resting")
     gateway = gateway_with(listener)
     for subject in ("east", "west"):
@@ -381,7 +381,7 @@ def test_threads_end_when_there_is_nothing_to_tell(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_gateway_that_told_alerts_can_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmgate_plugins._outbox.IDLE", 0.05)
+    monkeypatch.setattr("llmgate_plugins._alerting.outbox.IDLE", 0.05)
     gateway = gateway_with(Listener())
     gateway.alerts.report(alert())
     gateway.alerts.flush()

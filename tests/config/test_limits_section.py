@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmgate_plugins import ConfigurationError, Gateway
-from llmgate_plugins._configured_limits import configured_limits
+from llmgate_plugins.assembly.limits import configured_limits
 from llmgate_plugins.config import check_config, parse_config
 from llmgate_plugins.plugins import (
     Budget,

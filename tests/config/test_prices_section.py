@@ -201,9 +201,9 @@ def test_counting_tokens_is_asked_for_in_the_file(tmp_path: Path, monkeypatch: p
     file = tmp_path / "llmgate.yaml"
     file.write_text(DEPLOYMENT + "tokens: counted\n")
     asked: list[bool] = []
-    monkeypatch.setattr("llmgate_plugins.assembly.prepare_counting", lambda: asked.append(True))
+    monkeypatch.setattr("llmgate_plugins.assembly.assembling.prepare_counting", lambda: asked.append(True))
     Gateway.from_config(file).close()
     assert asked == [True]
-    monkeypatch.setattr("llmgate_plugins.assembly.find_spec", lambda name: None)
+    monkeypatch.setattr("llmgate_plugins.assembly.assembling.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"llmgate\.yaml:3: .*tiktoken is not installed"):
         Gateway.from_config(file)

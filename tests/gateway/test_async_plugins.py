@@ -21,9 +21,9 @@ from llmgate_plugins import (
     Request,
     RequestDenied,
     Response,
-    _time_limits,
     hookimpl,
 )
+from llmgate_plugins._driving import time_limits
 
 
 @every_face
@@ -135,7 +135,7 @@ def test_a_plugin_that_never_answers_fails_with_the_calls_time(
         def admit_request(self) -> Any:
             return pending()
 
-    monkeypatch.setattr(_time_limits, "PLUGIN_GRACE", 0.05)
+    monkeypatch.setattr(time_limits, "PLUGIN_GRACE", 0.05)
     world = scene({"a": ["ok"]}, Hung(), deadline=0.05)
     told = ask(face, world.gateway)
     assert isinstance(told.error, HookFailed)
@@ -152,7 +152,7 @@ def test_a_plugin_that_hangs_while_the_books_are_settled_holds_up_only_itself(
         def end_attempt(self) -> Any:
             return Future()
 
-    monkeypatch.setattr(_time_limits, "PLUGIN_GRACE", 0.05)
+    monkeypatch.setattr(time_limits, "PLUGIN_GRACE", 0.05)
     world = scene({"a": ["ok"]}, Hung(), deadline=0.05)
     told = ask(face, world.gateway)
     assert told.text == "ok"

@@ -175,7 +175,7 @@ def _hanging(hook: str) -> type:
 def _with(plugin: Callable[[], Any], **options: Any) -> Any:
     @contextlib.contextmanager
     def scene() -> Iterator[Any]:
-        with mock.patch("llmgate_plugins._time_limits.PLUGIN_GRACE", 0.3):
+        with mock.patch("llmgate_plugins._driving.time_limits.PLUGIN_GRACE", 0.3):
             yield [plugin()], options
 
     return scene

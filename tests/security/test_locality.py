@@ -534,7 +534,7 @@ def test_only_the_drivers_send_and_only_what_was_selected() -> None:
                 owner = node.func.value
                 if node.func.attr in ("send", "asend", "open", "aopen") and _is_transport(owner):
                     senders.add(relative)
-    assert senders == {"_drivers.py"}
+    assert senders == {"_driving/drivers.py"}
 
 
 def _is_transport(owner: ast.expr) -> bool:

@@ -1,4 +1,4 @@
-"""From a configuration to everything a gateway is built with."""
+"""Builds what a configuration says, and what it leaves to the application."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from llmgate_plugins._configured_alerts import alerting_of, channels_of, watchers_of
-from llmgate_plugins._configured_limits import configured_limits
-from llmgate_plugins._configured_plugins import as_configured, sections_of
-from llmgate_plugins._loaded_plugins import loaded_plugins
+from llmgate_plugins.assembly.alerts import alerting_of, channels_of, watchers_of
+from llmgate_plugins.assembly.built_in import as_configured, sections_of
+from llmgate_plugins.assembly.limits import configured_limits
+from llmgate_plugins.assembly.loaded import loaded_plugins
 from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import (
     GatewayConfig,

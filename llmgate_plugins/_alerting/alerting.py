@@ -14,9 +14,9 @@ from itertools import count, islice
 from typing import Final
 from weakref import WeakSet
 
-from llmgate_plugins._alert_course import Course
+from llmgate_plugins._alerting.course import Course
+from llmgate_plugins._alerting.outbox import Outbox, hand_over
 from llmgate_plugins._asking import Implementation
-from llmgate_plugins._outbox import Outbox, hand_over
 from llmgate_plugins.alerts import Alert
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.masking import scrub

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
-from llmgate_plugins._departure import uuid7
+from llmgate_plugins._gateway.departure import uuid7
 from llmgate_plugins.errors import StorageError, UnknownCall
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Feedback, Ledger, Services

@@ -7,11 +7,11 @@ from contextlib import aclosing, suppress
 from typing import Any, Final
 from weakref import WeakSet
 
-from llmgate_plugins._departure import Departures, Messages
-from llmgate_plugins._drivers import aanswer_of, adrive, drive
+from llmgate_plugins._driving.drivers import aanswer_of, adrive, drive
 from llmgate_plugins._engine.flight import Steps
 from llmgate_plugins._engine.origins import ruled_out
 from llmgate_plugins._engine.pipeline import admit, dismiss
+from llmgate_plugins._gateway.departure import Departures, Messages
 from llmgate_plugins._registry import Registry
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.records import CallStatus

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from llmgate_plugins._alerting import Alerting
+from llmgate_plugins._alerting.alerting import Alerting
 from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import ChannelConfig, GatewayConfig, LatencyGoal, config_secrets
 from llmgate_plugins.plugins import ExpiryAlerts, Goal, SloAlerts, SpendAnomalies, channels

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from llmgate_plugins._drivers import adrive, drive
+from llmgate_plugins._driving.drivers import adrive, drive
 from llmgate_plugins._engine.effects import Await
 from llmgate_plugins._engine.flight import Steps
 from llmgate_plugins._engine.hearing import hear
-from llmgate_plugins._explaining import supposed_id
-from llmgate_plugins._feedback import about, feedback_of
-from llmgate_plugins._looking import Looking
+from llmgate_plugins._gateway.explaining import supposed_id
+from llmgate_plugins._gateway.feedback import about, feedback_of
+from llmgate_plugins._gateway.looking import Looking
 from llmgate_plugins.context import Call
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Feedback, is_pending

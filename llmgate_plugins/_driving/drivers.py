@@ -18,7 +18,18 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future
 from typing import Any, cast
 
-from llmgate_plugins._background import InThread, first_of
+from llmgate_plugins._driving.background import InThread, first_of
+from llmgate_plugins._driving.private_loop import run_on_private_loop
+from llmgate_plugins._driving.time_limits import (
+    GapWatch,
+    answer_within,
+    first_answer_within,
+    next_chunk_within,
+    out_of_time,
+    plugin_within,
+    stream_out_of_time,
+    within,
+)
 from llmgate_plugins._engine.effects import (
     END,
     Await,
@@ -38,17 +49,6 @@ from llmgate_plugins._engine.effects import (
     Stop,
 )
 from llmgate_plugins._engine.flight import Steps
-from llmgate_plugins._private_loop import run_on_private_loop
-from llmgate_plugins._time_limits import (
-    GapWatch,
-    answer_within,
-    first_answer_within,
-    next_chunk_within,
-    out_of_time,
-    plugin_within,
-    stream_out_of_time,
-    within,
-)
 from llmgate_plugins.context import Call
 from llmgate_plugins.promises import Promise
 from llmgate_plugins.redaction import redact_error

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from llmgate_plugins._calling import Calling
-from llmgate_plugins._departure import Departures, Messages
-from llmgate_plugins._drivers import adrive, drive
+from llmgate_plugins._driving.drivers import adrive, drive
 from llmgate_plugins._engine.foreseeing import foresee
-from llmgate_plugins._explaining import explained, recalled, supposed_id
+from llmgate_plugins._gateway.calling import Calling
+from llmgate_plugins._gateway.departure import Departures, Messages
+from llmgate_plugins._gateway.explaining import explained, recalled, supposed_id
 from llmgate_plugins._registry import Registry
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.foresight import Explanation, Foreseen

@@ -9,9 +9,9 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any, Final
 
-from llmgate_plugins._alert_claims import Claims
+from llmgate_plugins._alerting.claims import Claims
 from llmgate_plugins._asking import Implementation
-from llmgate_plugins._private_loop import run_on_private_loop
+from llmgate_plugins._driving.private_loop import run_on_private_loop
 from llmgate_plugins.alerts import SEVERITIES, Alert
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import Services, is_pending

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from hashlib import blake2b
 from typing import Any, Final
 
-from llmgate_plugins._private_loop import run_on_private_loop
+from llmgate_plugins._driving.private_loop import run_on_private_loop
 from llmgate_plugins.alerts import Alert
 from llmgate_plugins.promises import Promise
 from llmgate_plugins.services import Services, is_pending

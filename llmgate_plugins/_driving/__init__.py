@@ -1,0 +1,1 @@
+"""Carries out what the engine decides: the only place that waits, sleeps and runs threads."""
