@@ -1,18 +1,17 @@
-"""Plugins from installed distributions, by allow-list; name, distribution and version come before import."""
+"""Plugins of installed distributions, as their metadata tell: nothing is imported here."""
 
 from __future__ import annotations
 
-import inspect
+import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from typing import Any, Final
 
-from llmgate_plugins.errors import ConfigurationError, PluginRefused, Problem
 from llmgate_plugins.types import EMPTY
 
-__all__ = ["GROUP", "Allowed", "Installed", "installed", "load_allowed"]
+__all__ = ["GROUP", "Allowed", "Installed", "Misfit", "find", "installed"]
 
 GROUP: Final = "llmgate"
 """The entry-point group. An entry point names a plugin, or what makes one when called."""
@@ -28,7 +27,7 @@ class Allowed:
     Attributes:
         name: The entry point's name.
         dist: The distribution it must come from; None for any, as long as only one has it.
-        version: Exact version that distribution must have; None for any.
+        version: The version that distribution must have, or a range of versions; None for any.
         options: Keyword arguments for what makes the plugin.
     """
 
@@ -48,6 +47,24 @@ class Installed:
     target: str
     entry: EntryPoint
 
+    @property
+    def source(self) -> str:
+        """The distribution and its version, for messages."""
+        return f"{self.dist} {self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Misfit:
+    """Why an entry of the allow-list allows nothing that is there.
+
+    Attributes:
+        key: What of the entry is to be corrected: "name", "dist" or "version".
+    """
+
+    key: str
+    message: str
+    remedy: str
+
 
 def installed(group: str = GROUP) -> tuple[Installed, ...]:
     """Every installed plugin, sorted by name and distribution; nothing is imported."""
@@ -64,89 +81,89 @@ def installed(group: str = GROUP) -> tuple[Installed, ...]:
     return tuple(sorted(found, key=lambda one: (one.name, one.dist)))
 
 
-def load_allowed(allowed: Iterable[Allowed], group: str = GROUP) -> list[object]:
-    """The plugins of this allow-list, in its order.
-
-    Raises:
-        ConfigurationError: With every entry that is missing, ambiguous, or of another
-            distribution or version.
-        PluginRefused: One could not be imported or made.
-    """
-    allowed = tuple(allowed)
-    if not allowed:
-        return []
+def find(one: Allowed, there: Sequence[Installed], group: str = GROUP) -> Installed | Misfit:
+    """What this entry allows, of what is there; nothing is imported."""
     if os.environ.get(DISABLED, "0") not in ("", "0"):
-        raise ConfigurationError(
-            problems=[
-                Problem(
-                    message=f"{DISABLED} is set, but the configuration names {one.name!r}",
-                    remedy=f"unset it, or remove {one.name!r} from `plugins`",
-                    path="plugins",
-                )
-                for one in allowed
-            ]
+        return Misfit(
+            key="name",
+            message=f"may not be loaded: {DISABLED} is set",
+            remedy="unset it, or remove the plugin",
         )
-    there = installed(group)
-    problems: list[Problem] = []
-    chosen = [(one, _match(one, there, problems)) for one in allowed]
-    if problems:
-        raise ConfigurationError(problems=problems)
-    return [_make(one, found) for one, found in chosen if found is not None]
-
-
-def _match(one: Allowed, there: tuple[Installed, ...], problems: list[Problem]) -> Installed | None:
-    def problem(message: str, remedy: str) -> None:
-        problems.append(Problem(message=f"plugin {one.name!r}: {message}", remedy=remedy, path="plugins"))
-
     named = [found for found in there if found.name == one.name]
     fitting = [found for found in named if one.dist is None or _normal(found.dist) == _normal(one.dist)]
     if not named:
-        names = ", ".join(found.name for found in there) or "none"
-        problem("is not installed", f"installed are: {names}; see `llmgate plugins`")
-    elif not fitting:
+        return _absent(one, there, group)
+    if not fitting:
         dists = ", ".join(found.dist for found in named)
-        problem(
-            f"comes from {dists}, not from {one.dist}", "correct `dist`, or remove the other distribution"
-        )
-    elif len(fitting) > 1:
+        remedy = f"write dist: {named[0].dist}, if that is what you reviewed"
+        return Misfit(key="dist", message=f"comes from {dists}, not from {one.dist}", remedy=remedy)
+    if len(fitting) > 1:
         dists = ", ".join(found.dist for found in fitting)
-        problem(f"is claimed by several distributions: {dists}", "say which with `dist`")
-    elif one.version is not None and fitting[0].version != one.version.removeprefix("=="):
-        there_is = fitting[0].version
-        problem(
-            f"{fitting[0].dist} is installed in version {there_is}, allowed is {one.version}",
-            f"review it and set `version: {there_is}`, or install the allowed one",
-        )
-    else:
-        return fitting[0]
-    return None
+        message, remedy = f"is claimed by several distributions: {dists}", "say which with `dist`"
+        return Misfit(key="name", message=message, remedy=remedy)
+    (found,) = fitting
+    return found if one.version is None else _of_version(found, one.version)
 
 
-def _make(one: Allowed, found: Installed) -> object:
-    """Import it; call what it names if that is a class or function."""
-    at = f"{found.dist} {found.version}, {found.target}"
-    try:
-        target = found.entry.load()
-    except Exception as error:
-        raise PluginRefused(
-            f"cannot be imported ({at}): {type(error).__name__}: {error}",
-            plugin=one.name,
-            remedy="repair or remove that distribution",
-        ) from error
-    if not (inspect.isclass(target) or inspect.isfunction(target)):
-        if one.options:
-            raise PluginRefused(
-                f"takes no options ({at} is an object)", plugin=one.name, remedy="drop `options`"
+def _absent(one: Allowed, there: Sequence[Installed], group: str) -> Misfit:
+    """Why there is nothing of that name, as far as metadata tell."""
+
+    def misfit(message: str, remedy: str) -> Misfit:
+        return Misfit(key="name", message=message, remedy=remedy)
+
+    near = difflib.get_close_matches(one.name, [found.name for found in there], n=1)
+    if near:
+        return misfit("is not installed", f"did you mean {near[0]}?")
+    dists = list(dict.fromkeys((one.dist or one.name, one.name)))  # which may stand in its place
+    for dist in dists:
+        offered = [found.name for found in there if _normal(found.dist) == _normal(dist)]
+        if offered:
+            return misfit(
+                f"is not installed: {dist} offers {', '.join(offered)}",
+                "a plugin's name is that of its entry point",
             )
-        return target
+    section = f"[project.entry-points.{group}]"
+    for point in entry_points(name=one.name):
+        if "llmgate" in point.group and point.dist is not None:
+            return misfit(
+                f"{point.dist.name} offers it in the group {point.group!r}, which is not read",
+                f"write {section}, and install it again",
+            )
+    for dist in dists:
+        try:
+            version = distribution(dist).version
+        except (PackageNotFoundError, ValueError):
+            continue
+        return misfit(
+            f"{dist} {version} is installed, but offers no plugin",
+            f"if it is yours, add {section} to its pyproject.toml; install it again",
+        )
+    names = ", ".join(found.name for found in there) or "none"
+    return misfit("is not installed", f"install its distribution here; installed are: {names}")
+
+
+def _of_version(found: Installed, version: str) -> Installed | Misfit:
+    """The same, if a configured version or range allows it."""
+    remedy = f"review it and write version: {found.version}, or install the allowed one"
+    if not any(sign in version for sign in "<>~!*,"):
+        if found.version == version.removeprefix("==").strip():
+            return found
+        message = f"{found.dist} is installed in version {found.version}, allowed is {version}"
+        return Misfit(key="version", message=message, remedy=remedy)
     try:
-        return target(**one.options)
-    except Exception as error:
-        raise PluginRefused(
-            f"cannot be made with options {sorted(one.options)} ({at}): {type(error).__name__}: {error}",
-            plugin=one.name,
-            remedy=f"it takes {inspect.signature(target)}",
-        ) from error
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    except ImportError:
+        message = f"the range {version!r} needs the package packaging to be read"
+        return Misfit(key="version", message=message, remedy="pip install packaging, or allow one version")
+    try:
+        allowed = SpecifierSet(version)
+    except InvalidSpecifier:
+        message = f"{version!r} is no range of versions"
+        return Misfit(key="version", message=message, remedy='write ">=1.2,<2", or one version: 1.2.0')
+    if allowed.contains(found.version, prereleases=True):
+        return found
+    message = f"allowed is {version}, installed is {found.source}"
+    return Misfit(key="version", message=message, remedy=remedy)
 
 
 def _normal(dist: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from llmgate_plugins import alerts, context, decisions, limits, records, services
 from llmgate_plugins import types as nouns
 
-__all__ = ["parameter_misfit", "return_misfit"]
+__all__ = ["Misfit", "parameter_misfit", "return_misfit"]
 
 Misfit = tuple[str, str]
 """What does not fit, and what to do about it."""

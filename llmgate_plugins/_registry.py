@@ -7,14 +7,16 @@ import inspect
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 import pluggy
 
 from llmgate_plugins._asking import Hook, Implementation, passing
-from llmgate_plugins._fit import parameter_misfit, return_misfit
+from llmgate_plugins._fit import Misfit, parameter_misfit, return_misfit
+from llmgate_plugins._loading import Loaded
 from llmgate_plugins.errors import PluginRefused
 from llmgate_plugins.hookspecs import FAMILIES, PROJECT, RULES
 
@@ -31,6 +33,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 """Hook name -> the parameters that are offered, in the order in which the engine passes them."""
 
 NOBODY: Final = Hook()
+
+Refusing: TypeAlias = Callable[..., PluginRefused]
 
 _fitting: WeakKeyDictionary[FunctionType, set[tuple[str, bool]]] = WeakKeyDictionary()
 """Function -> the hooks it was found to fit, bound or not: looked at once, not for every gateway."""
@@ -61,11 +65,11 @@ class Registry:
     """The plugins of one gateway. Frozen once built.
 
     Args:
-        plugins: In run order. `@hookimpl(tryfirst=True)` and `trylast=True` move an
+        plugins: In run order, `Loaded` or as they are. `@hookimpl(tryfirst=True)` and `trylast=True` move an
             implementation before or behind all others.
 
     Raises:
-        PluginRefused: A plugin does not fit the contract.
+        PluginRefused: Some do not fit the contract.
     """
 
     __slots__ = ("hooks", "plugins")
@@ -73,22 +77,25 @@ class Registry:
     def __init__(self, plugins: Iterable[object]) -> None:
         named: dict[str, object] = {}
         marked: dict[str, AbstractSet[str]] = {}
-        for plugin in plugins:
-            name = plugin_name(plugin)
-            if name in named:
-                raise PluginRefused(
-                    "another plugin has the same name",
-                    plugin=name,
-                    remedy="set a `name` attribute on one of them, or drop one",
-                )
-            marked[name] = _checked(name, plugin)
-            named[name] = plugin
+        refused: list[PluginRefused] = []
+        for given in plugins:
+            loaded = given if isinstance(given, Loaded) else None
+            plugin = given if loaded is None else loaded.plugin
+            try:
+                name = plugin_name(plugin, None if loaded is None else loaded.name)
+                marked[name] = _checked(_refusing(name, loaded), plugin, taken=name in named)
+            except PluginRefused as error:
+                refused.append(error if loaded is None else error.at(loaded.place))
+            else:
+                named[name] = plugin
+        if refused:
+            raise refused[0].beside(refused[1:])
         self.plugins: tuple[tuple[str, object], ...] = tuple(named.items())
         self.hooks = _collect(named, marked)
 
 
-def plugin_name(plugin: object) -> str:
-    """The plugin's `name`, a module's name, or the name of its class."""
+def plugin_name(plugin: object, otherwise: str | None = None) -> str:
+    """The plugin's `name`, or else that of its entry point, its module or its class."""
     if inspect.isclass(plugin):
         raise PluginRefused(
             "is a class, not an instance",
@@ -98,12 +105,30 @@ def plugin_name(plugin: object) -> str:
     name = getattr(plugin, "name", None)
     if isinstance(name, str) and name:
         return name
+    if otherwise is not None:
+        return otherwise
     return plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__name__
 
 
-def _checked(name: str, plugin: object) -> AbstractSet[str]:
-    """The attributes with hooks; refuses what pluggy would accept in silence or report in riddles."""
+def _refusing(name: str, loaded: Loaded | None) -> Refusing:
+    """How this plugin is refused: under the name that whoever reads it knows."""
+    if loaded is None:
+        return partial(PluginRefused, plugin=name)
+    return partial(PluginRefused, plugin=loaded.name, source=loaded.source)
+
+
+def _checked(refuse: Refusing, plugin: object, *, taken: bool) -> AbstractSet[str]:
+    """The attributes with hooks; refuses what pluggy would accept in silence or report in riddles.
+
+    Args:
+        taken: Whether another plugin has its name.
+    """
+    if taken:
+        raise refuse(
+            "another plugin has the same name", remedy="set a `name` attribute on one of them, or drop one"
+        )
     marked: set[str] = set()
+    refused: list[PluginRefused] = []
     for attribute in dir(plugin):
         if isinstance(getattr(type(plugin), attribute, None), property):
             continue
@@ -113,59 +138,52 @@ def _checked(name: str, plugin: object) -> AbstractSet[str]:
             continue
         if not isinstance(options, dict):
             if attribute in RULES:
-                raise PluginRefused(
-                    "is not marked as an implementation",
-                    plugin=name,
-                    hook=attribute,
-                    remedy="put @hookimpl above it, or rename it",
-                )
+                remedy = "put @hookimpl above it, or rename it"
+                refused.append(refuse("is not marked as an implementation", hook=attribute, remedy=remedy))
             continue
         marked.add(attribute)
-        _check_implementation(name, options.get("specname") or attribute, method, options)
+        hook = options.get("specname") or attribute
+        misfit = _misfit(hook, method, options)
+        if misfit is not None:
+            message, remedy = misfit
+            refused.append(refuse(message, hook=hook, remedy=remedy))
+    if refused:
+        raise refused[0].beside(refused[1:])
     if not marked:
-        raise PluginRefused(
-            "has no hooks",
-            plugin=name,
-            remedy=f"mark a method with @hookimpl; the hooks are {', '.join(RULES)}",
-        )
+        remedy = f"mark a method with @hookimpl; the hooks are {', '.join(RULES)}"
+        raise refuse("has no hooks", remedy=remedy)
     return marked
 
 
-def _check_implementation(
-    plugin: str, hook: str, method: Callable[..., Any], options: dict[str, Any]
-) -> None:
-    def refuse(message: str, remedy: str) -> PluginRefused:
-        return PluginRefused(message, plugin=plugin, hook=hook, remedy=remedy)
-
+def _misfit(hook: str, method: Callable[..., Any], options: dict[str, Any]) -> Misfit | None:
+    """Why this is no implementation of that hook."""
     if hook not in RULES:
         near = difflib.get_close_matches(hook, RULES, n=1)
-        raise refuse(
-            "is not a hook", f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(RULES)}"
-        )
+        return ("is not a hook", f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(RULES)}")
     if options.get("wrapper") or options.get("hookwrapper"):
-        raise refuse("is a wrapper, and llmgate has none", "use begin_attempt and end_attempt, or two hooks")
+        return ("is a wrapper, and llmgate has none", "use begin_attempt and end_attempt, or two hooks")
     function = getattr(method, "__func__", method)
     known = _fitting.setdefault(function, set()) if isinstance(function, FunctionType) else set()
     use = (hook, inspect.ismethod(method))
     if use in known:
-        return
+        return None
     if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
-        raise refuse("is a generator", "return the answer instead of yielding it")
+        return ("is a generator", "return the answer instead of yielding it")
     offered = PARAMETERS[hook]
     for parameter in inspect.signature(method).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise refuse(
+            return (
                 f"takes {parameter}, which cannot be filled",
                 f"name plain parameters out of {', '.join(offered)}",
             )
         if parameter.name not in offered and parameter.default is parameter.empty:
             near = difflib.get_close_matches(parameter.name, offered, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
-            raise refuse(f"asks for {parameter.name!r}", f"{hint}It may name {', '.join(offered)}")
+            return (f"asks for {parameter.name!r}", f"{hint}It may name {', '.join(offered)}")
     misfit = parameter_misfit(method, SPECS[hook]) or return_misfit(method, SPECS[hook], RULES[hook].answers)
-    if misfit:
-        raise refuse(*misfit)
-    known.add(use)
+    if misfit is None:
+        known.add(use)
+    return misfit
 
 
 class _Manager(pluggy.PluginManager):

@@ -20,10 +20,10 @@ LLMGateError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Self
 
 __all__ = [
     "AlertUndelivered",
@@ -97,13 +97,36 @@ class ConfigurationError(LLMGateError):
 
 
 class PluginRefused(ConfigurationError):
-    """A plugin does not fit the hook contract. Names plugin, hook and remedy."""
+    """A plugin does not fit the hook contract. Names plugin, hook and remedy.
 
-    def __init__(self, message: str, *, plugin: str, hook: str | None = None, remedy: str = "") -> None:
+    Where several do not, `plugin` and `hook` are the first one's, and `problems` tells all.
+
+    Args:
+        source: The distribution that it is from, with its version.
+    """
+
+    def __init__(
+        self, message: str, *, plugin: str, hook: str | None = None, remedy: str = "", source: str = ""
+    ) -> None:
         self.plugin = plugin
         self.hook = hook
-        at = f"plugin {plugin!r}" + (f", hook {hook}" if hook else "")
+        at = f"plugin {plugin!r}" + (f" ({source})" if source else "") + (f", hook {hook}" if hook else "")
         super().__init__(problems=(Problem(message=f"{at}: {message}", remedy=remedy),))
+
+    def at(self, place: Problem) -> Self:
+        """The same, with the file and line of another problem."""
+        return self._telling(
+            [replace(one, file=place.file, line=place.line, path=place.path) for one in self.problems]
+        )
+
+    def beside(self, others: Iterable[PluginRefused]) -> Self:
+        """The same, telling what is wrong with others, too."""
+        return self._telling([*self.problems, *(problem for one in others for problem in one.problems)])
+
+    def _telling(self, problems: Sequence[Problem]) -> Self:
+        self.problems = tuple(problems)
+        self.args = ("\n".join(map(str, self.problems)),)
+        return self
 
 
 class SecretNotFound(ConfigurationError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.distributions import distribution
 
 from llmgate_plugins import (
     Attempt,
@@ -19,8 +20,7 @@ from llmgate_plugins import (
     Secret,
     hookimpl,
 )
-from llmgate_plugins._discovery import Allowed
-from llmgate_plugins.assembly import assemble, loaded
+from llmgate_plugins.assembly import assemble
 from llmgate_plugins.catalog import Catalog
 from llmgate_plugins.config import load_config
 from llmgate_plugins.ledger import MemoryLedger
@@ -135,25 +135,16 @@ def test_a_loaded_configuration_is_taken_as_it_is() -> None:
     assert [one.id for one in assemble(config)["deployments"]] == ["a"]
 
 
-def test_plugins_run_in_the_documented_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_run_in_the_documented_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Mine:
         @hookimpl
         def end_call(self) -> None: ...
 
-    class Theirs:
-        @hookimpl
-        def end_call(self) -> None: ...
-
-    allowed: list[Allowed] = []
-
-    def load(entries: list[Allowed]) -> list[object]:
-        allowed.extend(entries)
-        return [Theirs()] if entries else []
-
-    monkeypatch.setattr(loaded, "load_allowed", load)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    distribution(tmp_path, "llmgate-theirs", "1.0", {"theirs": "llmgate_theirs:Limit"})
     source = {
         "model_list": [entry("a"), entry("b", alias="strong")],
-        "plugins": [{"name": "theirs", "dist": "llmgate-theirs", "version": "1.0", "options": {"rpm": 5}}],
+        "plugins": [{"name": "theirs", "dist": "llmgate-theirs", "version": "1.0", "options": {"most": 5}}],
         "budgets": [{"scope": "team", "limit": "5 USD/day"}],
         "policies": {"default": {"prefer": "cheapest"}},
         "fallbacks": {"*": ["strong"]},
@@ -161,18 +152,12 @@ def test_plugins_run_in_the_documented_order(monkeypatch: pytest.MonkeyPatch) ->
     built = Gateway(**assemble(source, plugins=[Mine()]))
     assert [name for name, _ in built.plugins] == [
         "Mine",
-        "Theirs",
+        "theirs",
         "Policies",
         "GeneralFallbacks",
         *(kind.__name__ for kind in BUILTINS),
     ]
-    (one,) = allowed
-    assert (one.name, one.dist, one.version, dict(one.options)) == (
-        "theirs",
-        "llmgate-theirs",
-        "1.0",
-        {"rpm": 5},
-    )
+    assert dict(built.plugins)["theirs"].most == 5
     assert names({"model_list": [entry("a")]}, defaults=False) == []
 
 
@@ -381,16 +366,9 @@ def test_a_missing_secret_is_told_with_its_line_unless_nobody_needs_it_yet(
 
 
 @pytest.fixture
-def one_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llmgate_plugins import _discovery
-
-    class Entry:
-        name, value = "limit", "json:JSONDecoder"
-
-        class dist:
-            name, version = "llmgate-limit", "1.4.2"
-
-    monkeypatch.setattr(_discovery, "entry_points", lambda group: [Entry()])
+def one_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    distribution(tmp_path, "llmgate-limit", "1.4.2", {"limit": "llmgate_limit:Limit"})
 
 
 @pytest.mark.usefixtures("one_installed")
@@ -401,11 +379,10 @@ def test_a_version_outside_the_allowed_range_is_refused(version: str) -> None:
 
 
 @pytest.mark.usefixtures("one_installed")
-def test_a_version_inside_the_range_is_pinned_to_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Allowed] = []
-    monkeypatch.setattr(loaded, "load_allowed", lambda allowed: seen.extend(allowed) or [])
-    assemble({"model_list": [entry("a")], "plugins": [{"name": "limit", "version": ">=1.4,<2"}]})
-    assert seen[0].version == "1.4.2"
+@pytest.mark.parametrize("version", [">=1.4,<2", "==1.4.*", "==1.4.2", "1.4.2"])
+def test_a_version_inside_the_range_is_loaded(version: str) -> None:
+    plugin = {"name": "limit", "dist": "LLMGate_limit", "version": version}
+    assert "limit" in names({"model_list": [entry("a")], "plugins": [plugin]})
 
 
 def test_a_built_in_plugin_set_up_differently_keeps_its_place() -> None:

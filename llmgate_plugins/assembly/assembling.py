@@ -18,7 +18,10 @@ from llmgate_plugins.config import (
     LedgerConfig,
     build_deployments,
     load_config,
+    missing_secrets,
 )
+from llmgate_plugins.config.plugin_checks import plugin_problems
+from llmgate_plugins.config.problems import in_order
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.ledger import Retention, open_ledger
 from llmgate_plugins.plugins import (
@@ -65,15 +68,15 @@ def assemble(
     given = dict(services)
     check_secrets = given.pop("check_secrets", check_secrets)
     config = source if isinstance(source, GatewayConfig) else load_config(source)
+    _refuse_what_is_missing(config, secrets=check_secrets)
     catalog = given.get("catalog") or Catalog(overrides=config.price_overrides())
-    deployments = [
-        _with_defaults(one, config) for one in build_deployments(config, catalog, secrets=check_secrets)
-    ]
+    deployments = [_with_defaults(one, config) for one in build_deployments(config, catalog, secrets=False)]
     if config.tokens == "counted":
         _count_tokens(config)
     limits = configured_limits(config, deployments)
     tuned = as_configured(default_plugins() if given.pop("defaults", True) else (), config, limits)
-    plugins = [*plugins, *loaded_plugins(config), *channels_of(config)]
+    loaded = loaded_plugins(config)
+    plugins = [*plugins, *(one.plugin for one in loaded), *channels_of(config)]
     if limits.limits and any(isinstance(one, Limits) for one in plugins):
         path = next((name for name in ("budgets", "limits") if getattr(config, name)), "router_settings")
         message = "limits stand in the file, and in the program as well"
@@ -81,10 +84,11 @@ def assemble(
             problems=[config.locator.problem((path,), message, "keep them in one place")]
         )
     own, built_in = with_places(plugins, tuned)
+    as_loaded = {id(one.plugin): one for one in loaded}
     made: dict[str, Any] = {
         "deployments": deployments,
         "plugins": [
-            *own,
+            *(as_loaded.get(id(one), one) for one in own),
             *sections_of(config, deployments),
             *watchers_of(config, deployments, catalog),
             *built_in,
@@ -105,6 +109,17 @@ def assemble(
     if "state" not in given:
         made["state"] = open_state(config.state_url(), clock=given.get("clock"), random=given.get("random"))
     return {**made, **given}
+
+
+def _refuse_what_is_missing(config: GatewayConfig, *, secrets: bool) -> None:
+    """Tell at once what the file names and this machine does not have.
+
+    Raises:
+        ConfigurationError: A plugin is not what is allowed, or a reference to a secret leads nowhere.
+    """
+    problems = [*plugin_problems(config), *(missing_secrets(config, usual=False) if secrets else ())]
+    if problems:
+        raise ConfigurationError(problems=in_order(problems))
 
 
 def _count_tokens(config: GatewayConfig) -> None:

@@ -2,54 +2,37 @@
 
 from __future__ import annotations
 
-from llmgate_plugins._discovery import Allowed, installed, load_allowed
+from llmgate_plugins._discovery import Misfit
+from llmgate_plugins._loading import Loaded, make
 from llmgate_plugins.config import GatewayConfig
-from llmgate_plugins.errors import ConfigurationError, Problem
+from llmgate_plugins.config.plugin_checks import allowed_plugins, plugin_problems
+from llmgate_plugins.errors import ConfigurationError, PluginRefused
 
 __all__ = ["loaded_plugins"]
 
 
-def loaded_plugins(config: GatewayConfig) -> list[object]:
+def loaded_plugins(config: GatewayConfig) -> list[Loaded]:
     """Those that the file names, in its order.
 
     Raises:
-        ConfigurationError: A range of versions does not allow what is installed.
-        PluginRefused: One is not what is allowed.
+        ConfigurationError: Some are not what is allowed; then none is imported.
+        PluginRefused: Some cannot be imported or made.
     """
-    allowed = []
-    problems: list[Problem] = []
-    for index, one in enumerate(config.plugins):
-        version = one.version
+    misfits = tuple(plugin_problems(config))
+    if misfits:
+        raise ConfigurationError(problems=misfits)
+    loaded: list[Loaded] = []
+    refused: list[PluginRefused] = []
+    for path, one, found in allowed_plugins(config):
+        if isinstance(found, Misfit):
+            continue
+        place = config.locator.problem(path, "")
         try:
-            version = _exact(one.name, one.dist, version)
-        except ValueError as error:
-            path = ("plugins", index, "version")
-            problems.append(config.locator.problem(path, str(error), "allow one version: 1.2.0"))
-        allowed.append(Allowed(name=one.name, dist=one.dist, version=version, options=one.options))
-    if problems:
-        raise ConfigurationError(problems=problems)
-    return load_allowed(allowed)
-
-
-def _exact(name: str, dist: str | None, version: str | None) -> str | None:
-    """The one installed version that a range allows; what is no range stays as it is.
-
-    Raises:
-        ValueError: It is no range, or the installed version is outside.
-    """
-    if version is None or not any(sign in version for sign in "<>~!*,"):
-        return version
-    try:
-        from packaging.specifiers import InvalidSpecifier, SpecifierSet
-    except ImportError:
-        raise ValueError(f"the range {version!r} needs the package packaging to be read") from None
-    try:
-        allowed = SpecifierSet(version)
-    except InvalidSpecifier:
-        raise ValueError(f"{version!r} is no range of versions") from None
-    there = [one for one in installed() if one.name == name and dist in (None, one.dist)]
-    for one in there:
-        if allowed.contains(one.version):
-            return one.version
-    found = ", ".join(f"{one.dist} {one.version}" for one in there) or "nothing of that name"
-    raise ValueError(f"allowed is {version}, installed is {found}")
+            plugin = make(one, found)
+        except PluginRefused as error:
+            refused.append(error.at(place))
+        else:
+            loaded.append(Loaded(plugin=plugin, name=one.name, source=found.source, place=place))
+    if refused:
+        raise refused[0].beside(refused[1:])
+    return loaded

@@ -38,7 +38,8 @@ def config() -> None:
     is_flag=True,
     help="Do not look whether keys can be found.",
 )
-def check(file: str, as_json: bool, no_secrets: bool) -> None:
+@click.option("--no-plugins", is_flag=True, help="Do not look whether plugins are installed.")
+def check(file: str, as_json: bool, no_secrets: bool, no_plugins: bool) -> None:
     """Say everything that is wrong with FILE (default: llmgate.yaml).
 
     Reads llmgate.yaml and LiteLLM's config.yaml. Exit code 0 if there is no mistake in
@@ -46,7 +47,7 @@ def check(file: str, as_json: bool, no_secrets: bool) -> None:
     """
     from llmgate_plugins.config import check_config  # pydantic models; not needed for --help
 
-    report = check_config(file, secrets=not no_secrets)
+    report = check_config(file, secrets=not no_secrets, plugins=not no_plugins)
     if as_json:
         click.echo(json.dumps(_as_json(file, report), indent=2))
     else:

@@ -15,7 +15,8 @@ from llmgate_plugins.config.document import Document, plain_document
 from llmgate_plugins.config.gateway_config import GatewayConfig
 from llmgate_plugins.config.litellm_proxy import models_beside, plain_models, with_models
 from llmgate_plugins.config.litellm_settings import leave_aside
-from llmgate_plugins.config.problems import Locator, document_path, explain
+from llmgate_plugins.config.plugin_checks import plugin_problems
+from llmgate_plugins.config.problems import Locator, document_path, explain, in_order
 from llmgate_plugins.config.reading import document_of, read_file
 from llmgate_plugins.config.salvage import without
 from llmgate_plugins.errors import ConfigurationError, Problem
@@ -73,14 +74,18 @@ def parse_config(text: str, *, file: str = "<text>") -> GatewayConfig:
     return _accepted(document_of(text, file=file))
 
 
-def check_config(source: str | Path | Mapping[str, Any], *, secrets: bool = True) -> Report:
+def check_config(
+    source: str | Path | Mapping[str, Any], *, secrets: bool = True, plugins: bool = True
+) -> Report:
     """Everything there is to say about a configuration. Raises nothing.
 
     Args:
         secrets: Also follow every reference to a secret, and say which lead nowhere.
+        plugins: Also look which plugins are installed, from what and in which version. None is
+            imported.
     """
     try:
-        report = _examine(_read(source), secrets=secrets)
+        report = _examine(_read(source), secrets=secrets, plugins=plugins)
         return report if report.config is None else _beside_deployments(report, report.config)
     except ConfigurationError as error:
         return Report(config=None, errors=error.problems)
@@ -104,8 +109,8 @@ def _beside_deployments(report: Report, config: GatewayConfig) -> Report:
     return replace(
         report,
         config=None if errors else config,
-        errors=_in_order(*report.errors, *errors),
-        warnings=_in_order(*config.warnings, *warnings),
+        errors=in_order((*report.errors, *errors)),
+        warnings=in_order((*config.warnings, *warnings)),
     )
 
 
@@ -141,7 +146,7 @@ def _accepted(document: Document) -> GatewayConfig:
     return report.config
 
 
-def _examine(document: Document, *, secrets: bool = False) -> Report:
+def _examine(document: Document, *, secrets: bool = False, plugins: bool = False) -> Report:
     locator = Locator(document.file, document.place)
     if not isinstance(document.value, Mapping):
         what = "is empty" if document.value is None else "is not a mapping"
@@ -163,7 +168,7 @@ def _examine(document: Document, *, secrets: bool = False) -> Report:
         found = tuple(explain(error, kept, GatewayConfig, locator))
         rest = _salvaged(kept, error)
         if rest is None:
-            return Report(config=None, errors=_in_order(*document.problems, *found), warnings=ignored)
+            return Report(config=None, errors=in_order((*document.problems, *found)), warnings=ignored)
         config = rest
     config._locator = locator
     checked = cross_check(config)
@@ -173,9 +178,11 @@ def _examine(document: Document, *, secrets: bool = False) -> Report:
 
         # Where parts were cut out, a key may be among them: then only written references count.
         errors += missing_secrets(config, usual=not found)
-    warnings = _in_order(*ignored, *(problem for problem in checked if problem.severity != "error"))
+    if plugins:
+        errors += plugin_problems(config)
+    warnings = in_order((*ignored, *(problem for problem in checked if problem.severity != "error")))
     config._remember(ignored, warnings)
-    return Report(config=None if errors else config, errors=_in_order(*errors), warnings=warnings)
+    return Report(config=None if errors else config, errors=in_order(errors), warnings=warnings)
 
 
 def _salvaged(kept: Mapping[str, Any], error: ValidationError) -> GatewayConfig | None:
@@ -187,7 +194,3 @@ def _salvaged(kept: Mapping[str, Any], error: ValidationError) -> GatewayConfig 
         return GatewayConfig.model_validate(without(kept, paths))
     except ValidationError:
         return None
-
-
-def _in_order(*problems: Problem) -> tuple[Problem, ...]:
-    return tuple(sorted(problems, key=lambda problem: problem.line or 0))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from llmgate_plugins.config.document import Place
 from llmgate_plugins.errors import Problem
 
-__all__ = ["Locator", "closest", "document_path", "explain", "shown"]
+__all__ = ["Locator", "closest", "document_path", "explain", "in_order", "shown"]
 
 Path = tuple[str | int, ...]
 
@@ -71,6 +71,11 @@ def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """A remedy that names the known word nearest to this one; empty if none is near."""
     near = difflib.get_close_matches(word, [name for name in known if name != word], n=1, cutoff=cutoff)
     return f"did you mean {near[0]}?" if near else ""
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The same, in the order of the file."""
+    return tuple(sorted(problems, key=lambda problem: problem.line or 0))
 
 
 def explain(error: ValidationError, value: Any, model: type[BaseModel], locator: Locator) -> list[Problem]:

@@ -7,38 +7,44 @@ from typing import Any, Final
 
 from llmgate_plugins.config.problems import Path
 
-__all__ = ["without"]
+__all__ = ["STAND_IN", "without"]
 
-_STAND_INS: Final[Mapping[Path, Any]] = {
-    ("model_name",): "?",
-    ("litellm_params",): {"model": "openai/?"},
-    ("litellm_params", "model"): "openai/?",
+STAND_IN: Final = "?"
+"""A name in the place of one that is missing or wrong."""
+_STAND_INS: Final[Mapping[str, Mapping[Path, Any]]] = {
+    "model_list": {
+        ("model_name",): STAND_IN,
+        ("litellm_params",): {"model": f"openai/{STAND_IN}"},
+        ("litellm_params", "model"): f"openai/{STAND_IN}",
+    },
+    "plugins": {("name",): STAND_IN},
 }
-"""What stands in for the parts that an entry of `model_list` cannot do without."""
+"""What stands in for the parts that the entries of these lists cannot do without."""
 
 
 def without(value: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
     """A copy without what stands at these paths.
 
-    Entries of `model_list` stay in place, so that lines still fit and names are still
-    known; of other lists nothing is kept.
+    Entries of `model_list` and `plugins` stay in place, so that lines still fit and names are
+    still known; of other lists nothing is kept.
     """
     copy: dict[str, Any] = _copied(value)
     for path in paths:
-        if path[:1] == ("model_list",) and len(path) > 1:
-            _mend_entry(copy["model_list"], path)
+        section = path[0] if path else ""
+        if section in _STAND_INS and len(path) > 1:
+            _mend_entry(copy[str(section)], path, _STAND_INS[str(section)])
         else:
             _remove(copy, _to_first_list(path))
     return copy
 
 
-def _mend_entry(entries: list[Any], path: Path) -> None:
+def _mend_entry(entries: list[Any], path: Path, stand_ins: Mapping[Path, Any]) -> None:
     index, inner = int(path[1]), _to_first_list(path[2:])
     if not isinstance(entries[index], dict):
         entries[index] = {}
     entry = entries[index]
     _remove(entry, inner)
-    for needed, stand_in in _STAND_INS.items():
+    for needed, stand_in in stand_ins.items():
         holder: Any = entry
         for step in needed[:-1]:
             holder = holder.get(step)

@@ -7,7 +7,8 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, Final, cast
 
-from llmgate_plugins._discovery import Allowed, installed, load_allowed
+from llmgate_plugins._discovery import Allowed, installed
+from llmgate_plugins._loading import load_allowed
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.services import Clock
 from llmgate_plugins.transport import Meter, Transport

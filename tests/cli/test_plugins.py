@@ -66,13 +66,13 @@ def test_what_a_configuration_allows_is_loaded_and_shown_in_run_order(site: Path
     told = json.loads(CliRunner().invoke(llmgate, ["plugins", "-c", file, "--json"]).stdout)
     assert [(one["name"], one["allowed"]) for one in told["installed"]] == [("limit", True), ("rogue", False)]
     first = told["plugins"][0]
-    assert (first["name"], first["from"]) == ("Limit", "llmgate-limit 1.2")
+    assert (first["name"], first["from"]) == ("limit", "llmgate-limit 1.2")
     assert first["hooks"] == ["admit_request", "end_call"]
     assert [one["name"] for one in told["plugins"][1:]] == list(dict(Gateway().plugins))
     assert {one["from"] for one in told["plugins"][1:]} == {"built in"}
     ending = next(hook for hook in told["hooks"] if hook["name"] == "end_call")
     hooked = [name for name, one in Gateway().plugins if hasattr(one, "end_call")]
-    assert ending["implemented_by"] == ["Limit", *hooked]
+    assert ending["implemented_by"] == ["limit", *hooked]
     # The books come last of those that act; only what watches for their failures comes behind.
     assert hooked[-2:] == ["LedgerAccounting", "FailureAlarms"]
 
@@ -96,7 +96,10 @@ def test_every_hook_is_told_with_its_five_facts_in_the_order_of_a_calls_life() -
 def test_a_plugin_that_is_not_installed_is_an_error_with_a_remedy(site: Path) -> None:
     done = CliRunner().invoke(llmgate, ["plugins", "-c", configuration(site, "limitt")])
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "plugin 'limitt': is not installed (installed are: limit, rogue" in " ".join(done.stderr.split())
+    assert (
+        "llmgate.yaml:1: plugins[0].name: plugin 'limitt': is not installed (did you mean limit?)"
+        in " ".join(done.stderr.split())
+    )
 
 
 def test_no_key_and_no_ledger_is_touched_to_list_plugins(site: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_channel_of_somebody_else_is_told_like_the_built_in_ones(tmp_path: Pat
     gateway = configured(name="filealerts", dist="llmgate-filealerts", options={"path": str(path)})
     gateway.services.alerts.report(Alert(kind="ejected", subject="east", summary="It fails."))
     gateway.close()
-    assert "FileAlerts" in gateway.alerts.channels
+    assert "filealerts" in gateway.alerts.channels
     assert json.loads(path.read_text(encoding="utf-8"))["subject"] == "east"
 
 

@@ -6,40 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.distributions import distribution
 
 from llmgate_plugins import ConfigurationError, PluginRefused
-from llmgate_plugins._discovery import Allowed, installed, load_allowed
+from llmgate_plugins._discovery import Allowed, installed
+from llmgate_plugins._loading import load_allowed
 from llmgate_plugins._registry import Registry
-
-PLUGIN = """
-import sys
-sys.modules.setdefault("loaded_marker_{name}", sys)
-from llmgate_plugins import hookimpl
-
-class Limit:
-    def __init__(self, most=1):
-        self.most = most
-
-    @hookimpl
-    def admit_request(self, request): ...
-
-ready = Limit(9)
-def broken():
-    raise RuntimeError("cannot start")
-"""
-
-
-def distribution(
-    folder: Path, name: str, version: str, entries: dict[str, str], source: str = PLUGIN
-) -> None:
-    """An installed distribution, as pip would leave it."""
-    module = name.replace("-", "_")
-    (folder / f"{module}.py").write_text(source.replace("{name}", module))
-    info = folder / f"{module}-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    points = "\n".join(f"{key} = {value}" for key, value in entries.items())
-    (info / "entry_points.txt").write_text(f"[llmgate]\n{points}\n")
 
 
 @pytest.fixture
@@ -100,7 +72,7 @@ def test_all_wrong_entries_are_told_at_once(site: Path) -> None:
     ("entry", "options", "message"),
     [
         ("llmgate_{n}:nothing", {}, "cannot be imported"),
-        ("llmgate_{n}:Limit", {"least": 1}, "cannot be made with options"),
+        ("llmgate_{n}:Limit", {"mast": 1}, r"takes no option mast \(did you mean most\? It takes most=1\)"),
         ("llmgate_{n}:broken", {}, "cannot start"),
         ("llmgate_{n}:ready", {"most": 1}, "takes no options"),
     ],
