@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Integer, case, cast, literal
 
-from llmgate_plugins.insight.facts import TimeUnit
 from llmgate_plugins.windows import Calendar
 
-__all__ = ["bounds_of", "counted", "name_of"]
+__all__ = ["TIMES", "TimeUnit", "bounds_of", "counted", "name_of"]
+
+TimeUnit: TypeAlias = Literal["hour", "day", "week", "month"]
+TIMES: Final[tuple[TimeUnit, ...]] = get_args(TimeUnit)
 
 _MOST: Final = 100_000
 _MANY_STRIDES: Final = 16

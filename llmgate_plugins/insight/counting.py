@@ -10,7 +10,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, func, or_, select
 
 from llmgate_plugins.insight.books import Aggregate, Books
-from llmgate_plugins.insight.facts import TIMES, TimeUnit, fact_of, shadows
+from llmgate_plugins.insight.buckets import TIMES, TimeUnit
+from llmgate_plugins.insight.facts import fact_of, shadows
 from llmgate_plugins.insight.question import Question
 from llmgate_plugins.insight.report import NO_TIMES, Level, Quantiles, ReportRow
 from llmgate_plugins.insight.spans import Span, during

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from sqlalchemy import ColumnElement, func
 
+from llmgate_plugins.insight.buckets import TIMES
 from llmgate_plugins.ledger.facts import CONTEXT_COLUMNS
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
 from llmgate_plugins.ledger.schema import attempts, calls
@@ -20,12 +21,10 @@ from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS
 if TYPE_CHECKING:
     from llmgate_plugins.insight.books import Books
 
-__all__ = ["AMOUNTS", "FACTS", "TIMES", "Amount", "Fact", "Level", "TimeUnit", "fact_of", "shadows"]
+__all__ = ["AMOUNTS", "FACTS", "Amount", "Fact", "Level", "fact_of", "shadows"]
 
 Level: TypeAlias = Literal["calls", "attempts"]
 """Which table a statement is about."""
-TimeUnit: TypeAlias = Literal["hour", "day", "week", "month"]
-TIMES: Final[tuple[TimeUnit, ...]] = get_args(TimeUnit)
 
 Expression: TypeAlias = Callable[["Books"], ColumnElement[Any]]
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from llmgate_plugins.insight.buckets import TIMES
 from llmgate_plugins.insight.conditions import Condition, Where, conditions_of
-from llmgate_plugins.insight.facts import TIMES, fact_of
+from llmgate_plugins.insight.facts import fact_of
 from llmgate_plugins.insight.report import Level
 from llmgate_plugins.services import ShadowCalls
 

@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import func, select
 
 from llmgate_plugins.insight.books import Books, open_books
-from llmgate_plugins.insight.buckets import bounds_of, name_of
+from llmgate_plugins.insight.buckets import TIMES, bounds_of, name_of
 from llmgate_plugins.insight.conditions import Where
 from llmgate_plugins.insight.counting import Key, Reader
-from llmgate_plugins.insight.facts import TIMES
 from llmgate_plugins.insight.question import Question
 from llmgate_plugins.insight.report import Level, Report, ReportRow
 from llmgate_plugins.insight.spans import Moment, Span, span_of

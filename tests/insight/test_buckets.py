@@ -13,8 +13,7 @@ from sqlalchemy import Double, column, create_engine, select, text
 from sqlalchemy.pool import StaticPool
 
 from llmgate_plugins.insight.books import SqliteBooks
-from llmgate_plugins.insight.buckets import bounds_of, counted
-from llmgate_plugins.insight.facts import TIMES, TimeUnit
+from llmgate_plugins.insight.buckets import TIMES, TimeUnit, bounds_of, counted
 
 ZONES = [
     "UTC",
