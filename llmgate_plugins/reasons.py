@@ -53,6 +53,7 @@ _DROPPED: Final[Mapping[str, Mapping[str, str]]] = {
         "bad_key": "Its key is refused.",
         "bad_certificate": "Its certificate does not hold.",
         "model_gone": "Its provider does not have the model.",
+        "no_path": "Its address knows no path for this kind of call, and others may.",
         "region_refused": "Its provider refuses this region.",
         "not_allowed": "Its key may not use this model.",
         "probing": "It is ejected, and another call is finding out whether it has healed.",

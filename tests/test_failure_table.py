@@ -355,6 +355,8 @@ ROWS: list[tuple[str, Exception, E, S, str | None, str, bool, float, str]] = [
     ("F19 403 model", from_openai(403, {"message": "Project `p` does not have access to model `m`", "code": "model_not_found"}), E.MODEL_NOT_FOUND, S.MODEL, "model_not_found", ANYWHERE, False, 0, "nothing"),
     ("F20 404 path of nginx", from_openai(404, "<html><h1>404 Not Found</h1></html>"), E.MODEL_NOT_FOUND, S.MODEL, "wrong_path", ANYWHERE, False, 0, "nothing"),
     ("F20 404 path of openai", from_openai(404, {"message": "Invalid URL (POST /v1/models/completions)", "type": "invalid_request_error", "code": None}), E.MODEL_NOT_FOUND, S.MODEL, "wrong_path", ANYWHERE, False, 0, "nothing"),
+    ("F20 404 no chat model of openai", from_openai(404, {"message": "This is not a chat model and thus not supported in the v1/chat/completions endpoint. Did you mean to use v1/completions?", "type": "invalid_request_error", "param": "model", "code": None}), E.MODEL_NOT_FOUND, S.MODEL, "wrong_path", ANYWHERE, False, 0, "nothing"),
+    ("F20 404 responses alone of openai", from_openai(404, {"message": "This model is only supported in v1/responses and not in v1/chat/completions.", "type": "invalid_request_error", "param": "model", "code": None}), E.MODEL_NOT_FOUND, S.MODEL, "wrong_path", ANYWHERE, False, 0, "nothing"),
     ("F20 404 path of anthropic", from_anthropic(404, {"type": "not_found_error", "message": "Not Found"}), E.MODEL_NOT_FOUND, S.MODEL, "wrong_path", ANYWHERE, False, 0, "nothing"),
     ("F20 404 path of fastapi", from_httpx(404, b'{"detail":"Not Found"}'), E.MODEL_NOT_FOUND, S.MODEL, "wrong_path", ANYWHERE, False, 0, "nothing"),
     ("F20 405", from_openai(405), E.MODEL_NOT_FOUND, S.MODEL, "wrong_path", ANYWHERE, False, 0, "nothing"),

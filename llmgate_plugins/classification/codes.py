@@ -79,7 +79,10 @@ STATUS_CODES: Final[Mapping[int, str]] = {
 }
 """The same, by status, where the provider gave no code."""
 
-PATH_PHRASES: Final = ("invalid url", "unrecognized request url", "unknown request url", "no route matched")
+PATH_PHRASES: Final = (
+    *("invalid url", "unrecognized request url", "unknown request url", "no route matched"),
+    *("not a chat model", "only supported in v1/"),  # the model is there, by another path
+)
 """A 404 with one of these, or one that speaks of no model or deployment, is a "wrong_path"."""
 
 CODED: Final = frozenset(

@@ -284,6 +284,47 @@ def test_a_missing_model_ejects_the_pair_and_not_the_key() -> None:
     assert dropped(ask("sync", one.gateway)) == {"a": "model_gone"}
 
 
+NOWHERE = ProviderError('{"detail":"Not Found"}', status=404)
+
+
+def asked_for(operation: str) -> Request:
+    return Request(model="fast", operation=operation, params={"input": "hello"})
+
+
+def test_a_path_that_one_kind_of_call_lacks_ejects_it_for_no_other_kind() -> None:
+    health = Health()
+    one = scene({"a": [NOWHERE, "chat", "chat"], "b": ["ok"]}, health)
+    assert ask("sync", one.gateway, asked_for("responses")).tried == ["a", "b"]
+    told = ask("sync", one.gateway, asked_for("responses"))
+    assert (told.tried, dropped(told)) == (["b"], {"a": "no_path"})
+    assert ask("sync", one.gateway).tried == ["a"]
+    (row,) = health.report(one.clock.monotonic())
+    assert (row.name, row.reason) == ("a", "no_path")
+    assert [alert.subject for alert in one.gateway.alerts.ongoing] == ["a/responses"]
+
+
+def test_a_path_that_was_missing_is_tried_again_ever_later_until_it_is_there() -> None:
+    one = scene({"a": [NOWHERE, NOWHERE, "there", "there"], "b": ["ok"]}, Health())
+    assert ask("sync", one.gateway, asked_for("responses")).tried == ["a", "b"]
+    one.clock.advance(61.0)
+    assert ask("sync", one.gateway, asked_for("responses")).tried == ["a", "b"]
+    one.clock.advance(61.0)
+    assert ask("sync", one.gateway, asked_for("responses")).tried == ["b"]
+    one.clock.advance(61.0)
+    assert ask("sync", one.gateway, asked_for("responses")).tried == ["a"]
+    assert ask("sync", one.gateway, asked_for("responses")).tried == ["a"]
+    assert one.gateway.alerts.ongoing == ()
+
+
+@every_face
+def test_where_nobody_has_the_path_each_call_hears_so(face: str) -> None:
+    one = scene({"a": [NOWHERE] * 3, "b": [NOWHERE] * 3}, Health())
+    for _ in range(3):
+        told = ask(face, one.gateway)
+        assert told.tried == ["a", "b"]
+        assert told.error is NOWHERE
+
+
 def test_a_retired_model_is_left_alone_for_an_hour() -> None:
     gone = ProviderError("retired", status=410)
     one = scene({"a": [gone, "ok"], "b": ["ok"]}, Health())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from llmgate_plugins.context import Call
+from llmgate_plugins.plugins.health.paths import leads_nowhere
 from llmgate_plugins.plugins.health.scopes import Finding, finding
 from llmgate_plugins.types import Attempt, ErrorClass, Outcome
 
@@ -27,7 +28,7 @@ def evidence(
         fair_time: As of `Health`.
     """
     failure = outcome.failure
-    if failure is None or outcome.status != "error":
+    if failure is None or outcome.status != "error" or leads_nowhere(failure):
         return None
     if failure.error_class is ErrorClass.TIMEOUT and failure.status is None:
         # A call that had little time says nothing about who could not answer within it.

@@ -18,6 +18,7 @@ from llmgate_plugins.plugins.health.evidence import evidence
 from llmgate_plugins.plugins.health.groups import Groups, View
 from llmgate_plugins.plugins.health.leave import LEAVE, Leave, may_pass, takes_leave
 from llmgate_plugins.plugins.health.numbers import Numbers
+from llmgate_plugins.plugins.health.paths import Paths, alert_of_path, leads_nowhere
 from llmgate_plugins.plugins.health.reporting import HealthChange, HealthRow, row_of
 from llmgate_plugins.plugins.health.scopes import ILLNESS, Ailment, finding
 from llmgate_plugins.services import Services
@@ -38,8 +39,9 @@ class Health:
 
     Reason codes: "ejected_overload", "ejected_transport", "ejected_slow", "ejected_quality",
     "throttled" (soft); "no_money", "bad_key", "bad_certificate", "model_gone", "region_refused",
-    "not_allowed" (hard: one failure ejects, and only a probe is sent there); "probing" (another call is
-    finding out), "slow_start" (it has just come back, and this call is not of its share).
+    "not_allowed" (hard: one failure ejects, and only a probe is sent there); "no_path" (for this kind of
+    call alone, while others have one); "probing" (another call is finding out), "slow_start" (it has just
+    come back, and this call is not of its share).
 
     Alerts: "ejected" (a deployment), "credential_dead" (a key without money or rights) and
     "provider_down", from the ejection until it serves again; where a key or a certificate is
@@ -124,6 +126,7 @@ class Health:
         )
         self._breakers = Breakers(self.numbers)
         self._groups = Groups(self._breakers.keys)
+        self._paths = Paths(self.numbers)
         self._lock = threading.Lock()
         self._on_change = on_change
         self._alerts: Alerts = NO_ALERTS
@@ -134,6 +137,7 @@ class Health:
         with self._lock:
             self._breakers.wake(now)
             rows = [row_of(one) for group in self._breakers.known.values() for one in group.values()]
+            rows += self._paths.rows(now)
         self._hand_out()
         return rows
 
@@ -144,6 +148,20 @@ class Health:
         self, deployments: Sequence[Deployment], call: Call, services: Services
     ) -> Drop | None:
         """Drops what is ejected. The same object again while nothing changes."""
+        left_out = self._left_out(deployments, call, services)
+        if not self._paths.known:
+            return left_out
+        with self._lock:
+            now = services.clock.monotonic()
+            unix = services.clock.time() - now
+            lacking = self._paths.drop(deployments, call.record.operation, now, unix)
+        if left_out is None or lacking is None:
+            return left_out or lacking
+        return Drop(
+            {**lacking.reasons, **left_out.reasons}, {**lacking.until, **left_out.until}, passing=True
+        )
+
+    def _left_out(self, deployments: Sequence[Deployment], call: Call, services: Services) -> Drop | None:
         breakers = self._breakers
         if not breakers.open:
             return None
@@ -201,6 +219,8 @@ class Health:
         if call.is_shadow:
             return
         breakers, deployment = self._breakers, attempt.deployment
+        if self._paths.known or leads_nowhere(outcome.failure):
+            self._look_at_path(deployment.id, outcome, call, services)
         if outcome.status == "success":
             if not breakers.known:
                 return
@@ -254,6 +274,19 @@ class Health:
 
     def _is_ejected(self, deployment: Deployment) -> bool:
         return any(one.state is not State.THROTTLED for one in self._breakers.around(deployment))
+
+    def _look_at_path(self, name: str, outcome: Outcome, call: Call, services: Services) -> None:
+        """Whether the deployment has a path for this kind of call."""
+        operation = call.record.operation
+        if leads_nowhere(outcome.failure):
+            with self._lock:
+                self._paths.missing(name, operation, services.clock.monotonic())
+            services.alerts.report(alert_of_path(name, operation, found=False))
+        elif outcome.status == "success":
+            with self._lock:
+                found = self._paths.found(name, operation)
+            if found:
+                services.alerts.report(alert_of_path(name, operation, found=True))
 
     def _looked_at(self, deployments: Sequence[Deployment], now: float, services: Services) -> View:
         """What this group comes to now, worked out anew if it must be."""
