@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmgate_plugins.usage.asking import (
     LENGTHS,
+    PRICED,
     Said,
     allowed_output,
     answers_of,
@@ -20,6 +21,7 @@ from llmgate_plugins.usage.disjoint import MOST_TOKENS
 from llmgate_plugins.usage.encodings import prepare_counting
 from llmgate_plugins.usage.estimating import estimate_tokens, estimate_usage
 from llmgate_plugins.usage.expecting import USUAL_OUTPUT, expected_output, longest_answer
+from llmgate_plugins.usage.iterations import iterated
 from llmgate_plugins.usage.reading import (
     usage_from_anthropic,
     usage_from_langchain,
@@ -33,6 +35,7 @@ __all__ = [
     "ATTACHMENT_TOKENS",
     "LENGTHS",
     "MOST_TOKENS",
+    "PRICED",
     "USUAL_OUTPUT",
     "Said",
     "allowed_output",
@@ -42,6 +45,7 @@ __all__ = [
     "estimate_tokens",
     "estimate_usage",
     "expected_output",
+    "iterated",
     "longest_answer",
     "merged_params",
     "most_input",

@@ -10,6 +10,7 @@ from llmgate_plugins.usage.tiers import tier_of
 
 __all__ = [
     "LENGTHS",
+    "PRICED",
     "Said",
     "allowed_output",
     "answers_of",
@@ -24,7 +25,12 @@ __all__ = [
 LENGTHS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """The words for how long an answer may be. The first that is given counts."""
 
-_PRICED: Final = (*LENGTHS, "n", "service_tier", "speed", "inference_geo")
+_TERMS: Final = (*LENGTHS, "n", "service_tier", "speed", "inference_geo")
+PRICED: Final = (
+    *(*_TERMS, "extra_body", "modalities", "cache_control", "cache_control_injection_points"),
+    *("functions", "instructions", "response_format", "system", "tools"),
+)
+"""Parameters that decide what a call may cost, or are read beside its messages."""
 
 Said = tuple[tuple[str, Any], ...]
 """Words and what they say, in a form that can be a key."""
@@ -78,7 +84,7 @@ def said_of_price(params: Mapping[str, Any]) -> Said:
     if not params:
         return ()
     said: list[tuple[str, Any]] = [
-        (name, value) for name in _PRICED if isinstance(value := params.get(name), int | str)
+        (name, value) for name in _TERMS if isinstance(value := params.get(name), int | str)
     ]
     extra = params.get("extra_body")
     if isinstance(extra, Mapping):

@@ -23,6 +23,7 @@ from langchain_llmgate._meter import ChunkMeter, has_content
 from langchain_llmgate._tools import AnswerFormat, BoundTools, Structure
 from pydantic import BaseModel
 from support.langchain_leaves import LEAVES, fake, leaf
+from support.values import a_request
 
 from llmgate_plugins import Deployment, Message, ToolCall, Usage
 from llmgate_plugins.testing import SimulatedProvider
@@ -274,7 +275,7 @@ def test_only_content_commits_a_stream(message: AIMessageChunk, says: bool) -> N
 
 
 def test_a_meter_adds_reports_up_and_keeps_the_last_reason() -> None:
-    meter = ChunkMeter(Leaf(Deployment(id="d", alias="a", provider="fake", model="m"), fake()))
+    meter = ChunkMeter(Leaf(Deployment(id="d", alias="a", provider="fake", model="m"), fake()), a_request())
     chunks = [
         AIMessageChunk(
             "",

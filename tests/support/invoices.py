@@ -185,6 +185,7 @@ def _anthropic_events(invoice: Invoice) -> Iterator[str]:
     ended = {"stop_reason": "end_turn", "stop_sequence": None}
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": opened},
+        *_anthropic_summary(invoice),
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": delta},
         {"type": "content_block_stop", "index": 0},
@@ -193,6 +194,21 @@ def _anthropic_events(invoice: Invoice) -> Iterator[str]:
     ]
     for event in events:
         yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
+
+
+def _anthropic_summary(invoice: Invoice) -> list[dict[str, Any]]:
+    if "summary" not in invoice:
+        return []
+    delta = {"type": "compaction_delta", "content": invoice["summary"]}
+    return [
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "compaction", "content": None},
+        },
+        {"type": "content_block_delta", "index": 0, "delta": delta},
+        {"type": "content_block_stop", "index": 0},
+    ]
 
 
 def _gemini(invoice: Invoice) -> dict[str, Any]:
@@ -305,7 +321,8 @@ def _by_langchain(invoice: Invoice, address: str, catalog: Catalog) -> Booked:
     elif provider == "anthropic":
         from langchain_anthropic import ChatAnthropic
 
-        inner = ChatAnthropic(model=model, base_url=address, api_key=KEY)
+        made_with = invoice.get("made_with", {})
+        inner = ChatAnthropic(model=model, base_url=address, api_key=KEY, **made_with)
     else:
         from langchain_openai import ChatOpenAI
 

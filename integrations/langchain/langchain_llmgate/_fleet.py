@@ -52,8 +52,10 @@ class Fleet:
             with self._lock:
                 leaf = self._leaves.get(deployment.id)
                 if leaf is None:
-                    model = self._models.get(deployment.id) or build_model(deployment)
-                    leaf = self._leaves[deployment.id] = Leaf(deployment, model)
+                    given = self._models.get(deployment.id)
+                    model = given or build_model(deployment)
+                    leaf = Leaf(deployment, model, says_itself=given is not None)
+                    self._leaves[deployment.id] = leaf
         return leaf
 
     def given(self, deployment_id: str) -> BaseChatModel | None:

@@ -27,7 +27,7 @@ from langchain_llmgate._vocabulary import (
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.foreign import profile_of
 from llmgate_plugins.secrets import conceal
-from llmgate_plugins.types import Deployment
+from llmgate_plugins.types import EMPTY, Deployment
 from llmgate_plugins.usage import merged_params
 
 __all__ = ["Leaf"]
@@ -38,6 +38,10 @@ KEPT_TRANSLATIONS: Final = 256
 class Leaf:
     """An inner chat model with everything about it that is the same for every call.
 
+    Args:
+        says_itself: Whether the deployment's parameters are what the model was made with, and so
+            sends without being told.
+
     Attributes:
         family: Which client it calls ("openai", "anthropic", "litellm"), or "".
         streams, astreams: Whether it streams, at all and in an event loop.
@@ -46,11 +50,13 @@ class Leaf:
         patience: How long its client is told to wait.
     """
 
-    def __init__(self, deployment: Deployment, model: BaseChatModel) -> None:
+    def __init__(self, deployment: Deployment, model: BaseChatModel, *, says_itself: bool = False) -> None:
         kind = type(model)
         _conceal_keys(model)
         self.deployment = deployment
+        self._fixed: Mapping[str, Any] = EMPTY if says_itself else deployment.params
         self.family = family_of(model)
+        self._own_length = self.family == "litellm" and getattr(model, "max_tokens", None) is not None
         self.model = watched(model) if self.family == "litellm" else model
         self.streams = kind._stream is not BaseChatModel._stream
         self.astreams = self.streams or kind._astream is not BaseChatModel._astream
@@ -81,9 +87,11 @@ class Leaf:
             asked: In the OpenAI vocabulary.
             changes: One short sentence is added for each change that it does not tell yet.
         """
-        fixed, found = self.deployment.params, list[str]()
+        fixed, found = self._fixed, list[str]()
         taken = fitted(asked, self.deployment, self.family, found)
         words = merged_params(fixed, taken) if fixed else dict(taken)
+        if "max_completion_tokens" in words and self._own_length:
+            words["max_tokens"] = words.pop("max_completion_tokens")  # else both of them are sent
         if "tools" in words or "response_format" in words:
             words = self._translated(words)
         words = for_client(words, self.model, self.deployment, self.family, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage
@@ -15,8 +15,14 @@ from langchain_llmgate._leaf import Leaf
 from langchain_llmgate._messages import read_message
 from llmgate_plugins.classification import quota_from
 from llmgate_plugins.limits import Quota
-from llmgate_plugins.types import Message, Usage
-from llmgate_plugins.usage import usage_from_langchain
+from llmgate_plugins.types import Message, Request, Usage
+from llmgate_plugins.usage import (
+    estimate_usage,
+    iterated,
+    sent_params,
+    tier_of,
+    usage_from_langchain,
+)
 
 __all__ = ["ChunkMeter", "finish_reason_of", "has_content", "model_of", "newly_used", "quota_told"]
 
@@ -106,12 +112,14 @@ class ChunkMeter:
 
     Args:
         leaf: Whose stream it is.
+        request: What was asked.
     """
 
-    __slots__ = ("_chunks", "_found", "_leaf", "_read", "feed")
+    __slots__ = ("_chunks", "_found", "_leaf", "_read", "_request", "feed")
 
-    def __init__(self, leaf: Leaf) -> None:
+    def __init__(self, leaf: Leaf, request: Request) -> None:
         self._leaf = leaf
+        self._request = request
         self._chunks: list[ChatGenerationChunk] = []
         self._found = _Found()
         self._read = 0
@@ -140,6 +148,8 @@ class ChunkMeter:
                 fresh = newly_used(found.usage, used)
                 if fresh is not None:
                     found.usage = fresh if found.usage is None else add_usage(found.usage, fresh)
+            if type(message.content) is not str and self._leaf.family == "anthropic":
+                found.summaries += _summary(message.content)
         self._read = len(chunks)
         return found
 
@@ -149,9 +159,22 @@ class ChunkMeter:
         found = self._so_far()
         if found.usage is None:
             return None
-        return usage_from_langchain(
+        usage = usage_from_langchain(
             found.usage, metadata={"service_tier": found.tier} if found.tier else None
         )
+        return usage if usage is None or self._leaf.family != "anthropic" else self._whole(usage)
+
+    def _whole(self, usage: Usage) -> Usage:
+        """With what the client keeps to itself of a stream of Anthropic's: where and how fast it was
+        served, which is as it was asked for, and what it took to summarise the conversation first."""
+        sent = sent_params(self._leaf.deployment, self._request)
+        tier = tier_of(usage.tier, speed=sent.get("speed"), place=sent.get("inference_geo"))
+        usage = replace(usage, tier=tier)
+        if not self._found.summaries:
+            return usage
+        summary = estimate_usage(self._request, self._found.summaries)
+        parts = [("message", None, usage), ("compaction", None, summary)]
+        return iterated(usage, parts) or usage
 
     @property
     def finish_reason(self) -> str | None:
@@ -202,6 +225,18 @@ class _Found:
     model: str | None = None
     id: str | None = None
     tier: Any = None
+    summaries: int = 0
+
+
+def _summary(blocks: Any) -> int:
+    """Characters of a conversation's summary, which Anthropic sends first."""
+    return sum(
+        [
+            len(str(one.get("content") or " "))
+            for one in blocks
+            if not isinstance(one, str) and one.get("type") == "compaction"
+        ]
+    )
 
 
 def _text(blocks: Any) -> str:

@@ -13,6 +13,7 @@ from langchain_llmgate._providers import litellm_without_retries
 from langchain_llmgate._vocabulary import family_of
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.types import Deployment
+from llmgate_plugins.usage import LENGTHS, PRICED
 
 if TYPE_CHECKING:
     from llmgate_plugins.catalog import Catalog
@@ -96,6 +97,7 @@ def _deployment(
 ) -> Deployment:
     card = catalog.lookup(provider, name)
     profile = (model.profile if isinstance(model, BaseChatModel) else None) or {}
+    most = profile.get("max_output_tokens") or (card.max_output if card else None)
     return Deployment(
         id=identity,
         alias=alias,
@@ -103,9 +105,26 @@ def _deployment(
         model=name,
         price=card.price if card is not None else None,
         context_window=profile.get("max_input_tokens") or (card.context_window if card else None),
-        max_output=profile.get("max_output_tokens") or (card.max_output if card else None),
+        max_output=most,
         capabilities=card.capabilities if card is not None else frozenset(),
+        params=_own_words(model, most) if isinstance(model, BaseChatModel) else {},
     )
+
+
+def _own_words(model: BaseChatModel, most: int | None) -> dict[str, Any]:
+    """What the model was made with that decides what a call costs; it sends that by itself.
+
+    A length that is all it can write bounds nothing: `ChatAnthropic` names that where nobody
+    chose one, and what is usual is far from it.
+    """
+    further = getattr(model, "model_kwargs", None)
+    said = dict(further) if isinstance(further, Mapping) else {}
+    said |= {name: getattr(model, name, None) for name in model.model_fields_set}
+    return {
+        name: said[name]
+        for name in PRICED
+        if said.get(name) is not None and not (name in LENGTHS and said[name] == most)
+    }
 
 
 def _pinned(model: BaseChatModel, identity: str) -> BaseChatModel:

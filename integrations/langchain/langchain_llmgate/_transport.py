@@ -132,9 +132,9 @@ class ChatTransport:
 
         return Deferred(opened, first=lambda chunk: self._introduced(chunk, leaf, turn, attempt))
 
-    def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:  # noqa: ARG002 - one for all requests
+    def meter(self, attempt: Attempt, request: Request) -> ChunkMeter:
         """Reads LangChain chunks."""
-        return ChunkMeter(self._fleet.leaf(attempt.deployment))
+        return ChunkMeter(self._fleet.leaf(attempt.deployment), request)
 
     def apart(self, request: Request, *, same: bool) -> tuple[ChatTransport, Request]:
         """By the same models, but as no part of this run."""

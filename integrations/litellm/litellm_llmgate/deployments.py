@@ -12,6 +12,7 @@ import litellm
 from llmgate_plugins.catalog import Catalog, price_from_config
 from llmgate_plugins.secrets import Secret, conceal
 from llmgate_plugins.types import EMPTY, Deployment, Endpoint
+from llmgate_plugins.usage import PRICED
 
 __all__ = ["DeploymentBook"]
 
@@ -28,12 +29,6 @@ _CAPABILITY: Final = {
     "supports_reasoning": "reasoning",
     "supports_assistant_prefill": "assistant_prefill",
 }
-_PRICED: Final = (
-    *("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "modalities"),
-    *("extra_body", "functions", "instructions", "response_format", "system", "tools"),
-    *("service_tier", "speed", "inference_geo", "cache_control", "cache_control_injection_points"),
-)
-"""Of the parameters that LiteLLM adds to each call, those that decide what it may cost."""
 _SECRET: Final = re.compile(r"key|token|secret|passw|auth|credential|cookie", re.IGNORECASE)
 _LIMITS: Final = ("rpm", "tpm", "input_tpm", "output_tpm", "max_parallel_requests")
 _NOT_SHOWN: Final = frozenset({"db_model", "created_by", "updated_by"})
@@ -91,7 +86,7 @@ class DeploymentBook:
             max_output=info.get("max_output_tokens") or (card.max_output if card else None),
             capabilities=_capabilities(info, card.capabilities if card else frozenset()),
             weight=float(params.get("weight") or 1.0),
-            params={name: params[name] for name in _PRICED if params.get(name) is not None},
+            params={name: params[name] for name in PRICED if params.get(name) is not None},
             endpoint=_endpoint(params),
             info={
                 **{name: params[name] for name in _LIMITS if params.get(name) is not None},
