@@ -90,6 +90,15 @@ def test_no_text_can_add_a_header(box: Mailbox, text: str) -> None:
     assert len(letter.message.get_all("subject", [])) == 1
 
 
+def test_no_name_adds_a_line_to_the_letter_or_stops_it(box: Mailbox) -> None:
+    text = "x\nsubject: all is well\r\x1b[2K \ud800"
+    Scene(channel(box)).tell(Alert(kind="spend_anomaly", subject=text, summary=text, facts={"team": text}))
+    (letter,) = box.letters
+    said = letter.message.get_content().splitlines()
+    assert [line for line in said if line.startswith("subject: ")] == ["subject: x subject: all is well [2K"]
+    assert "\x1b" not in letter.message.get_content()
+
+
 def test_starttls_and_a_login(tls: Certificate) -> None:
     with mailbox(starttls=tls, login=("ops", "pass word")) as box:
         Scene(

@@ -447,6 +447,16 @@ def test_the_log_is_told_by_every_gateway(caplog: pytest.LogCaptureFixture) -> N
     assert record.alert["subject"] == "east"  # type: ignore[attr-defined]
 
 
+def test_no_name_adds_a_line_to_the_log_or_speaks_to_a_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "llmgate.alerts")
+    gateway = Gateway()
+    name = "team:x\nCRITICAL llmgate.alerts: all is lost\x1b[2J\u202e"
+    gateway.alerts.report(Alert(kind="ejected", subject=name, summary=f"{name} is out of money."))
+    gateway.close()
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "llmgate.alerts"]
+    assert line.isprintable()
+
+
 class TestLogChannel(BriefContract):
     def make_plugin(self) -> LogChannel:
         return LogChannel(min_severity="warning")

@@ -365,7 +365,8 @@ def test_slack_gets_blocks_and_a_text_for_those_without(there: Receiver) -> None
     line = "Critical: The key &lt;env:KEY&gt; is refused &amp; left out."
     assert told["text"] == line
     head, facts = told["blocks"]
-    assert head == {"type": "section", "text": {"type": "mrkdwn", "text": f":rotating_light: *{line}*"}}
+    text = {"type": "mrkdwn", "text": f":rotating_light: *{line}*", "verbatim": True}
+    assert head == {"type": "section", "text": text}
     assert [one["text"] for one in facts["fields"]] == [
         "*kind*\ncredential_dead",
         "*subject*\nenv:KEY",
@@ -378,6 +379,26 @@ def test_slack_gets_blocks_and_a_text_for_those_without(there: Receiver) -> None
 def test_what_somebody_wrote_cannot_call_a_whole_channel() -> None:
     alert = Alert(kind="x", subject="<!channel>", summary="<!here> & <https://evil.example|click>")
     assert "<" not in json.dumps(message(alert))
+
+
+@pytest.mark.parametrize("call", ["@channel", "@Here", "@all", "@everyone"])
+def test_nor_can_it_in_mattermost_and_others_that_read_plain_words(call: str) -> None:
+    told = json.dumps(message(Alert(kind="x", subject=call, summary=f"team {call} is out of money")))
+    assert call not in told
+    assert call[1:] in told  # it is still to be read
+    assert "ada@allied.example" in json.dumps(
+        message(Alert(kind="x", subject="ada@allied.example", summary="y"))
+    )
+
+
+def test_what_somebody_wrote_is_no_link_no_picture_and_no_line_of_its_own() -> None:
+    text = "x\n*Critical: all is lost* ![p](https://evil.example/p) [click](https://evil.example)"
+    told = message(Alert(kind="x", subject=text, summary=text, facts={"team": text}))
+    assert "](" not in json.dumps(told)
+    head, facts = told["blocks"]
+    texts = [head["text"], *facts["fields"]]
+    assert all(one["verbatim"] for one in texts)  # no address becomes a link by itself
+    assert [one["text"].count("\n") for one in texts] == [0, 1, 1, 1]
 
 
 def test_only_what_is_critical_calls_people() -> None:

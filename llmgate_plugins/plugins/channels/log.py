@@ -9,7 +9,7 @@ from typing import Final
 from llmgate_plugins.alerts import Alert, Severity
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.channels.wanted import Wanted
-from llmgate_plugins.plugins.channels.wording import headline
+from llmgate_plugins.plugins.channels.wording import headline, one_line
 
 __all__ = ["LogChannel"]
 
@@ -57,5 +57,5 @@ class LogChannel:
         """One line."""
         if alert in self.wanted:
             level = logging.INFO if alert.resolved else LEVELS[alert.severity]
-            line = f"{headline(alert)} ({alert.kind}: {alert.subject})"
+            line = f"{headline(alert)} ({one_line(alert.kind)}: {one_line(alert.subject)})"
             self._log.log(level, "%s", line, extra={"alert": alert.to_dict()})

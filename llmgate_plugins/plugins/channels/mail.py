@@ -18,7 +18,7 @@ from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import positive, whole
 from llmgate_plugins.plugins.channels.persistence import Persistence
 from llmgate_plugins.plugins.channels.wanted import Wanted
-from llmgate_plugins.plugins.channels.wording import headline, lines
+from llmgate_plugins.plugins.channels.wording import headline, lines, one_line
 from llmgate_plugins.secrets import Secret
 from llmgate_plugins.services import Services
 
@@ -109,7 +109,7 @@ class EmailChannel:
 
     def _message(self, alert: Alert, now: float) -> EmailMessage:
         message = EmailMessage()
-        message["Subject"] = _one_line(f"{self._prefix} {headline(alert)}")
+        message["Subject"] = _short(f"{self._prefix} {headline(alert)}")
         message["From"] = self.sender
         message["To"] = ", ".join(self.recipients)
         message["Date"] = format_datetime(datetime.fromtimestamp(alert.at or now, UTC))
@@ -169,15 +169,15 @@ class EmailChannel:
     def _undelivered(self, code: int, said: bytes | str) -> AlertUndelivered:
         text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
         passing = 400 <= code < 500
-        return AlertUndelivered(f"{self._host} answered {code}: {_one_line(text)}", passing=passing)
+        return AlertUndelivered(f"{self._host} answered {code}: {_short(text)}", passing=passing)
 
 
-def _one_line(text: str) -> str:
-    """Without anything that could end a header and begin another."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+def _short(text: str) -> str:
+    """Fit for a header: one line, and not a long one."""
+    line = one_line(text)
     return line if len(line) <= LONGEST_SUBJECT else f"{line[: LONGEST_SUBJECT - 1]}…"
 
 
 def _word(text: str) -> str:
     """Fit to stand in a Message-ID, whatever the text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

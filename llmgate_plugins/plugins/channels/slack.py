@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ SIGNS: Final[Mapping[Severity, str]] = {
 LONGEST_TEXT: Final = 3_000
 LONGEST_FIELD: Final = 2_000
 MOST_FIELDS: Final = 10
+APART: Final = "\u200b"
 
 
 class SlackChannel:
@@ -88,25 +90,33 @@ def message(alert: Alert, mention: str = "") -> dict[str, Any]:
         line = f"{mention} {line}"
     sign = ":white_check_mark:" if alert.resolved else SIGNS[alert.severity]
     fields = [
-        {"type": "mrkdwn", "text": f"*{escaped(name, 100)}*\n{escaped(value, LONGEST_FIELD - 200)}"}
+        _marked(f"*{escaped(name, 100)}*\n{escaped(value, LONGEST_FIELD - 200)}")
         for name, value in lines(alert)
     ]
     return {
         "text": line,
         "blocks": [
-            {"type": "section", "text": {"type": "mrkdwn", "text": f"{sign} *{line}*"}},
+            {"type": "section", "text": _marked(f"{sign} *{line}*")},
             {"type": "section", "fields": fields[:MOST_FIELDS]},
         ],
     }
 
 
+def _marked(text: str) -> dict[str, Any]:
+    """With Slack's marks, and no address or name in it turned into a link."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
 def escaped(text: str, longest: int) -> str:
     """The three characters that Slack reads as commands, written so that it shows them.
+
+    Mattermost and others call people by plain words, and read links and pictures of Markdown.
+    A space without a width keeps them from it.
 
     https://docs.slack.dev/messaging/formatting-message-text#escaping
     """
     out = ""
-    for one in text:
+    for one in _COMMANDS.sub(rf"\g<0>{APART}", text):
         safe = _ESCAPES.get(one, one)
         if len(out) + len(safe) >= longest:
             return f"{out}…"
@@ -114,4 +124,5 @@ def escaped(text: str, longest: int) -> str:
     return out
 
 
+_COMMANDS: Final = re.compile(r"@(?=(?:channel|here|all|everyone)\b)|\](?=\()", re.IGNORECASE)
 _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
