@@ -97,6 +97,8 @@ def _checked(
 def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
     """Tokens of the request and what was delivered; a model reads no more than its window holds."""
     usage, window = flight.core.estimate(flight.call.request, characters), attempt.deployment.context_window
+    if attempt.prefill is not None:  # it reads that, too
+        usage = replace(usage, input=usage.input + estimate_tokens(len(attempt.prefill)))
     return usage if window is None or usage.input <= window else replace(usage, input=window)
 
 

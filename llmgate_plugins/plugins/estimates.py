@@ -26,6 +26,7 @@ __all__ = [
     "worst_tokens",
 ]
 
+PER_MESSAGE: Final = 16
 USUAL_MESSAGE: Final = 100
 """Tokens of a message that nobody has read yet."""
 
@@ -75,15 +76,23 @@ def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) 
 
 
 def worst_tokens(
-    deployment: Deployment, request: Request, sent: Mapping[str, Any], *, assume_output: int
+    deployment: Deployment,
+    request: Request,
+    sent: Mapping[str, Any],
+    *,
+    assume_output: int,
+    prefill: str | None = None,
 ) -> tuple[int, int]:
     """(input, output), as many as there can be in practice. Reads the messages.
 
     Args:
         sent: What `sent_params` says of both.
         assume_output: Output tokens where the request does not bound them.
+        prefill: The beginning of the answer, where the model is given one to go on from.
     """
     tokens = most_input(request, deployment, sent)
+    if prefill is not None:
+        tokens += PER_MESSAGE + len(prefill.encode("utf-8", "replace"))
     if deployment.context_window is not None:
         tokens = min(tokens, deployment.context_window)
     return tokens, expected_output(deployment, request, assume_output, sent)

@@ -18,6 +18,7 @@ from llmgate_plugins import (
     StreamInterrupted,
     ToolCall,
 )
+from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.testing import Fault, Stream
 
 every_stream = pytest.mark.parametrize("face", STREAMS)
@@ -189,6 +190,18 @@ def test_one_that_can_go_on_from_a_beginning_is_given_it(face: str) -> None:
     told = ask(face, world.gateway, asked("resume"))
     assert (told.text, told.error) == ("Once upon a time in a far land", None)
     assert prefills == [None, "Once upon a"]
+
+
+@every_stream
+def test_the_beginning_that_one_is_given_is_held_and_booked_as_read(face: str) -> None:
+    able = [deployment("a"), deployment("b", capabilities=frozenset({"assistant_prefill"}))]
+    beginning = "Once upon a time " * 50
+    broken, rest = Stream(beginning, then=Fault("connection")), Stream("there was", finish_reason=None)
+    world = scene({"a": [broken], "b": [rest]}, Limits([Budget("global", 10**9, 86_400.0)]), deployments=able)
+    ask(face, world.gateway, asked("resume", params={"max_tokens": 10}))
+    first, second = world.ledger.attempts()
+    assert second["reserve_nano_usd"] - first["reserve_nano_usd"] >= len(beginning) // 4
+    assert second["input_tokens"] - first["input_tokens"] == -(-len(beginning.rstrip()) // 4)
 
 
 @every_stream

@@ -104,7 +104,8 @@ class Asked:
                 self._sent = sent_params(deployment, request)
             sent = self._sent
             if self._worst is None or self._worst[0] != assumed:
-                tokens = worst_tokens(deployment, request, sent, assume_output=assumed)
+                begun = self.attempt.prefill
+                tokens = worst_tokens(deployment, request, sent, assume_output=assumed, prefill=begun)
                 self._worst = assumed, tokens
             tokens = self._worst[1]
         return worst_price(deployment, request, sent, *tokens) if money else sum(tokens)
