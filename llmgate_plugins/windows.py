@@ -45,7 +45,8 @@ class Fixed:
 class Calendar:
     """Hours, days, weeks (from Monday), months or years as the calendar of a place has them.
 
-    A day that a clock change makes shorter or longer is one window all the same.
+    A day that a clock change makes shorter or longer is one window all the same. An hour that one cuts,
+    where clocks go by less than an hour, is two.
 
     Attributes:
         unit: Which of them.
@@ -137,9 +138,14 @@ def _calendar_bounds(unit: CalendarUnit, zone: str, at: float) -> tuple[float, f
     place = _zone(zone)
     local = datetime.fromtimestamp(at, UTC).astimezone(place)
     if unit == "hour":  # an hour is an hour, also where clocks change; offsets may be of minutes
-        offset = (local.utcoffset() or timedelta()).total_seconds()
+        offset = _offset(place, at)
         start = math.floor((at + offset) / 3600) * 3600 - offset
-        bounds = (start, start + 3600.0)
+        end = start + 3600.0
+        if _offset(place, start) != offset:
+            start = _change(place, start, at)
+        if _offset(place, end - 1.0) != offset:
+            end = _change(place, at, end)
+        bounds = (start, end)
     else:
         begin = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
         if unit == "week":
@@ -149,6 +155,25 @@ def _calendar_bounds(unit: CalendarUnit, zone: str, at: float) -> tuple[float, f
         bounds = (_moment(begin, place), _moment(_after(begin, unit), place))
     _latest[unit, zone] = bounds
     return bounds
+
+
+def _offset(place: ZoneInfo, at: float) -> float:
+    """Seconds by which its clocks are ahead of UTC."""
+    local = datetime.fromtimestamp(at, UTC).astimezone(place)
+    return (local.utcoffset() or timedelta()).total_seconds()
+
+
+def _change(place: ZoneInfo, before: float, after: float) -> float:
+    """The whole second between two moments at which its clocks change."""
+    low, high = math.floor(before), math.ceil(after)
+    offset = _offset(place, low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(place, middle) == offset:
+            low = middle
+        else:
+            high = middle
+    return float(high)
 
 
 def _after(begin: datetime, unit: CalendarUnit) -> datetime:

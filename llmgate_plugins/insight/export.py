@@ -177,8 +177,8 @@ def _schema(what: Level, focus: bool) -> Any:
         return None  # the writer says what is missing
     money, price = pa.decimal128(28, 9), pa.decimal128(28, 15)
     kinds_of: Mapping[str, Any] = {
-        **dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost", "ContractedCost"), money),
-        **dict.fromkeys(("ListUnitPrice", "ContractedUnitPrice"), price),
+        **dict.fromkeys(("BilledCost", "EffectiveCost"), money),
+        **dict.fromkeys(("ListCost", "ContractedCost", "ListUnitPrice", "ContractedUnitPrice"), price),
         **dict.fromkeys(("ConsumedQuantity", "PricingQuantity", "x_CostNanoUsd", "x_Number"), pa.int64()),
         **dict.fromkeys(("x_LatencyS", "x_FirstTokenS"), pa.float64()),
         "x_Estimated": pa.bool_(),

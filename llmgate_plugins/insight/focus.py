@@ -67,6 +67,8 @@ def _of_attempt(row: Mapping[str, Any], price: Price | None) -> Iterator[dict[st
         if cost:
             yield common | _charge(row, "request", "Requests", 1, cost, None, "whole")
         return
+    if price is not None:
+        price = price.at(Usage(**tokens).total_input, row["service_tier"] or "")
     exact = price is not None and price.cost(Usage(**tokens)) == cost
     rates = [getattr(price, bucket) if price is not None else 0 for bucket in tokens]
     weights = [number * rate for number, rate in zip(tokens.values(), rates, strict=True)]
@@ -97,12 +99,14 @@ def _charge(
     split: str,
 ) -> dict[str, Any]:
     usd = Decimal(cost).scaleb(-9)
+    listed = usd if unit_price is None else unit_price * number  # to the last fraction of a nano-dollar
     model = row["served_model"] or row["model"]
     sku = f"{row['provider']}/{model}/{meter}"
     tier = f"/{row['service_tier']}" if row["service_tier"] else ""
     known = row["price_source"] is not None
     return {
-        **dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost", "ContractedCost"), usd),
+        **dict.fromkeys(("BilledCost", "EffectiveCost"), usd),
+        **dict.fromkeys(("ListCost", "ContractedCost"), listed),
         "ChargeDescription": f"{model}, {meter.replace('_', ' ')}",
         "ConsumedQuantity": number,
         "ConsumedUnit": unit,

@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.insight import export_rows, read_report, read_rows
 from llmgate_plugins.insight.focus import FOCUS_COLUMNS, focus_rows
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
-from llmgate_plugins.types import NANO
+from llmgate_plugins.types import NANO, PriceTier
 
 MANDATORY = {
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd",
@@ -172,6 +173,28 @@ def test_a_price_that_explains_the_cost_is_the_unit_price() -> None:
     read, written = focus_rows([row], no_price)
     assert (read["x_CostNanoUsd"], written["x_CostNanoUsd"], read["x_CostSplit"]) == (18, 72, "tokens")
     assert read["ListUnitPrice"] is None
+
+
+def test_a_list_cost_is_the_list_price_of_so_many_to_the_last_fraction() -> None:
+    row = failed_over().attempt_rows[1] | {"cost_nano_usd": 37, "input_tokens": 10, "output_tokens": 1}
+    price = Price(input=3_625_000, output=0)  # 36.25 nano-dollars, and what is billed is rounded up
+    charges = list(focus_rows([row], lambda provider, model: price))
+    for one in charges:
+        assert one["ListUnitPrice"] * one["PricingQuantity"] == one["ListCost"] == one["ContractedCost"]
+    assert sum(one["BilledCost"] for one in charges) == Decimal(37).scaleb(-9)
+
+
+def test_the_unit_price_is_that_of_the_tier_and_the_length() -> None:
+    long, flex = Price(input=4_000_000, output=2_000_000), Price(input=500_000, output=1_000_000)
+    tiers = (PriceTier(variant="flex", price=flex), PriceTier(above=1_000, price=long))
+    whole = replace(PRICE, tiers=tiers)
+    row = failed_over().attempt_rows[1] | {"output_tokens": 40, "latency_s": 1.0}
+    for changes, rate in (
+        ({"service_tier": "flex", "input_tokens": 10, "cost_nano_usd": 45}, 500_000),
+        ({"input_tokens": 2_000, "cost_nano_usd": 8_080}, 4_000_000),
+    ):
+        read, _ = focus_rows([row | changes], lambda provider, model: whole)
+        assert read["ListUnitPrice"] == Decimal(rate).scaleb(-15)
 
 
 def test_what_was_billed_without_tokens_is_one_request() -> None:
