@@ -33,7 +33,7 @@ def asked(bounds: list[float], moments: list[float]) -> list[int]:
     with engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE moments (at DOUBLE)")
         connection.execute(text("INSERT INTO moments VALUES (:at)"), [{"at": at} for at in moments])
-        number = SqliteBooks(connection).bucket(AT, bounds)
+        number = SqliteBooks(connection, mapped=False).bucket(AT, bounds)
         return list(connection.execute(select(number).select_from(text("moments"))).scalars())
 
 

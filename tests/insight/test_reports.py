@@ -27,6 +27,7 @@ from support.ledger_rows import BEGIN, Filled, RowsLedger, books, failed_over
 
 from llmgate_plugins import ConfigurationError, Context, Request, StorageError, use_context
 from llmgate_plugins.insight import Quantiles, Report, ReportRow, read_forecast, read_report
+from llmgate_plugins.insight.books import open_books
 from llmgate_plugins.ledger import MemoryLedger, SqlLedger
 from llmgate_plugins.ledger.entries import Entry
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
@@ -509,3 +510,18 @@ def test_a_request_shows_where_it_was_asked_from() -> None:
     ask("sync", here.gateway, Request(model="fast", messages=(), tags={"job": "nightly"}))
     (row,) = here.gateway.report("tag:job")
     assert row.group == {"tag:job": "nightly"}
+
+
+def test_a_gateway_at_work_does_not_read_its_books_by_way_of_memory(tmp_path: Path) -> None:
+    """Whoever truncates a file that is mapped kills the process that reads it."""
+    url = f"sqlite:///{tmp_path}/books.db"
+    ledger = SqlLedger(url)
+    try:
+        with open_books(ledger) as own, open_books(url) as others:
+            mapped = [
+                books.connection.exec_driver_sql("PRAGMA mmap_size").scalar() for books in (own, others)
+            ]
+        assert mapped[0] == 0
+        assert mapped[1] > 0
+    finally:
+        ledger.close()
