@@ -71,12 +71,25 @@ def current_context() -> Context:
     return _current.get()
 
 
+def refuse_context(given: object, where: str = "context") -> TypeError:
+    """Why this is no context. A text or mapping may come from outside, and is not believed."""
+    return TypeError(
+        f"{where} must be an llmgate_plugins.Context, such as Context(team='search'), which only the "
+        f"application can make; it is a {type(given).__name__}"
+    )
+
+
 @contextmanager
 def use_context(context: Context) -> Iterator[Context]:
     """Set who is calling for all gateway calls inside the `with` block.
 
     Follows tasks and `contextvars` as usual. An explicit `context=` of a call wins.
+
+    Raises:
+        TypeError: It is no `Context`.
     """
+    if not isinstance(context, Context):
+        raise refuse_context(context)
     token = _current.set(context)
     try:
         yield context

@@ -12,7 +12,7 @@ from opentelemetry.trace import format_trace_id, get_current_span
 from llmgate_plugins._building import builder
 from llmgate_plugins._engine.flight import Core, Flight, Steps
 from llmgate_plugins._engine.pipeline import carry_out
-from llmgate_plugins.context import Call, Context, current_context
+from llmgate_plugins.context import Call, Context, current_context, refuse_context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.follow_ups import FollowUp
 from llmgate_plugins.messages import to_messages
@@ -94,6 +94,8 @@ class Departures:
         seconds = deadline if deadline is not None else self.deadline
         if context is None:
             context = current_context()
+        elif not isinstance(context, Context):
+            raise refuse_context(context)
         named = call_id is not None
         if call_id is None:
             call_id = uuid7(at, services.random)

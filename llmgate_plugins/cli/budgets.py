@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from llmgate_plugins.cli.output import count, print_json, print_table, short, wrapped
+from llmgate_plugins.cli.reading import refuse_no_books
 
 if TYPE_CHECKING:
     from llmgate_plugins.config import GatewayConfig
@@ -66,6 +67,8 @@ def _read(config: GatewayConfig, limits: Sequence[Limit], now: float) -> Sequenc
     from llmgate_plugins.ledger import open_ledger
     from llmgate_plugins.state import open_state
 
+    if config.ledger.address != "memory":
+        refuse_no_books(config.ledger.address)
     ledger = open_ledger(config.ledger.address)
     try:
         state = open_state(config.state_url())

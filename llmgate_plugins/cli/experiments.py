@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -112,11 +113,14 @@ def compare(
             controls=controls_of(plugins),
         )
     results = with_canaries(results, followed)
+    if name is not None and not results:
+        _refuse_unknown(name, [one.name for plugin in plugins for one in plugin.experiments])
     if as_json:
         print_json([one.to_dict() for one in results])
         return
     if not results:
-        click.echo(wrapped(_nothing(name, [one.name for plugin in plugins for one in plugin.experiments])))
+        what = f"experiment {name!r}" if name else "an experiment"
+        click.echo(wrapped(f"No calls of {what} are in the books."))
     for one in results:
         print_result(one)
 
@@ -186,12 +190,18 @@ def _plugins(config: GatewayConfig | None) -> tuple[list[Experiments], list[Expe
     return [made], [made]
 
 
-def _nothing(name: str | None, defined: list[str]) -> str:
-    """What is said where the books have no such calls."""
-    if name is None or name in defined:
-        return "No calls of " + (f"experiment {name!r}" if name else "an experiment") + " are in the books."
-    said = f"No calls of experiment {name!r} are in the books, and the configuration has none of that name"
-    return said + (f"; it has {', '.join(defined)}." if defined else ".")
+def _refuse_unknown(name: str, defined: list[str]) -> None:
+    """A name that neither the books nor the configuration know is a mistake, and not nothing.
+
+    Raises:
+        click.UsageError: It is.
+    """
+    if name in defined:
+        return
+    said = f"no calls of experiment {name!r} are in the books, and no configuration has one of that name"
+    near = get_close_matches(name, defined, n=1)
+    known = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(defined)}" if defined else ""
+    raise click.UsageError(said + known)
 
 
 @contextmanager

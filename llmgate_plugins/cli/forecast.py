@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -63,7 +63,7 @@ def forecast(
     if as_json:
         print_json(told.to_dict())
         return
-    _print(told)
+    _print(told, _windows(budgets, told.zone))
 
 
 def _budgets(config: str | None) -> tuple[Budget, ...]:
@@ -76,7 +76,21 @@ def _budgets(config: str | None) -> tuple[Budget, ...]:
     return budgets_of([configured_limits(known)])
 
 
-def _print(told: Forecast) -> None:
+def _windows(budgets: Sequence[Budget], zone: str) -> Mapping[str, str]:
+    """The windows of these budgets in words, by how the outlook names them: "month", "any 30 d".
+
+    Args:
+        zone: The one that the forecast is for; of another, it is said.
+    """
+    from llmgate_plugins.plugins.limits import words
+    from llmgate_plugins.windows import window_of
+
+    windows = [window_of(one.window) for one in budgets]
+    spans = {str(one): words.span(one).removeprefix("per ").removeprefix("in ") for one in windows}
+    return {name: span.removesuffix(f" ({zone})") for name, span in spans.items()}
+
+
+def _print(told: Forecast, windows: Mapping[str, str]) -> None:
     today = datetime.fromtimestamp(told.now, UTC).astimezone(ZoneInfo(told.zone))
     if told.totals.method == "none" and not told.totals.spent:
         click.echo(wrapped(f"Nothing was spent in the eight weeks before {today:%Y-%m-%d} ({told.zone})."))
@@ -92,7 +106,7 @@ def _print(told: Forecast) -> None:
     print_table(body, [*heads, "so far", "expected", "80% between", "learned from"], right=right)
     for note in dict.fromkeys(row.note for row in rows if row.note):
         click.echo(wrapped(f"\n{note[0].upper()}{note[1:]}."))
-    _print_budgets(told.budgets)
+    _print_budgets(told.budgets, windows)
 
 
 def _amounts(row: ForecastRow) -> list[str]:
@@ -106,14 +120,14 @@ def _amounts(row: ForecastRow) -> list[str]:
     ]
 
 
-def _print_budgets(budgets: Sequence[BudgetOutlook]) -> None:
+def _print_budgets(budgets: Sequence[BudgetOutlook], windows: Mapping[str, str]) -> None:
     if not budgets:
         return
     click.echo("\nBudgets")
     body = [
         [
             short(", ".join(f"{name} {_name(value)}" for name, value in one.group.items()) or "all together"),
-            one.window if one.mode == "hard" else f"{one.window} {one.mode}",
+            windows[one.window] if one.mode == "hard" else f"{windows[one.window]}, {one.mode}",
             usd(one.limit),
             usd(one.spent),
             _runs_out(one),

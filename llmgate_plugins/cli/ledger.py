@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from llmgate_plugins.cli.output import count, print_json, print_table, usd, wrapped
+from llmgate_plugins.cli.reading import refuse_no_books
 from llmgate_plugins.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -238,22 +239,15 @@ def _address(which: str) -> tuple[str, LedgerConfig | None]:
 
 
 def _open(which: str) -> SqlLedger:
-    """The books that are there; of a mistyped address it would be said that they agree.
+    """The books that are there.
 
     Raises:
         ConfigurationError: There are none.
     """
     from llmgate_plugins.ledger import Retention, SqlLedger
-    from llmgate_plugins.ledger.opening import open_database
-    from llmgate_plugins.ledger.upgrading import version_of
 
     url, config = _address(which)
-    database = open_database(url)
-    with closing(_Engine(database)):
-        if version_of(database) is None:
-            raise ConfigurationError(
-                f"there is no ledger {database.name}; a gateway makes it, and so does: llmgate ledger upgrade"
-            )
+    refuse_no_books(url)
     if config is None:
         return SqlLedger(url)
     kept, contents = config.retention, config.content_retention

@@ -14,6 +14,8 @@ import click
 from llmgate_plugins.types import NANO, Usage
 
 __all__ = [
+    "beginning",
+    "cells",
     "clock_time",
     "count",
     "heading",
@@ -62,19 +64,20 @@ def table(
     """
     body = [[str(cell) for cell in row] for row in rows]
     shown = [list(headers), *body]
-    widths = [max(len(row[place]) for row in shown) for place in range(len(headers))]
+    widths = [max(cells(row[place]) for row in shown) for place in range(len(headers))]
     flush = set(right)
     lines = []
     for row in shown:
-        cells = [
-            cell.rjust(size) if place in flush else cell.ljust(size)
+        set_out = [
+            " " * (size - cells(cell)) + cell if place in flush else cell + " " * (size - cells(cell))
             for place, (cell, size) in enumerate(zip(row, widths, strict=True))
         ]
-        before = "  ".join(cells[:-1])
-        left = max((room or width()) - len(before) - 2, 16)
-        folded = textwrap.wrap(cells[-1].rstrip() if len(cells) - 1 not in flush else cells[-1], left) or [""]
+        before, last = "  ".join(set_out[:-1]), set_out[-1]
+        taken = cells(before)
+        left = max((room or width()) - taken - 2, 16)
+        folded = _folded(last if len(set_out) - 1 in flush else last.rstrip(), left)
         lines.append(f"{before}  {folded[0]}".rstrip())
-        lines += [f"{' ' * len(before)}  {piece}" for piece in folded[1:]]
+        lines += [f"{' ' * taken}  {piece}" for piece in folded[1:]]
     return lines
 
 
@@ -88,9 +91,31 @@ def print_table(
 
 
 def short(text: str, most: int = 28) -> str:
-    """A text that somebody else chose, in so many characters: what moves the cursor is not printed."""
+    """A text that somebody else chose, on so many columns: what moves the cursor is not printed."""
     plain = "".join(one if one.isprintable() else "?" for one in text)
-    return plain if len(plain) <= most else f"{plain[: most - 3]}..."
+    return plain if cells(plain) <= most else f"{beginning(plain, most - 3)}..."
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal it takes: characters of Chinese, Japanese or Korean take two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # tables of widths; mostly not wanted
+
+    return cell_len(text)
+
+
+def beginning(text: str, most: int) -> str:
+    """As much of it as fits on so many columns."""
+    while cells(text) > most:
+        text = text[:-1]
+    return text
+
+
+def _folded(text: str, most: int) -> list[str]:
+    """The text in lines of so many columns, at least one."""
+    wide = cells(text) > len(text)
+    return textwrap.wrap(text, most // 2 if wide and cells(text) > most else most) or [""]
 
 
 def wrapped(text: str, indent: str = "") -> str:

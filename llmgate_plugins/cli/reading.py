@@ -23,6 +23,7 @@ __all__ = [
     "config_option",
     "ledger_of",
     "ledger_option",
+    "refuse_no_books",
     "shadow_option",
     "span_options",
     "understood",
@@ -42,7 +43,11 @@ config_option: Final = click.option(
     "--config", "config", metavar="FILE", help=f"The configuration that names it (default: {CONFIG})."
 )
 where_option: Final = click.option(
-    "--where", "where", multiple=True, metavar="CONDITION", help="team=search,mail or cost>0.01 (repeatable)."
+    "--where",
+    "where",
+    multiple=True,
+    metavar="CONDITION",
+    help='team=search,mail, team="R, D" or cost>0.01 (repeatable).',
 )
 
 shadow_option: Final = click.option(
@@ -101,6 +106,22 @@ def ledger_of(ledger: str | None, config: str | None) -> str:
             "ledger: sqlite:///llmgate.db"
         )
     return known.ledger.address
+
+
+def refuse_no_books(url: str) -> None:
+    """What only looks makes no books.
+
+    Raises:
+        ConfigurationError: There are none at this address.
+    """
+    from llmgate_plugins.ledger.opening import open_database
+    from llmgate_plugins.ledger.upgrading import refuse_missing
+
+    database = open_database(url)
+    try:
+        refuse_missing(database)
+    finally:
+        database.engine.dispose()
 
 
 @contextmanager

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from llmgate_plugins.cli.output import count, print_json, print_table, seconds, short, usd, width, wrapped
+from llmgate_plugins.cli.output import (
+    beginning,
+    cells,
+    count,
+    print_json,
+    print_table,
+    seconds,
+    short,
+    usd,
+    width,
+    wrapped,
+)
 from llmgate_plugins.cli.reading import (
     config_option,
     ledger_of,
@@ -233,7 +244,7 @@ def _that_fit(
 ) -> tuple[str, ...]:
     """As many of the wanted columns as fit beside the labels, at least the first two."""
     taken = sum(
-        max(len(headers[place]), *(len(label[place]) for label in labels)) + 2
+        max(len(headers[place]), *(cells(label[place]) for label in labels)) + 2
         for place in range(len(headers))
     )
     chosen: list[str] = []
@@ -250,7 +261,7 @@ def _labels(shown: Report) -> list[list[str]]:
     """The names in a table's first columns, as long as they fit beside two measures."""
     for most in range(_LONGEST, _SHORTEST, -1):
         labels = [[_label(name, row.group[name], most) for name in shown.by] for row in shown.rows]
-        taken = sum(max(map(len, column)) + 2 for column in zip(shown.by, *labels, strict=True))
+        taken = sum(max(map(cells, column)) + 2 for column in zip(shown.by, *labels, strict=True))
         if taken <= width() - _MEASURES:
             break
     return labels
@@ -261,11 +272,11 @@ def _label(name: str, value: object, most: int) -> str:
         return "-"
     if name == "hour":
         return str(value)[:16].replace("T", " ")
-    whole = short(str(value), len(str(value)))
-    if len(whole) <= most:
+    whole = short(str(value), 2 * len(str(value)))
+    if cells(whole) <= most:
         return whole
     end = (most - 3) // 2  # names that begin alike often end otherwise
-    return f"{whole[: most - 3 - end]}...{whole[-end:]}"
+    return f"{beginning(whole, most - 3 - end)}...{beginning(whole[::-1], end)[::-1]}"
 
 
 def _totals_label(by: Sequence[str]) -> list[str]:

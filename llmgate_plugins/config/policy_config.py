@@ -93,6 +93,17 @@ class MostPrice(Section):
         None, description="US dollars that the call at hand may be expected to cost."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _prices(cls, value: Any) -> Any:
+        if isinstance(value, str | int | float | list):
+            raise PydanticCustomError(
+                "most_price",
+                "is no mapping of prices; write {input: 3, output: 15}, in US dollars per million tokens, "
+                "or {call: 0.2}",
+            )
+        return value
+
     def most(self) -> dict[str, float]:
         """What is written."""
         return {name: float(value) for name, value in self if value is not None}

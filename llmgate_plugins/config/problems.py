@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
@@ -24,6 +24,8 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "int_parsing_size": "a smaller whole number",
     "float_type": "a number",
     "float_parsing": "a number",
+    "decimal_type": "a number",
+    "decimal_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -93,7 +95,7 @@ def _words(found: Any, model: type[BaseModel]) -> tuple[str, str]:
     kind, context, given = found["type"], found.get("ctx", {}), found.get("input")
     name = str(found["loc"][-1]) if found["loc"] else ""
     if kind == "extra_forbidden":
-        return _unknown_key(name, _known_keys(model, found["loc"][:-1]))
+        return _unknown_key(name, _sections_at(model, found["loc"][:-1]))
     if kind == "missing":
         return f"{name} is missing", f"add {name}: ..."
     if kind == "literal_error":
@@ -118,10 +120,15 @@ def _words(found: Any, model: type[BaseModel]) -> tuple[str, str]:
     return message, remedy
 
 
-def _unknown_key(name: str, known: Sequence[str]) -> tuple[str, str]:
-    remedy = closest(name, known)
-    if not remedy and len(known) <= 12:
-        remedy = "known here: " + ", ".join(known)
+def _unknown_key(name: str, sections: Iterable[type[BaseModel]]) -> tuple[str, str]:
+    fields = {key: info.annotation for one in sections for key, info in one.model_fields.items()}
+    within = [key for key, kind in fields.items() if name in _keys(_sections_in(kind))]
+    remedy = closest(name, fields, 0.8)
+    if not remedy and len(within) == 1:
+        remedy = f"it belongs under {within[0]}"
+    remedy = remedy or closest(name, fields)
+    if not remedy and len(fields) <= 12:
+        remedy = "known here: " + ", ".join(fields)
     return f"unknown key {name!r}", remedy or "remove it"
 
 
@@ -141,6 +148,8 @@ def _wrong_kind(expected: str, given: Any) -> tuple[str, str]:
         remedy = "YAML reads an unquoted yes, no, on or off so; put it in quotes"
     elif expected == "text" and isinstance(given, int | float):
         remedy = "put it in quotes"
+    elif "number" in expected and isinstance(given, str) and any(map(str.isdigit, given)):
+        remedy = "write the number alone, without quotes, signs or units"
     elif expected == "a list" and isinstance(given, str | Mapping):
         remedy = "begin each entry with a dash, -"
     message = f"must be {expected}" + ("" if actual == expected else f", not {actual}")
@@ -164,8 +173,8 @@ def document_path(loc: tuple[str | int, ...], value: Any) -> Path:
     return tuple(path)
 
 
-def _known_keys(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    """The keys of the section at this path, found by walking the types of the fields."""
+def _sections_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[type[BaseModel]]:
+    """The sections that may stand at this path, found by walking the types of the fields."""
     sections: list[type[BaseModel]] = [model]
     for step in loc:
         fields = [
@@ -175,7 +184,11 @@ def _known_keys(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]
         ]
         if fields:
             sections = [inner for annotation in fields for inner in _sections_in(annotation)]
-    return list(dict.fromkeys(name for section in sections for name in section.model_fields))
+    return sections
+
+
+def _keys(sections: Iterable[type[BaseModel]]) -> set[str]:
+    return {name for section in sections for name in section.model_fields}
 
 
 def _sections_in(annotation: Any) -> list[type[BaseModel]]:

@@ -38,7 +38,7 @@ from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.plain import dump_json
 from llmgate_plugins.ledger.schema import assignments, attempts, calls, feedback, metadata
 from llmgate_plugins.ledger.sql import SqlLedger
-from llmgate_plugins.ledger.upgrading import prepare, version_of
+from llmgate_plugins.ledger.upgrading import prepare, refuse_missing
 from llmgate_plugins.services import Ledger
 
 __all__ = ["Books", "open_books"]
@@ -252,8 +252,7 @@ def _database(url: str) -> Iterator[Connection]:
         )
     database = open_database(url.strip())
     try:
-        if version_of(database) is None:
-            raise ConfigurationError(f"there is no ledger {database.name}")
+        refuse_missing(database)
         prepare(database)  # makes nothing, since it is there; refuses what another version wrote
         with database.connect() as connection:
             yield connection

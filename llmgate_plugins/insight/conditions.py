@@ -25,6 +25,7 @@ Where: TypeAlias = Mapping[str, Any] | Iterable[str] | str
 these; None: it is empty)."""
 
 _WRITTEN: Final = re.compile(r"\s*([^=<>!]+?)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*", re.DOTALL)
+_VALUE: Final = re.compile(r'(?:\s*"((?:[^"]|"")*)"\s*(?=,|\Z)|([^,]*))(,|\Z)')
 _AMOUNT: Final = re.compile(r"\$?(\d{1,15}(?:\.\d{1,12})?)\s*([a-z]{0,3})")
 _COMPARE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "=": operator.eq,
@@ -70,7 +71,7 @@ class Condition:
         return not_(found) if None in self.values else or_(not_(found), column.is_(None))
 
     def __str__(self) -> str:
-        told = ["" if value is None else str(value) for value in self.values]
+        told = ["" if value is None else _quoted(str(value)) for value in self.values]
         if self.name in AMOUNTS and AMOUNTS[self.name].unit == "usd":
             told = [f"${Decimal(value).scaleb(-9).normalize():f}" for value in self.values]
         elif self.name in AMOUNTS and AMOUNTS[self.name].unit == "seconds":
@@ -112,8 +113,24 @@ def _from_text(text: str) -> Condition:
             f"{text!r} is no condition: {name} is compared by = and != alone; amounts are "
             f"{', '.join(AMOUNTS)}"
         )
-    values = [one.strip() for one in match[3].split(",")]
-    return Condition(name, sign, tuple(fact.value(one) if one else None for one in values))
+    return Condition(name, sign, tuple(fact.value(one) if one else None for one in _values(match[3])))
+
+
+def _values(written: str) -> list[str]:
+    """What stands between commas; in quotes, as in CSV, commas are a part of it."""
+    values: list[str] = []
+    at, more = 0, True
+    while more and (found := _VALUE.match(written, at)):
+        quoted, plain, comma = found.groups()
+        values.append(plain.strip() if quoted is None else quoted.replace('""', '"'))
+        at, more = found.end(), bool(comma)
+    return values
+
+
+def _quoted(value: str) -> str:
+    """A value as it is written in a condition."""
+    plain = "," not in value and not value.startswith('"') and value == value.strip()
+    return value if plain else '"' + value.replace('"', '""') + '"'
 
 
 def _amount(amount: Amount, value: str, text: str) -> float | int:

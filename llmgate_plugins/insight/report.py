@@ -228,10 +228,10 @@ class Report:
         }
 
     def to_csv(self) -> str:
-        """The rows as CSV with a heading, in a form that no spreadsheet takes for a formula."""
+        """The rows as CSV below a heading, in a form that no spreadsheet takes for a formula."""
         from llmgate_plugins.insight.tabular import csv_text
 
-        return csv_text(self._flat())
+        return csv_text(self._flat(), tuple(self._blank()))
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a pandas DataFrame.

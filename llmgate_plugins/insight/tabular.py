@@ -34,11 +34,10 @@ def write_csv(file: TextIO, rows: Iterable[Mapping[str, Any]], columns: Sequence
     return number
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV; of none, nothing."""
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as CSV; of none, the heading."""
     file = io.StringIO()
-    if rows:
-        write_csv(file, rows, tuple(rows[0]))
+    write_csv(file, rows, columns)
     return file.getvalue()
 
 

@@ -21,7 +21,7 @@ from llmgate_plugins.ledger.schema import (
     schema,
 )
 
-__all__ = ["Upgrade", "prepare", "upgrade", "version_of"]
+__all__ = ["Upgrade", "prepare", "refuse_missing", "upgrade", "version_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,19 @@ def version_of(database: Database) -> int | None:
         raise ConfigurationError(f"the ledger {database.name} cannot be read: {_said(error)}") from error
     except DBAPIError as error:
         raise StorageError(f"{database.name} cannot be a ledger: {_said(error)}") from error
+
+
+def refuse_missing(database: Database) -> None:
+    """What only looks makes no books: of a mistyped address it would say that nothing was spent.
+
+    Raises:
+        ConfigurationError: It has no tables, or cannot be reached.
+        StorageError: It is no ledger.
+    """
+    if version_of(database) is None:
+        raise ConfigurationError(
+            f"there is no ledger {database.name}; a gateway makes it, and so does: llmgate ledger upgrade"
+        )
 
 
 def upgrade(database: Database) -> Upgrade:

@@ -8,13 +8,11 @@ from typing import Any, Final
 
 from llmgate_plugins.context import Context
 from llmgate_plugins.policies.facts import ASKED, DECLARED
+from llmgate_plugins.policies.kinds import NUMBERS, SIZES, never_equal
 from llmgate_plugins.types import Request
 from llmgate_plugins.usage import estimate_usage
 
 __all__ = ["Expression"]
-
-SIZES: Final = ("input_tokens", "max_tokens", "tools", "messages")
-"""What `request` has besides what is asked for: how much, estimated from what the caller sends."""
 
 _NAMES: Final = re.compile(r"\b(context|request)\s*\.\s*(\w+)")
 _TEXTS: Final = re.compile(r"""(?:[rR]?)("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
@@ -67,6 +65,9 @@ class Expression:
         self._reads = tuple(dict.fromkeys(_NAMES.findall(bare)))
         self._tags = "tags" in self._program.variables()
         self._check(strange)
+        misfit = never_equal(bare)
+        if misfit is not None:
+            raise ValueError(f"{misfit}: these are never equal")
         self.trusted = not self._tags and not any(
             name in SIZES for where, name in self._reads if where == "request"
         )
@@ -130,7 +131,7 @@ class Expression:
         except TypeError:
             raise ValueError(
                 "compares or joins what does not go together: request.stream is true or false, "
-                f"{', '.join(('priority', *SIZES))} are whole numbers, all else is text"
+                f"{', '.join(NUMBERS)} are whole numbers, all else is text"
             ) from None
         except Exception as error:  # noqa: BLE001 - whatever else the language may raise
             if found := _NO_METHOD.search(str(error)):

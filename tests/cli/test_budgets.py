@@ -57,6 +57,14 @@ def rows(*arguments: str) -> dict[str, Any]:
     return {row["key"]: row for row in json.loads(told("--json", *arguments))["limits"]}
 
 
+def test_looking_makes_no_books(place: Path) -> None:
+    (place / "llmgate.yaml").write_text(FILE.replace("STATE", "memory"))
+    result = CliRunner().invoke(llmgate, ["budgets"])
+    assert result.exit_code == 2
+    assert "there is no ledger" in result.stderr
+    assert [one.name for one in place.iterdir()] == ["llmgate.yaml"]
+
+
 def test_every_limit_is_told_with_everybody_who_used_it(place: Path) -> None:
     written(place)
     text = told()

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from llmgate_plugins import Usage
-from llmgate_plugins.cli.output import count, pairs, seconds, table, tokens, usd
+from llmgate_plugins.cli.output import cells, count, pairs, seconds, short, table, tokens, usd
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,15 @@ def test_a_table_folds_its_last_column_to_80() -> None:
     assert lines[1].startswith("a              5  word word")
     assert lines[2].startswith(" " * 18 + "word")
     assert lines[-1] == "long name  12345  x"
+
+
+def test_wide_characters_take_two_columns() -> None:
+    lines = table([("検索チーム", "1"), ("mail", "12"), ("e\u0301quipe", "3")], ["team", "n"], right=[1])
+    assert [cells(line) for line in lines] == [14, 14, 14, 14]
+    folded = table([("a", "検索チーム " * 20)], ["team", "what"])
+    assert max(cells(line) for line in folded) <= 80
+    assert short("検索チームの名前", 9) == "検索チ..."
+    assert short("検索", 4) == "検索"
 
 
 def test_labels_are_pairs() -> None:

@@ -219,6 +219,21 @@ MISTAKES = [
     ),
     ("a price below nothing", P + "  a: {require: {max_price: {call: 0}}}\n", "e 14: must be more than 0"),
     (
+        "a price alone",
+        P + "  a: {require: {max_price: 3}}\n",
+        "e 14: is no mapping of prices (write {input: 3, output: 15}, in US dollars per million tokens",
+    ),
+    (
+        "a price with its currency",
+        P + "  a: {require: {max_price: {input: 3 USD}}}\n",
+        "e 14: must be a number, not text (write the number alone",
+    ),
+    (
+        "a price in the wrong place",
+        P + "  a: {max_price: {input: 3}}\n",
+        "e 14: unknown key 'max_price' (it belongs under require)",
+    ),
+    (
         "a bucket",
         P + "  a: {require: {max_price: {outputs: 3}}}\n",
         "unknown key 'outputs' (did you mean output?)",

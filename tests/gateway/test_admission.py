@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import pytest
 from support.faces import ask, every_face
 from support.gateways import scene
 from support.plugins import Admit, Review, Witness, raising
 
-from llmgate_plugins import HookFailed, Message, Request, RequestDenied, Response, ResponseRejected
+from llmgate_plugins import (
+    HookFailed,
+    Message,
+    Request,
+    RequestDenied,
+    Response,
+    ResponseRejected,
+    use_context,
+)
 
 
 def redact(word: str):
@@ -117,3 +129,21 @@ def test_a_request_cannot_get_more_time_than_the_gateway_gives(face: str) -> Non
         s.gateway.decisions[-1].attempts[0][0].deadline
         == s.gateway.decisions[-1].attempts[0][0].started + 30.0
     )
+
+
+@pytest.mark.parametrize("given", [{"tenant": "acme"}, "acme"])
+def test_what_is_no_context_is_refused_before_anything_is_sent(given: Any) -> None:
+    s = scene({"a": ["ok"]})
+    request = Request(model="fast", messages=(Message(role="user", content="hi"),))
+    for ask_so in (
+        lambda: s.gateway.complete("fast", "hi", context=given),
+        lambda: asyncio.run(s.gateway.acomplete("fast", "hi", context=given)),
+        lambda: list(s.gateway.stream("fast", "hi", context=given)),
+        lambda: s.gateway.astream("fast", "hi", context=given),
+        lambda: list(s.gateway.steps(request, context=given)),
+        lambda: s.gateway.admit(request, context=given),
+        lambda: use_context(given).__enter__(),
+    ):
+        with pytest.raises(TypeError, match=r"such as Context\(team='search'\), which only the application"):
+            ask_so()
+    assert s.sent == []

@@ -71,13 +71,22 @@ def test_machines_get_it_all(file: str) -> None:
 
 
 def test_nothing_is_said_to_be_nothing(file: str) -> None:
-    told = " ".join(run("--config", file, "another").output.split())
-    assert told == (
-        "No calls of experiment 'another' are in the books, and the configuration has none of that name; it "
-        "has stronger."
-    )
     told = run("--config", file, "stronger", "--since", "2020-01-01", "--until", "2020-01-02").output
     assert told == "No calls of experiment 'stronger' are in the books.\n"
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("name", "way"), [("strong", "did you mean stronger?"), ("other", "there are: stronger")]
+)
+def test_an_experiment_that_nobody_knows_is_a_mistake(
+    file: str, name: str, way: str, more: tuple[str, ...]
+) -> None:
+    told = run("--config", file, name, *more)
+    assert (told.exit_code, told.stdout) == (2, "")
+    said = " ".join(told.stderr.split())
+    assert f"no calls of experiment '{name}' are in the books" in said
+    assert way in said
 
 
 @pytest.mark.parametrize("wrong", [("--detect", "much"), ("--since", "whenever"), ("--confidence", "2")])

@@ -406,7 +406,9 @@ def test_a_context_that_came_from_outside_is_refused(entrance: str) -> None:
 
     with pytest.raises(TypeError, match="only the application can make"):
         ENTRANCES[entrance](gate, "x", {"configurable": {"llmgate_context": {"tenant": "admin"}}})
-    with pytest.raises(ValidationError):
+    with pytest.raises(
+        ValidationError, match=r"such as Context\(team='search'\), which only the application"
+    ):
         ChatLLMGate(model="fast", gateway=gate.gateway, context={"tenant": "admin"})  # type: ignore[arg-type]
 
     assert inner.asked == []

@@ -70,6 +70,15 @@ def test_what_depends_on_the_caller_is_told_apart(text: str, trusted: bool) -> N
         ("context.team", "must be true or false, not str"),
         ("request.input_tokens > 'many'", "does not go together: request.stream is true or false"),
         ("context.priority + context.team == 'x'", "does not go together"),
+        ("request.input_tokens == 'a'", "request.input_tokens is a number, and here is compared with text"),
+        ("'1' != context . priority", "context.priority is a number, and here is compared with text"),
+        (
+            "context.team == 3 || request.tools == 2",
+            "context.team is text, and here is compared with a number",
+        ),
+        ("context.team in ['search', 3]", "context.team is text, and here is compared with a number"),
+        ("context.team == null", "context.team is text, and here is compared with nothing"),
+        ("request.stream == 'true'", "request.stream is true or false, and here is compared with text"),
         ("request.tools.startsWith('x')", "startsWith does not go with what it is asked of"),
     ],
 )
@@ -85,6 +94,10 @@ def test_a_mistake_is_found_when_it_is_read(text: str, why: str) -> None:
         "context.extra.plan == 'gold'",
         "100 / request.max_tokens > 1",
         "int(context.user) > 5",
+        "1 + request.tools == 2u && request.stream == true && -1 != context.priority",
+        "size(context.team) == 3 || 3 == context.team.size() || context.team.size() == 3",
+        "'context.team == 3' == context.team || context.team in ['a', \"request.tools == 'b'\"]",
+        "tags.job == 3 || context.extra.plan == 7 || 3 == context.extra.plan",
     ],
 )
 def test_what_only_some_calls_lack_is_no_mistake(text: str) -> None:

@@ -27,7 +27,7 @@ from langchain_llmgate._caller import (
     session_in,
     words_in,
 )
-from llmgate_plugins.context import Context
+from llmgate_plugins.context import Context, refuse_context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.types import OnBreak, Request
 
@@ -55,6 +55,13 @@ class GateSettings(BaseChatModel):
     config_prefix: str = ""
     gateway: Any = Field(default=None, exclude=True, repr=False)
     fleet: Any = Field(default=None, exclude=True, repr=False)
+
+    @field_validator("context", mode="before")
+    @classmethod
+    def _made_by_the_application(cls, context: object) -> object:
+        if context is not None and not isinstance(context, Context):
+            raise ValueError(str(refuse_context(context)))  # as which pydantic tells it
+        return context
 
     @field_validator("config_prefix")
     @classmethod

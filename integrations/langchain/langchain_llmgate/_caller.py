@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from langchain_core.runnables.config import CONFIG_KEYS, RunnableConfig, var_child_runnable_config
 
-from llmgate_plugins.context import Context
+from llmgate_plugins.context import Context, refuse_context
 from llmgate_plugins.types import EMPTY
 
 __all__ = [
@@ -71,10 +71,7 @@ def context_in(configurable: Mapping[str, Any]) -> Context | None:
     found = configurable.get(CONTEXT_KEY)
     if found is None or isinstance(found, Context):
         return found
-    raise TypeError(
-        f'config["configurable"]["{CONTEXT_KEY}"] must be an llmgate_plugins.Context, which only the '
-        f"application can make; it is a {type(found).__name__}"
-    )
+    raise refuse_context(found, f'config["configurable"]["{CONTEXT_KEY}"]')
 
 
 def reserved(given: Iterable[Any], known: Sequence[str], where: str) -> None:
