@@ -95,11 +95,16 @@ def _checked(
 
 
 def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
-    """Tokens of the request and what was delivered; a model reads no more than its window holds."""
+    """Tokens of the request and what was delivered; a model reads no more than its window holds.
+
+    Inputs of an embedding have a window each.
+    """
     usage, window = flight.core.estimate(flight.call.request, characters), attempt.deployment.context_window
     if attempt.prefill is not None:  # it reads that, too
         usage = replace(usage, input=usage.input + estimate_tokens(len(attempt.prefill)))
-    return usage if window is None or usage.input <= window else replace(usage, input=window)
+    if window is None or usage.input <= window or flight.call.request.operation == "embedding":
+        return usage
+    return replace(usage, input=window)
 
 
 def _bounded(flight: Flight, attempt: Attempt, usage: Usage, window: int) -> Usage:

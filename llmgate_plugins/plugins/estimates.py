@@ -8,6 +8,7 @@ from typing import Any, Final
 from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Deployment, LazyMessages, Request
 from llmgate_plugins.usage import (
     USUAL_OUTPUT,
+    estimate_beside,
     expected_output,
     longest_answer,
     most_input,
@@ -59,6 +60,8 @@ def probable_tokens(
         for message in messages:
             content = message.content
             tokens += len(content) >> 2 if isinstance(content, str) else USUAL_MESSAGE * len(content)
+    if not messages:
+        tokens = estimate_beside(request)
     return tokens, expected_output(deployment, request, sent=sent)
 
 
@@ -93,7 +96,9 @@ def worst_tokens(
     tokens = most_input(request, deployment, sent)
     if prefill is not None:
         tokens += PER_MESSAGE + len(prefill.encode("utf-8", "replace"))
-    if deployment.context_window is not None:
+    if (
+        deployment.context_window is not None and request.operation != "embedding"
+    ):  # whose inputs each have one
         tokens = min(tokens, deployment.context_window)
     return tokens, expected_output(deployment, request, assume_output, sent)
 

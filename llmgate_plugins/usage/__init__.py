@@ -19,7 +19,7 @@ from llmgate_plugins.usage.attachments import ATTACHMENT_TOKENS
 from llmgate_plugins.usage.counting import count_tokens, most_input
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 from llmgate_plugins.usage.encodings import prepare_counting
-from llmgate_plugins.usage.estimating import estimate_tokens, estimate_usage
+from llmgate_plugins.usage.estimating import estimate_beside, estimate_tokens, estimate_usage
 from llmgate_plugins.usage.expecting import USUAL_OUTPUT, expected_output, longest_answer
 from llmgate_plugins.usage.iterations import iterated
 from llmgate_plugins.usage.reading import (
@@ -42,6 +42,7 @@ __all__ = [
     "answers_of",
     "as_sent",
     "count_tokens",
+    "estimate_beside",
     "estimate_tokens",
     "estimate_usage",
     "expected_output",

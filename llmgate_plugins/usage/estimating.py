@@ -9,7 +9,7 @@ from llmgate_plugins.types import Request, Usage
 from llmgate_plugins.usage.attachments import ATTACHMENT_TOKENS
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 
-__all__ = ["estimate_tokens", "estimate_usage", "read_beside"]
+__all__ = ["estimate_beside", "estimate_tokens", "estimate_usage", "read_beside"]
 
 _READ: Final = ("tools", "functions", "response_format", "input", "prompt", "system", "instructions")
 """Parameters that a model reads, beside the messages."""
@@ -64,6 +64,11 @@ def read_beside(request: Request, params: Mapping[str, Any]) -> Iterator[Any]:
     for name in _READ:
         if name in params and name != twice:
             yield params[name]
+
+
+def estimate_beside(request: Request) -> int:
+    """Tokens of what a model reads beside the messages; of an embedding, that is all of it."""
+    return estimate_tokens(sum(map(_length, read_beside(request, request.params))))
 
 
 def _length(value: Any, depth: int = 8) -> int:

@@ -126,6 +126,17 @@ async def test_what_a_call_adds_to_the_body_is_held(sim, face):
     assert three - short == 20 * 600
 
 
+def test_every_input_of_an_embedding_is_held(sim):
+    entries = [entry("embed", "one", sim.provider("one"), model="openai/text-embedding-3-small")]
+    router, registration = registered(entries, Limits([Budget("team", 10**12, DAY)]))
+    with use_context(Context(team="search")):
+        router.embedding("embed", ["word " * 2_000] * 20)
+    (row,) = rows(registration)
+    assert row["reserve_nano_usd"] >= row["cost_nano_usd"] > 0
+    assert row["reserve_nano_usd"] >= 20 * 2_000 * 20
+    assert row["estimate_nano_usd"] >= 20 * 2_000 * 20
+
+
 SAID = "word " * 200
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.faces import ask
+from support.gateways import deployment, scene
 from support.values import DEAR, a_call, a_deployment, a_request, an_attempt, some_services
 
 from llmgate_plugins.context import Call, Context
@@ -22,7 +24,7 @@ from llmgate_plugins.gateway import Gateway
 from llmgate_plugins.plugins import Budget, Limits, RequestLimit
 from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.services import Services
-from llmgate_plugins.types import NANO, Deployment, Outcome, Price, PriceTier, Request
+from llmgate_plugins.types import NANO, Deployment, Outcome, Price, PriceTier, Request, Response, Usage
 from llmgate_plugins.usage import estimate_usage
 
 DAY = 86_400.0
@@ -333,6 +335,21 @@ def test_the_worst_case_knows_what_a_deployment_can_do_at_most() -> None:
     assert worst_cost(small, a_request("x" * 10_000), assume_output=4096) == 100 * 3_000 + 50 * 15_000
     fixed = a_deployment("fixed", price=DEAR, params={"max_tokens": 7})
     assert worst_cost(fixed, a_request(""), assume_output=4096) == 16 * 3_000 + 7 * 15_000
+
+
+@pytest.mark.parametrize("face", ["sync", "async", "stepped", "astepped"])
+def test_of_an_embedding_every_input_is_held_and_booked(face: str) -> None:
+    texts = ["word " * 100] * 50
+    one = deployment("a", context_window=200)  # for each of them
+    answers = [Response.of("", usage=Usage(input=5_050)), TimeoutError("silent")]
+    here = scene({"a": answers}, Limits([Budget("global", NANO, DAY)]), deployments=[one])
+    request = Request(model="fast", operation="embedding", params={"input": texts})
+    for _ in answers:
+        ask(face, here.gateway, request)
+    told, silent, *_ = here.ledger.attempts()
+    assert told["reserve_nano_usd"] >= told["cost_nano_usd"] == 5_050
+    assert silent["reserve_nano_usd"] >= silent["cost_nano_usd"] == pytest.approx(50 * 125, rel=0.05)
+    assert told["estimate_nano_usd"] == pytest.approx(50 * 125, rel=0.05)
 
 
 def test_the_worst_case_is_at_the_dearest_price_that_may_apply() -> None:

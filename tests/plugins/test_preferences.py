@@ -242,8 +242,8 @@ def test_of_very_many_prices_the_cheapest_is_found_too() -> None:
 
 def test_an_embedding_writes_nothing() -> None:
     one = a_deployment("one", price=a_price(1, 50))
-    request = Request(model="fast", params={"input": "x"}, operation="embedding")
-    assert expected_cost(one, request, None, None) == 0
+    request = Request(model="fast", params={"input": ["x" * 400] * 10}, operation="embedding")
+    assert expected_cost(one, request, None, None) == pytest.approx(1_000 * 1_000, rel=0.02)
     assert expected_cost(A, request, None, None) is None
 
 

@@ -8,7 +8,14 @@ from typing import Any, Final, NamedTuple
 from llmgate_plugins.plugins.estimates import USUAL_MESSAGE
 from llmgate_plugins.plugins.observations import USUAL_OUTPUT, Lengths, Observations
 from llmgate_plugins.types import Deployment, LazyMessages, Price, Request
-from llmgate_plugins.usage import allowed_output, answers_of, as_sent, sent_params, tier_asked
+from llmgate_plugins.usage import (
+    allowed_output,
+    answers_of,
+    as_sent,
+    estimate_beside,
+    sent_params,
+    tier_asked,
+)
 
 __all__ = ["Asked", "asked_at", "asked_of", "cost_of", "expected_cost"]
 
@@ -119,6 +126,8 @@ def _read(request: Request) -> int:
                         characters += len(text)
                     else:
                         others += 1
+    if not messages:
+        return estimate_beside(request)
     tokens = (characters >> 2) + others * USUAL_MESSAGE
     tools = request.params.get("tools") if request.params else None
     return tokens + len(tools) * USUAL_TOOL if tools else tokens
