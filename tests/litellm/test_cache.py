@@ -5,12 +5,12 @@ from __future__ import annotations
 import litellm
 import pytest
 from litellm.caching.caching import Cache
-from support.litellm_routers import FACES, HELLO, ask, entry, registered
+from support.litellm_routers import FACES, HELLO, ask, entry, registered, rows
 from support.patience import auntil
 from support.plugins import NotThere, NotThereSays
 
 from llmgate_plugins import Context, use_context
-from llmgate_plugins.plugins import Policies
+from llmgate_plugins.plugins import Budget, Limits, Policies
 
 
 @pytest.fixture
@@ -88,6 +88,53 @@ async def test_calls_that_are_bound_to_nothing_share_the_groups_answers_as_ever(
         await ask("acompletion", router, "fast")
         await kept(1)
     assert len(one.requests) + len(two.requests) == 1
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+@pytest.mark.usefixtures("cached")
+@pytest.mark.parametrize("face", FACES)
+async def test_what_was_kept_costs_nothing_and_nothing_stays_held(sim, face):
+    one, limits = sim.provider("one"), Limits([Budget("global", 10**12, 86_400.0)])
+    router, registration = registered([entry("fast", "one", one)], limits, cache_responses=True)
+    for _ in range(2):
+        await ask(face, router, "fast")
+        await kept(1)
+    assert len(one.requests) == 1
+    first, again = rows(registration)
+    assert first["cost_nano_usd"] > 0
+    assert (again["cost_nano_usd"], again["input_tokens"], again["output_tokens"]) == (0, 0, 0)
+    assert [(row.spent, row.held) for row in limits.report()] == [(first["cost_nano_usd"], 0)]
+
+
+@pytest.mark.usefixtures("cached")
+async def test_what_was_kept_of_anthropics_own_endpoint_costs_nothing(sim):
+    one = sim.provider("one")
+    entries = [entry("claude", "one", one, model="anthropic/claude-haiku-4-5")]
+    router, registration = registered(entries, cache_responses=True)
+    for _ in range(2):
+        await router.aanthropic_messages(model="claude", messages=HELLO, max_tokens=9)
+        await kept(1)
+    assert len(one.requests) == 1
+    assert [row["cost_nano_usd"] > 0 for row in rows(registration)] == [True, False]
+
+
+@pytest.mark.usefixtures("cached")
+async def test_of_inputs_of_which_some_were_kept_the_others_are_paid_for(sim):
+    one = sim.provider("one")
+    entries = [entry("embed", "one", one, model="openai/text-embedding-3-small")]
+    router, registration = registered(entries, cache_responses=True)
+    old, new = "old " * 100, "new " * 500
+    for texts in ([old], [old, new], [old, new]):
+        await router.aembedding("embed", input=texts)
+        await kept(len(texts))
+    assert len(one.requests) == 2
+    first, partly, again = rows(registration)
+    (_, asked) = one.requests
+    assert asked.body["input"] == [new]
+    assert partly["cost_nano_usd"] > first["cost_nano_usd"] > 0, "nobody tells how much of it was new"
+    assert (partly["estimated"], again["cost_nano_usd"]) == (True, 0)
 
 
 # ---------------------------------------------------------------- constraints of other plugins

@@ -6,9 +6,10 @@ import copy
 import functools
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
-from litellm.types.utils import Choices, ModelResponse
+from litellm.types.utils import Choices, EmbeddingResponse, ModelResponse
 from litellm.types.utils import Message as LiteLLMMessage
 from litellm.types.utils import Usage as LiteLLMUsage
 
@@ -20,7 +21,7 @@ from llmgate_plugins.messages import from_message, to_message
 from llmgate_plugins.types import Attempt, Message, Request, Response, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["litellm_usage", "native_answer", "quota_in", "read_response", "tier_in"]
+__all__ = ["FREE", "litellm_usage", "native_answer", "quota_in", "read_response", "tier_in"]
 
 FREE = Usage()
 NO_MESSAGE = Message(role="assistant")
@@ -37,12 +38,15 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
         ProviderError: It holds no choice at all.
     """
     fields = answer.get if isinstance(answer, dict) else functools.partial(_field, answer)
-    hidden = getattr(answer, "_hidden_params", None)
+    hidden = fields("_hidden_params")
     usage: Usage | None = FREE
     quota: Quota | None = None
-    if not (isinstance(hidden, dict) and hidden.get("cache_hit") is True):
+    kept = isinstance(hidden, dict) and hidden.get("cache_hit") is True
+    if not kept or _is_partly_new(answer, hidden):
         usage = usage_from_litellm(fields("usage") or {}, tier=tier_in(fields("service_tier"), hidden))
         quota = quota_in(hidden)
+        if kept and usage is not None:
+            usage = replace(usage, estimated=True)
     model = fields("model")
     if request.operation != "chat":
         operation = request.operation
@@ -71,6 +75,19 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
         quota=quota,
         empty=not message.content and _says_nothing(message),
         native=answer,
+    )
+
+
+def _is_partly_new(answer: Any, hidden: Any) -> bool:
+    """Whether LiteLLM's cache knew some inputs of an embedding and the provider was asked for the others.
+
+    LiteLLM says "cache_hit" of it, too, and tells the tokens of all of them. It is told by having
+    taken time, where an answer that was kept as a whole has none, or else the key it was kept by.
+    """
+    return (
+        isinstance(answer, EmbeddingResponse)
+        and "cache_key" not in hidden
+        and getattr(answer, "_response_ms", None) is not None
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from litellm_llmgate.answers import quota_in, tier_in
+from litellm_llmgate.answers import FREE, quota_in, tier_in
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.limits import Quota
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.types import Chunk, Deployment, Message, ToolCall, Usage
 from llmgate_plugins.usage import together, usage_from_litellm
 
-__all__ = ["NeutralMeter", "StreamMeter", "check_whole", "chunk_usage", "complete_usage"]
+__all__ = ["NeutralMeter", "StreamMeter", "check_whole", "chunk_usage", "complete_usage", "mark_kept"]
 
 ENDS_WITH_A_REASON = frozenset(
     {
@@ -83,10 +83,24 @@ def complete_usage(chunk: Any, stream: Any) -> None:
                 setattr(usage, name, value)
 
 
+def mark_kept(chunk: Any, stream: Any) -> None:
+    """Say of a chunk that it is of an answer that LiteLLM's own cache kept: only the stream does."""
+    hidden = getattr(stream, "_hidden_params", None)
+    if isinstance(hidden, dict) and hidden.get("cache_hit") is True:
+        own = getattr(chunk, "_hidden_params", None)
+        if isinstance(own, dict):
+            own["cache_hit"] = True
+
+
 def chunk_usage(chunk: Any) -> Usage | None:
-    """Usage in this chunk, or where LiteLLM hides it there; None if the provider reported none."""
+    """Usage in this chunk, or where LiteLLM hides it there; None if the provider reported none.
+
+    What LiteLLM's own cache answered costs nothing.
+    """
     report = getattr(chunk, "usage", None)
     hidden = getattr(chunk, "_hidden_params", None)
+    if isinstance(hidden, dict) and hidden.get("cache_hit") is True:
+        return FREE
     if report is None:
         report = hidden.get("usage") if isinstance(hidden, dict) else None
         if report is None:

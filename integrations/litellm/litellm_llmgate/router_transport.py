@@ -17,7 +17,7 @@ from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.endpoint_meters import EndpointMeter
 from litellm_llmgate.failures import name_cause
 from litellm_llmgate.host_call import HostCall, Sending
-from litellm_llmgate.meter import StreamMeter, check_whole, complete_usage
+from litellm_llmgate.meter import StreamMeter, check_whole, complete_usage, mark_kept
 from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
 from litellm_llmgate.splicing import StreamSplicer
 from litellm_llmgate.supported import supported
@@ -185,6 +185,7 @@ class RouterTransport:
             for chunk in stream:
                 check_whole(chunk, pin.stream, deployment)
                 complete_usage(chunk, pin.stream)
+                mark_kept(chunk, stream)
                 if sending.first is None:
                     sending.first = chunk
                 yield chunk
@@ -206,6 +207,7 @@ class RouterTransport:
                 if is_chat:
                     check_whole(chunk, pin.stream, deployment)
                     complete_usage(chunk, pin.stream)
+                mark_kept(chunk, stream)
                 if sending.first is None:
                     sending.first = chunk
                 yield chunk

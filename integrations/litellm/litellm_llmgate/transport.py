@@ -11,7 +11,7 @@ import litellm
 from litellm_llmgate.answers import read_response
 from litellm_llmgate.asking import begun_answer
 from litellm_llmgate.failures import name_cause
-from litellm_llmgate.meter import NeutralMeter, check_whole, chunk_usage, complete_usage
+from litellm_llmgate.meter import NeutralMeter, check_whole, chunk_usage, complete_usage, mark_kept
 from litellm_llmgate.supported import supported
 from litellm_llmgate.timeouts import client_timeout
 from llmgate_plugins.errors import ConfigurationError
@@ -87,6 +87,7 @@ class LiteLLMTransport:
             for piece in stream:
                 check_whole(piece, stream, attempt.deployment)
                 complete_usage(piece, stream)
+                mark_kept(piece, stream)
                 yield _chunk(piece)
         except Exception as error:
             name_cause(error)
@@ -105,6 +106,7 @@ class LiteLLMTransport:
             async for piece in stream:
                 check_whole(piece, stream, attempt.deployment)
                 complete_usage(piece, stream)
+                mark_kept(piece, stream)
                 yield _chunk(piece)
         except Exception as error:
             name_cause(error)
