@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from llmgate_plugins._asking import Said
 from llmgate_plugins._engine.beginning import begin, new_attempt
 from llmgate_plugins._engine.dispatch import first, tell
-from llmgate_plugins._engine.effects import Emit, Pick, Sleep
+from llmgate_plugins._engine.effects import Emit, Left, Pick, Sleep
 from llmgate_plugins._engine.failing import annotated, failure_of
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.hedging import send_hedged
@@ -131,9 +131,17 @@ def _try(flight: Flight, attempt: Attempt, way: Way) -> Steps:
         response, outcome, fatal = yield from send(flight, attempt)
         ended = ((attempt, response, outcome, fatal),)
     # The last one is the one that counts; an earlier one was a hedge, or was hedged and lost.
+    gone: Left | None = None
     for attempt, response, outcome, fatal in ended:  # noqa: B007
+        if type(fatal) is Left:
+            gone = fatal
         if (steps := settle_attempt(flight, attempt, outcome)) is not None:
-            yield from steps
+            try:
+                yield from steps
+            except Left as leaving:  # one of them is told already, and so is the other
+                gone = leaving
+    if gone is not None:
+        raise gone
     if fatal is not None:
         raise annotated(fatal, flight.call.record) if isinstance(fatal, StreamInterrupted) else fatal
     return response, outcome, attempt

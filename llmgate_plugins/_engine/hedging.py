@@ -7,7 +7,7 @@ from typing import Any
 
 from llmgate_plugins._engine import outcomes
 from llmgate_plugins._engine.beginning import begin, new_attempt
-from llmgate_plugins._engine.effects import Close, FirstOf, Left, Send, Start, Stop
+from llmgate_plugins._engine.effects import FirstOf, Left, Send, Start, Stop
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.sending import Opened, answered, fitted, opening, void
 from llmgate_plugins._engine.streaming import deliver
@@ -30,16 +30,17 @@ def send_hedged(flight: Flight, attempt: Attempt, take_next: Callable[[], Deploy
         for side in sides:
             yield from side.stop()
         return [side.left(leaving) for side in sides]
-    lost = []
+    lost, gone = [], None
     for side in sides:
         if side is won:
             continue
         if side.ended:
             lost.append((yield from side.failed()))
+            gone = lost[-1][3] or gone
         else:
-            yield from side.stop()
+            gone = (yield from side.stop()) or gone
             lost.append((*side.left(Left("cancelled"))[:3], None))
-    return [*lost, (yield from won.result())]
+    return [*lost, (yield from won.result() if gone is None else won.given_up(gone))]
 
 
 def _hedge(flight: Flight, attempt: Attempt, deployment: Deployment) -> Steps:
@@ -96,16 +97,23 @@ class _Side:
             yield from self._close()
 
     def stop(self) -> Steps:
-        """Nobody waits for it any more. A thread that is at it still closes what it brings home."""
+        """Nobody waits for it any more. A thread that is at it still closes what it brings home.
+
+        Returns the `Left` of a caller who left meanwhile.
+        """
         self.stopped = True
+        gone: Left | None = None
         if self.handle is not None:
-            yield Stop(self.handle)
+            try:
+                yield Stop(self.handle)
+            except Left as leaving:
+                gone = leaving
         if self.ended:
-            yield from self._close()
+            gone = (yield from self._close()) or gone
+        return gone
 
     def _close(self) -> Steps:
-        if self.opened is not None and self.opened.stream is not None:
-            yield Close(self.opened.stream)
+        return (yield from outcomes.closed(None if self.opened is None else self.opened.stream))
 
     def result(self) -> Steps:
         """Returns what became of it, with the rest of its stream handed out."""
@@ -118,12 +126,18 @@ class _Side:
         ended = answered(self.flight, self.attempt, self.response)
         return (self.attempt, *(ended or (yield from void(self.flight, self.attempt, self.response))))
 
+    def given_up(self, leaving: Left) -> Steps:
+        """Returns what became of it, of whose stream nobody wants the rest."""
+        if self.error is not None or self.opened is None:
+            return (yield from self.result())
+        yield from self._close()
+        return self.left(leaving)
+
     def failed(self) -> Steps:
-        """Returns what became of one that failed."""
+        """Returns what became of one that failed, and the `Left` of a caller who left meanwhile."""
         assert self.error is not None  # noqa: S101
         meter = self.opened.meter if self.opened is not None else None
-        outcome = yield from outcomes.broken(self.flight, self.attempt, self.error, meter)
-        return self.attempt, None, outcome, None
+        return self.attempt, None, *(yield from outcomes.failed(self.flight, self.attempt, self.error, meter))
 
     def left(self, leaving: Left) -> tuple[Attempt, None, Any, Left]:
         """What became of one that was stopped."""

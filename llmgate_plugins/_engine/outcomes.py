@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from llmgate_plugins._building import builder
 from llmgate_plugins._engine.believing import unknown, used
-from llmgate_plugins._engine.effects import Left
+from llmgate_plugins._engine.effects import Close, Left
 from llmgate_plugins._engine.failing import classified
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.classification import reaction_to
 from llmgate_plugins.transport import Meter
 from llmgate_plugins.types import NO_USAGE, Attempt, Failure, Outcome, Price, Response, Usage
 
-__all__ = ["answered", "broken", "delivered", "left", "skipped"]
+__all__ = ["answered", "closed", "delivered", "failed", "left", "skipped"]
 
 SAY_WHAT_THEY_CHARGE: Final = frozenset({"openrouter", "perplexity", "xai"})
 """Providers whose word on what a request costs is what they bill."""
@@ -92,6 +92,34 @@ def answered(flight: Flight, attempt: Attempt, response: Response) -> Outcome:
 def delivered(flight: Flight, attempt: Attempt, meter: Meter, first_token: float | None) -> Outcome:
     """A whole stream was read."""
     return _streamed(flight, attempt, meter, first_token, Outcome(status="success"))
+
+
+def closed(stream: Any) -> Steps:
+    """Close a stream that was not read to its end. Returns the `Left` of a caller who left meanwhile."""
+    if stream is not None:
+        try:
+            yield Close(stream)
+        except Left as leaving:
+            return leaving
+    return None
+
+
+def failed(
+    flight: Flight,
+    attempt: Attempt,
+    error: Exception,
+    meter: Meter | None = None,
+    stream: Any = None,
+    first_token: float | None = None,
+    usage: Usage | None = None,
+) -> Steps:
+    """The same as `broken`, with its stream closed. Returns the outcome, and the `Left` of a caller who
+    left meanwhile: an attempt that has failed is told of, whatever happens then."""
+    fatal = yield from closed(stream)
+    try:
+        return (yield from broken(flight, attempt, error, meter, first_token, usage)), fatal
+    except Left as leaving:
+        return left(flight, attempt, leaving, meter, first_token), leaving
 
 
 def broken(

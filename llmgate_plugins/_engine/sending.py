@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from llmgate_plugins._building import builder
 from llmgate_plugins._engine import outcomes
-from llmgate_plugins._engine.effects import END, Close, Left, Open, Read, Send
+from llmgate_plugins._engine.effects import END, Left, Open, Read, Send
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.streaming import deliver
 from llmgate_plugins.errors import DeadlineExceeded, ProviderError
@@ -43,18 +43,18 @@ def send(flight: Flight, attempt: Attempt) -> Steps:
         try:
             yield from opening(flight, attempt, request, opened)
         except Left as leaving:
-            yield from closed(opened)
+            yield from outcomes.closed(opened.stream)
             return None, outcomes.left(flight, attempt, leaving, opened.meter), leaving
         except Exception as error:  # noqa: BLE001 - whatever a provider's client raises is a failed attempt
-            yield from closed(opened)
-            return None, (yield from outcomes.broken(flight, attempt, error, opened.meter)), None
+            ended = yield from outcomes.failed(flight, attempt, error, opened.meter, opened.stream)
+            return None, *ended
         return (yield from deliver(flight, attempt, opened))
     try:
         response = yield _send(attempt, request)
     except Left as leaving:
         return None, outcomes.left(flight, attempt, leaving), leaving
     except Exception as error:  # noqa: BLE001 - as above
-        return None, (yield from outcomes.broken(flight, attempt, error)), None
+        return None, *(yield from outcomes.failed(flight, attempt, error))
     return answered(flight, attempt, response) or (yield from void(flight, attempt, response))
 
 
@@ -66,13 +66,13 @@ def answered(flight: Flight, attempt: Attempt, response: Response) -> tuple[Resp
 
 
 def void(flight: Flight, attempt: Attempt, response: Response) -> Steps:
-    """Returns (None, outcome, None) of an attempt whose answer is empty: it has failed.
+    """Returns (None, outcome, what must be raised) of an attempt whose answer is empty: it has failed.
 
     The answer is kept, and given out if nothing better comes: after a tool's result it may be meant so.
     """
     flight.empty = (response, ())
     error = ProviderError("the answer has nothing in it", code="empty_response")
-    return None, (yield from outcomes.broken(flight, attempt, error, usage=response.usage)), None
+    return None, *(yield from outcomes.failed(flight, attempt, error, usage=response.usage))
 
 
 def fitted(flight: Flight, attempt: Attempt) -> Request:
@@ -112,9 +112,3 @@ def opening(flight: Flight, attempt: Attempt, request: Request, opened: Opened) 
         if patience is not None and now - attempt.started >= patience:
             raise TimeoutError(f"{attempt.deployment.id} sent no content within {patience:g} s")
     opened.first_token = flight.now() - attempt.started
-
-
-def closed(opened: Opened) -> Steps:
-    """Close a stream that was not read to its end."""
-    if opened.stream is not None:
-        yield Close(opened.stream)

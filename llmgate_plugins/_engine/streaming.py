@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from llmgate_plugins._engine import outcomes
-from llmgate_plugins._engine.effects import END, Close, Emit, Left, Read, Relay
+from llmgate_plugins._engine.effects import END, Emit, Left, Read, Relay
 from llmgate_plugins._engine.failing import interrupted
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins.errors import ProviderError
@@ -51,11 +51,12 @@ def deliver(flight: Flight, attempt: Attempt, opened: Opened) -> Steps:
             _check_whole(opened)
             yield from out.check_joined()
     except Left as leaving:
-        yield Close(stream)
+        yield from outcomes.closed(stream)
         return None, outcomes.left(flight, attempt, leaving, meter, first_token), leaving
     except Exception as error:  # noqa: BLE001 - whatever a provider's client raises is a failed attempt
-        yield Close(stream)
-        outcome = yield from outcomes.broken(flight, attempt, error, meter, first_token)
+        outcome, fatal = yield from outcomes.failed(flight, attempt, error, meter, stream, first_token)
+        if fatal is not None:
+            return None, outcome, fatal
         if flight.on_break == "hold":
             return None, outcome, None
         out.stop(opened, error)

@@ -14,7 +14,7 @@ from support.faces import FACES, STREAMS, ask
 from support.gateways import deployment
 from support.patience import PATIENCE, auntil, until
 
-from llmgate_plugins import Gateway, Limits, Skip, hookimpl
+from llmgate_plugins import Failure, Gateway, Limits, Skip, hookimpl
 from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.testing import Fault, ScriptedProvider, Slow, Stream
 from llmgate_plugins.types import Attempt, Chunk
@@ -198,6 +198,64 @@ async def test_a_cancelled_task_cancels_both_and_books_both(stream: bool) -> Non
         await task
     assert stage.rows() == {"a": "cancelled", "b": "cancelled"}
     assert asyncio.all_tasks() == others
+
+
+async def cancelled_when(reached: asyncio.Event, work: Any) -> None:
+    task = asyncio.create_task(work)
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+class Judging:
+    """Takes its time over what a failure means."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+
+    @hookimpl
+    async def classify_error(self) -> Failure | None:
+        if not self.reached.is_set():
+            self.reached.set()
+            await asyncio.sleep(60)
+        return None
+
+
+class Told:
+    """Takes its time over the first attempt that it is told has ended."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+
+    @hookimpl
+    async def end_attempt(self) -> None:
+        if not self.reached.is_set():
+            self.reached.set()
+            await asyncio.sleep(0.05)
+
+
+async def test_who_is_cancelled_while_one_hears_of_a_lost_hedge_keeps_it_from_nobody() -> None:
+    told = Told()
+    stage = Stage({"a": [Slow(LONG, "late")], "b": ["soon"]}, told)
+    await cancelled_when(told.reached, stage.gateway.acomplete("fast", "hello"))
+    assert stage.rows() == {"a": "cancelled", "b": "success"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_is_cancelled_while_the_failure_of_a_hedge_is_judged_leaves_both_settled(
+    stream: bool,
+) -> None:
+    judging = Judging()
+    stage = Stage({"a": [Slow(WHEN_ASKED, Fault("server"))], "b": [Fault("server")]}, judging)
+
+    async def read() -> None:
+        async for _ in stage.gateway.astream("fast", "hello"):
+            pass
+
+    await cancelled_when(judging.reached, read() if stream else stage.gateway.acomplete("fast", "hello"))
+    assert set(stage.rows().values()) <= {"error", "cancelled"}
+    assert len(stage.rows()) == 2
 
 
 def test_a_thread_of_a_hedge_keeps_no_program_alive() -> None:

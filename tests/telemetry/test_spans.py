@@ -262,6 +262,18 @@ def test_a_cancelled_task_ends_its_spans() -> None:
     assert "error.type" not in told.call.attributes
 
 
+def test_a_reader_that_leaves_as_the_loop_ends_ends_its_spans() -> None:
+    gateway, _, told = looking({"a": [Stream("one ", "two ", "three")]})
+
+    async def main() -> None:
+        async for _ in gateway.astream("fast", "hello"):
+            break
+
+    asyncio.run(main())
+    (attempt,) = told.attempts
+    assert attempt.attributes["llmgate.attempt.status"] == told.call.attributes["llmgate.call.status"]
+
+
 class Deny:
     @hookimpl(tryfirst=True)
     def admit_request(self) -> None:
