@@ -1,12 +1,14 @@
-"""A cluster, sentinels, TLS-less sockets: states that are more than one address."""
+"""A cluster, sentinels, a socket of the file system, TLS: states that are more than an address."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
-from support.servers import RedisServer
+from support.receivers import certificate
+from support.servers import BadLine, RedisServer
 from support.state_conformance import ask_seeded, hold, lease_of, settled
 
 from llmgate_plugins.errors import StorageError
@@ -67,6 +69,21 @@ def test_all_keys_of_a_namespace_are_on_one_node_of_a_cluster(node: RedisServer,
 def test_a_state_behind_a_socket_of_the_file_system(node: RedisServer, connect: Connect) -> None:
     state = connect(f"unix://{node.directory}/socket?timeout=2s&namespace=here")
     assert settled(state.settle(lease_of(hold(state, "budget", 30, 100)), {"budget": 20}))
+
+
+def test_a_state_behind_tls_is_used_with_a_good_certificate_and_a_password_only(
+    own_server: RedisServer, connect: Connect, tmp_path: Path
+) -> None:
+    own = certificate(tmp_path)
+    own_server.client.config_set("requirepass", "p@ss/w:rd")
+    with BadLine(own_server, own.server_context()) as line:
+        address = f"rediss://:p%40ss%2Fw%3Ard@localhost:{line.port}/0?timeout=2s"
+        state = connect(f"{address}&ssl_ca_certs={own.file}")
+        assert settled(state.settle(lease_of(hold(state, "budget", 30, 100)), {"budget": 20}))
+        with pytest.raises(StorageError, match="cannot be reached") as caught:
+            settled(connect(address).spent("budget"))
+        assert "p@ss" not in repr(caught.value)
+    own_server.client.config_set("requirepass", "")
 
 
 def test_sentinels_lead_to_the_next_master(own_server: RedisServer, connect: Connect) -> None:

@@ -433,6 +433,30 @@ def test_data_of_another_kind_under_a_key_of_ours_is_an_error_that_is_told(
     settled(state.settle(lease, {"budget": 1}))
 
 
+@pytest.mark.parametrize(
+    ("most", "policy", "told"),
+    [("8mb", "volatile-lru", 1), ("8mb", "noeviction", 0), ("0", "allkeys-lru", 0)],
+)
+def test_a_server_that_may_forget_counters_is_told_of(
+    own_server: RedisServer,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    most: str,
+    policy: str,
+    told: int,
+) -> None:
+    own_server.client.config_set("maxmemory", most)
+    own_server.client.config_set("maxmemory-policy", policy)
+    state = connect(own_server.url)
+    for _ in range(2):
+        lease_of(hold(state, "budget", 1, 100))
+        own_server.client.client_kill_filter(_type="normal", skipme=True)
+        time.sleep(1.1)
+    said = [one.getMessage() for one in caplog.records if "maxmemory-policy" in one.getMessage()]
+    assert len(said) == told
+    assert all(policy in line and "noeviction" in line for line in said)
+
+
 def test_a_server_that_wants_a_password_is_told_of_without_showing_one(
     own_server: RedisServer, connect: Connect
 ) -> None:

@@ -423,7 +423,7 @@ def test_without_an_sdk_a_trace_from_elsewhere_is_noted() -> None:
 SET_UP_LATER = """
 import time
 from llmgate_plugins import Deployment, Gateway
-from llmgate_plugins.testing import ScriptedProvider, Stream
+from llmgate_plugins.testing import ScriptedProvider
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor

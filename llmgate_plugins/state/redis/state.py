@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import random as _random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ from llmgate_plugins.state.redis.values import Add, Delete, Get, Put
 from llmgate_plugins.windows import Window
 
 __all__ = ["RedisState"]
+
+log = logging.getLogger("llmgate.state")
 
 CLOSING: Final = 1.0
 """Seconds for what has to be told at the end."""
@@ -89,6 +92,7 @@ class RedisState:
         self._server_time = server_time
         self._random = random or _random.SystemRandom()
         self._offset: float | None = None
+        self._warned = False
         self._prefix = f"{{llmgate:{address.namespace}}}:"
         self.epoch_key: Final = f"{self._prefix}epoch"
         self._begin()
@@ -249,12 +253,8 @@ class RedisState:
 
     def _greet(self, connection: Kept) -> None:
         """On a new connection: who is there, do they know the scripts, has an epoch begun?"""
-        (info,) = connection.call(packed(("INFO", "server")))
-        facts = dict(
-            entry.partition(":")[::2]
-            for entry in info.decode("utf-8", "replace").splitlines()
-            if ":" in entry
-        )
+        facts = _facts(*connection.call(packed(("INFO", "server")), packed(("INFO", "memory"))))
+        self._warn_of_eviction(facts)
         self.run_id = facts.get("run_id") or "-"
         loads = [packed(("SCRIPT", "LOAD", one.source)) for one in _SCRIPTS]
         begin = packed(
@@ -272,10 +272,29 @@ class RedisState:
         _, epoch, now = told.decode().split("\n")
         self.heard(epoch, float(now))
 
+    def _warn_of_eviction(self, facts: Mapping[str, str]) -> None:
+        """Once: what is evicted is a limit that is forgotten, and nobody would notice."""
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if policy == "noeviction" or facts.get("maxmemory", "0") == "0" or self._warned:
+            return
+        self._warned = True
+        log.warning(
+            "the state at %s evicts keys when its memory is full (maxmemory-policy %s), and a counter that "
+            "is evicted is a limit that is forgotten; set maxmemory-policy noeviction",
+            self.shown,
+            policy,
+        )
+
     def _after_fork(self) -> None:
         """In the child: ids of its own, nothing set aside."""
         self._begin()
         self.aside.after_fork_in_child()
+
+
+def _facts(*told: bytes) -> dict[str, str]:
+    """What INFO says."""
+    lines = b"\n".join(told).decode("utf-8", "replace").splitlines()
+    return dict(line.partition(":")[::2] for line in lines if ":" in line)
 
 
 _SCRIPTS: Final = (CONNECT, RESERVE, SETTLE, SEED, SPENT, ADD)

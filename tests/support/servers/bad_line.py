@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from types import TracebackType
 from typing import Self
@@ -17,13 +18,14 @@ class BadLine:
 
     Args:
         to: Where the line leads.
+        tls: For clients that speak TLS.
 
     Attributes:
         port: Where clients connect.
         delay: Seconds that whatever the server says is held back.
     """
 
-    def __init__(self, to: LocalServer) -> None:
+    def __init__(self, to: LocalServer, tls: ssl.SSLContext | None = None) -> None:
         self.delay = 0.0
         self._to = to.port
         self._cut = False
@@ -32,7 +34,7 @@ class BadLine:
         self._thread = threading.Thread(target=self._run, name="bad-line", daemon=True)
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._connected, "127.0.0.1", 0), self._loop
+            asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=tls), self._loop
         ).result(10)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
