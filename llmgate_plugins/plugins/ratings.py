@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Generator, Sequence
 from math import sqrt
@@ -12,8 +13,8 @@ from llmgate_plugins.context import Call
 from llmgate_plugins.decisions import Scores
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.plugins.arguments import positive
-from llmgate_plugins.plugins.pending import carried, then
-from llmgate_plugins.services import Feedback, MaybePending, Services
+from llmgate_plugins.plugins.pending import carried
+from llmgate_plugins.services import Feedback, MaybePending, Services, State
 from llmgate_plugins.types import Deployment
 
 __all__ = ["BEST_RATED", "Ratings", "beta_draw"]
@@ -23,6 +24,8 @@ BEST_RATED: Final = "best_rated"
 
 REFRESHED: Final = 30.0
 """Seconds after which what other processes have heard is asked for again."""
+REMEMBERED: Final = 7 * 86_400.0
+"""Seconds in which a word about a call takes the place of one before."""
 EPOCHS: Final = 4
 """Half-lives that are remembered; what is older weighs less than a sixteenth."""
 MOST: Final = 10_000
@@ -47,7 +50,7 @@ class Ratings:
     A rating counts half after `half_life`, and four times that later no more.
 
     Drawn by the call's id: the same call draws the same. Ratings stand in the gateway's state,
-    so that feedback which one process hears teaches all.
+    so that feedback which one process hears teaches all. Of several of one call the last one counts.
 
     Args:
         of: Name of the feedback that counts.
@@ -66,9 +69,8 @@ class Ratings:
         deployment, score = feedback.deployment, feedback.score
         if feedback.name != self.of or deployment is None or score is None:
             return None
-        key = self._key(deployment, self._epoch(feedback.at))
-        added = services.state.add(key, _ONE + round(score * _SCALE), ttl=self._half_life * (EPOCHS + 1))
-        return then(added, lambda _: self._forget(deployment))
+        told = (feedback.id, self._key(deployment, self._epoch(feedback.at)), _ONE + round(score * _SCALE))
+        return carried(self._counted(feedback.call_id, told, deployment, services.state))
 
     @hookimpl
     def score_deployments(
@@ -92,6 +94,22 @@ class Ratings:
         _, good, bad = found
         number = good + bad
         return number, good / number if number else 0.5
+
+    def _counted(
+        self, call_id: str, told: tuple[str, str, int], deployment: str, state: State
+    ) -> Generator[Sequence[MaybePending[Any]], list[Any], None]:
+        """Of several words about one call the last one counts, and none of them twice."""
+        name, ttl = f"rated:{self.of}:{call_id}", self._half_life * (EPOCHS + 1)
+        (found,) = yield [state.get(name)]
+        adds = [told[1:]]
+        if found is not None:
+            before, key, counted = json.loads(found)
+            if before == told[0]:
+                return
+            adds.append((key, -counted))
+        yield [state.put(name, json.dumps(told).encode(), ttl=REMEMBERED)]
+        yield [state.add(key, amount, ttl=ttl) for key, amount in adds]
+        self._forget(deployment)
 
     def _looked_up(
         self, stale: Sequence[str], deployments: Sequence[Deployment], call: Call, services: Services

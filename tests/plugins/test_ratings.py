@@ -164,3 +164,23 @@ def test_feedback_on_calls_decides_who_serves() -> None:
         served[by] += 1
         world.gateway.feedback(call_id, luck.random() < LIKED[by])
     assert served["a"] > 250
+
+
+def test_feedback_that_is_given_again_counts_once_and_who_thinks_again_by_the_last_word() -> None:
+    world = scene({"a": ["hello"]}, ByScore(), deployments=ALL[:1])
+    ratings = next(one for _, one in world.gateway.plugins if isinstance(one, Ratings))
+
+    def known() -> tuple[float, float] | None:
+        world.clock.advance(60.0)
+        world.gateway.complete(a_request())
+        return ratings.rating("a")
+
+    world.gateway.complete(a_request(), call_id="first")
+    for _ in range(3):
+        world.gateway.feedback("first", 1.0, id="thumb-1")
+    assert known() == (1.0, 1.0)
+    world.gateway.feedback("first", 0.0)
+    assert known() == (1.0, 0.0)
+    world.gateway.complete(a_request(), call_id="second")
+    world.gateway.feedback("second", 1.0)
+    assert known() == (2.0, 0.5)
