@@ -14,8 +14,11 @@ from support.faces import FACES, STREAMS, ask
 from support.gateways import deployment
 from support.patience import PATIENCE, auntil, until
 
-from llmgate_plugins import Failure, Gateway, Limits, Skip, hookimpl
+from llmgate_plugins import Failure, Gateway, Limits, Message, Request, Skip, hookimpl
 from llmgate_plugins.ledger import MemoryLedger
+from llmgate_plugins.plugins import Budget
+from llmgate_plugins.plugins import Limits as Budgets
+from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.testing import Fault, ScriptedProvider, Slow, Stream
 from llmgate_plugins.types import Attempt, Chunk
 
@@ -169,6 +172,24 @@ def test_a_hedge_that_may_not_begin_is_skipped(face: str) -> None:
     told = ask(face, stage.gateway)
     assert told.text == "a"
     assert sorted(told.statuses) == ["skipped", "success"]
+
+
+@hedging_faces
+def test_both_are_held_and_settled_and_one_that_does_not_fit_is_not_sent(face: str) -> None:
+    request = Request(
+        model="fast", messages=(Message(role="user", content="hello"),), params={"max_tokens": 10}
+    )
+    worst = worst_cost(deployment("a"), request, assume_output=10)
+    for fits, statuses in ((True, ["cancelled", "success"]), (False, ["skipped", "success"])):
+        budget = Budget("global", 2 * worst if fits else 2 * worst - 1, 1e9)
+        script = {"a": [Slow(LONG, "late")] if fits else [Slow(10 * QUICK, "first")], "b": ["soon"]}
+        stage = Stage(script, Budgets([budget]))
+        told = ask(face, stage.gateway, request)
+        assert (told.text, told.statuses) == ("soon" if fits else "first", statuses)
+        rows = stage.ledger.attempts()
+        spent, held = stage.gateway.services.state.spent(budget.key(), window=1e9)
+        assert (spent, held) == (sum(row["cost_nano_usd"] for row in rows), 0)
+        assert all(row["cost_nano_usd"] <= row["reserve_nano_usd"] for row in rows)
 
 
 @pytest.mark.parametrize("face", STREAMS)
