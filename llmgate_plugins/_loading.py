@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from llmgate_plugins._discovery import GROUP, Allowed, Installed, Misfit, find, installed
 from llmgate_plugins.errors import ConfigurationError, PluginRefused, Problem
+from llmgate_plugins.hookspecs import MARK
 from llmgate_plugins.redaction import redact_error
 
 __all__ = ["Loaded", "load_allowed", "make"]
@@ -66,12 +69,18 @@ def make(one: Allowed, found: Installed) -> object:
 
     try:
         target = found.entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        place = _raised_at(error)
         redact_error(error)
         raise refuse(
-            f"{found.target} cannot be imported: {type(error).__name__}: {error}",
+            f"{found.target} cannot be imported: {type(error).__name__}: {error}{place}",
             _import_remedy(found, error),
         ) from error
+    if hasattr(target, MARK):
+        raise refuse(
+            f"{found.target} is a hook, not a plugin",
+            "let its entry point name the module, or a class of hooks",
+        )
     if not (inspect.isclass(target) or inspect.isfunction(target)):
         if one.options:
             raise refuse(f"takes no options: {found.target} is an object", "drop `options`")
@@ -80,7 +89,7 @@ def make(one: Allowed, found: Installed) -> object:
     if misfit:
         raise refuse(*misfit)
     try:
-        return target(**one.options)
+        plugin = target(**one.options)
     except Exception as error:
         redact_error(error)  # what it was made with may be secret
         given = f"with the options {', '.join(one.options)}" if one.options else "without options"
@@ -89,9 +98,23 @@ def make(one: Allowed, found: Installed) -> object:
             f"{found.target} cannot be made {given}: {type(error).__name__}: {error}",
             f"it takes {takes}" if takes else "repair or remove that distribution",
         ) from error
+    if plugin is None or inspect.isclass(plugin):
+        gave = "nothing" if plugin is None else f"the class {plugin.__name__}"
+        raise refuse(f"{found.target} returns {gave}, not a plugin", "return an instance with hooks from it")
+    return plugin
 
 
-def _import_remedy(found: Installed, error: Exception) -> str:
+def _raised_at(error: BaseException) -> str:
+    """Where the plugin's own code was when it failed to import; empty if it was not yet in any."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)[1:]
+        if not frame.filename.startswith("<") and "importlib" not in Path(frame.filename).parts
+    ]
+    return f", in {own[-1].filename}:{own[-1].lineno}" if own else ""
+
+
+def _import_remedy(found: Installed, error: BaseException) -> str:
     module, _, attribute = found.target.partition(":")
     if isinstance(error, ModuleNotFoundError) and error.name:
         if f"{module}.".startswith(f"{error.name}."):

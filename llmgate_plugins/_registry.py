@@ -18,11 +18,9 @@ from llmgate_plugins._asking import Hook, Implementation, passing
 from llmgate_plugins._fit import Misfit, parameter_misfit, return_misfit
 from llmgate_plugins._loading import Loaded
 from llmgate_plugins.errors import PluginRefused
-from llmgate_plugins.hookspecs import FAMILIES, PROJECT, RULES
+from llmgate_plugins.hookspecs import FAMILIES, MARK, PROJECT, RULES
 
 __all__ = ["Hooks", "Registry"]
-
-MARK = f"{PROJECT}_impl"
 
 SPECS: dict[str, Callable[..., Any]] = {
     name: getattr(family, name) for family in FAMILIES for name in RULES if hasattr(family, name)
@@ -150,9 +148,17 @@ def _checked(refuse: Refusing, plugin: object, *, taken: bool) -> AbstractSet[st
     if refused:
         raise refused[0].beside(refused[1:])
     if not marked:
-        remedy = f"mark a method with @hookimpl; the hooks are {', '.join(RULES)}"
-        raise refuse("has no hooks", remedy=remedy)
+        raise refuse("has no hooks", remedy=_missing_mark(plugin))
     return marked
+
+
+def _missing_mark(plugin: object) -> str:
+    """What would be a hook of a plugin that has none."""
+    for name in dir(plugin):
+        near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.8)
+        if near:
+            return f"write @hookimpl above {name}; did you mean {near[0]}?"
+    return f"mark a method with @hookimpl; the hooks are {', '.join(RULES)}"
 
 
 def _misfit(hook: str, method: Callable[..., Any], options: dict[str, Any]) -> Misfit | None:
@@ -170,6 +176,8 @@ def _misfit(hook: str, method: Callable[..., Any], options: dict[str, Any]) -> M
     if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
         return ("is a generator", "return the answer instead of yielding it")
     offered = PARAMETERS[hook]
+    if inspect.ismethod(method) and next(iter(inspect.signature(function).parameters), None) in offered:
+        return ("has no self", "make self its first parameter")
     for parameter in inspect.signature(method).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.POSITIONAL_ONLY):
             return (
@@ -179,6 +187,8 @@ def _misfit(hook: str, method: Callable[..., Any], options: dict[str, Any]) -> M
         if parameter.name not in offered and parameter.default is parameter.empty:
             near = difflib.get_close_matches(parameter.name, offered, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
+            if parameter.name == "self":
+                hint = "drop @staticmethod, or self. "
             return (f"asks for {parameter.name!r}", f"{hint}It may name {', '.join(offered)}")
     misfit = parameter_misfit(method, SPECS[hook]) or return_misfit(method, SPECS[hook], RULES[hook].answers)
     if misfit is None:

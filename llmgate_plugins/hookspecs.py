@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 PROJECT: Final = "llmgate"
+MARK: Final = f"{PROJECT}_impl"
+"""The attribute by which an implementation is known."""
 hookspec: Final = pluggy.HookspecMarker(PROJECT)
 hookimpl: Final = pluggy.HookimplMarker(PROJECT)
 """Marks a method as an implementation of the hook of the same name."""

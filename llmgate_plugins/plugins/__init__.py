@@ -160,6 +160,6 @@ def with_places(plugins: Iterable[object], defaults: Iterable[object]) -> tuple[
             )
     kinds = {type(plugin) for plugin in defaults}
     given = {type(plugin): plugin for plugin in plugins if type(plugin) in kinds}
-    own = [plugin for plugin in plugins if given.get(type(plugin)) is not plugin]
+    own = [plugin for plugin in plugins if type(plugin) not in kinds or given[type(plugin)] is not plugin]
     placed = [given.get(type(plugin), plugin) for plugin in defaults]
     return own, [plugin for plugin in placed if not (isinstance(plugin, Limits) and not plugin.limits)]

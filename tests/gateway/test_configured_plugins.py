@@ -43,6 +43,26 @@ class FailingLater:
     def end_call(self, record):
         raise LookupError("no such table")
 
+@hookimpl
+def hook(request): ...
+
+def nothing(): ...
+
+def kind():
+    return Failing
+
+class Unmarked:
+    def admit_requests(self, request): ...
+
+class Selfless:
+    @hookimpl
+    def admit_request(request, context): ...
+
+class Static:
+    @staticmethod
+    @hookimpl
+    def admit_request(self, request): ...
+
 class Needing:
     def __init__(self, per_minute, burst=1): ...
 
@@ -97,7 +117,8 @@ EVERYTHING = """\
 - llmgate-rival
 - {name: typo, dist: llmgate-grouped}
 - llmgate-empty
-- {nmae: pinned}
+- {nmae: pinned, version: 1}
+- pinned: {most: 3}
 """
 ALL_TOLD = [
     (
@@ -136,6 +157,8 @@ ALL_TOLD = [
     ),
     "17: name is missing (add name: ...)",
     "17: unknown key 'nmae' (did you mean name?)",
+    "18: name is missing (add name: ...)",
+    "18: unknown key 'pinned' (known here: name, dist, version, options)",
 ]
 
 
@@ -153,7 +176,7 @@ def test_all_plugins_that_cannot_be_loaded_are_told_at_once_and_none_is_imported
     file = written(EVERYTHING)
     assert told(check_config(file).errors) == ALL_TOLD
     assert {"llmgate_pinned", "llmgate_rival"}.isdisjoint(sys.modules)
-    assert told(check_config(file, plugins=False).errors) == ALL_TOLD[-2:]
+    assert told(check_config(file, plugins=False).errors) == ALL_TOLD[-4:]
 
 
 def test_a_gateway_that_is_built_tells_them_all_with_their_lines_and_keys_that_are_missing(
@@ -212,7 +235,8 @@ def test_all_plugins_that_cannot_be_made_are_told_at_once(site: Path, written: C
         ),
         (
             "9: plugin 'ill' (llmgate-ill 1.0): llmgate_ill:Limit cannot be imported: ModuleNotFoundError: "
-            "No module named 'no_such_module' (install no_such_module, which llmgate-ill needs)"
+            f"No module named 'no_such_module', in {site / 'llmgate_ill.py'}:1 "
+            "(install no_such_module, which llmgate-ill needs)"
         ),
         (
             "10: plugin 'lost' (llmgate-lost 1.0): llmgate_not_there:Limit cannot be imported: "
@@ -271,3 +295,41 @@ def test_a_plugin_that_fails_where_others_go_on_is_logged_as_in_the_file(
     assert (told.text, told.error) == ("hello", None)
     assert [one[:2] for one in told.record.problems] == [("failinglater", "end_call")]
     assert "plugin 'failinglater' failed in end_call" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("hook", "is a hook, not a plugin (let its entry point name the module, or a class of hooks)"),
+        ("nothing", "returns nothing, not a plugin (return an instance with hooks from it)"),
+        ("kind", "returns the class Failing, not a plugin"),
+        ("Unmarked", "has no hooks (write @hookimpl above admit_requests; did you mean admit_request?)"),
+        ("Selfless", "hook admit_request: has no self (make self its first parameter)"),
+        ("Static", "asks for 'self' (drop @staticmethod, or self."),
+    ],
+)
+def test_what_is_no_plugin_is_told_with_what_would_be_one(
+    name: str, said: str, site: Path, written: Callable[[str], Path]
+) -> None:
+    faulty(site, name)
+    with pytest.raises(PluginRefused) as refused:
+        Gateway.from_config(written(f"- {name.lower()}"))
+    assert f"llmgate.yaml:5: plugins[0]: plugin '{name.lower()}' (llmgate-faulty" in str(refused.value)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "line"), [("import os\nraise SystemExit(3)\n", 2), ("\n\n1 / 0\n", 3), ("a = = b\n", 1)]
+)
+def test_what_fails_while_it_is_imported_is_told_with_its_line(
+    source: str, line: int, site: Path, written: Callable[[str], Path]
+) -> None:
+    name = f"llmgate_ill_{line}_{site.name.replace('-', '_')}"
+    distribution(site, name, "1.0", {"ill": f"{name}:Limit"}, source)
+    with pytest.raises(PluginRefused, match=rf"{name}.py(:| \(line |, line ){line}"):
+        Gateway.from_config(written("- ill"))
+
+
+def test_nothing_in_the_place_of_a_plugin_is_refused() -> None:
+    with pytest.raises(PluginRefused, match="plugin 'NoneType': has no hooks"):
+        Gateway(plugins=[None])
