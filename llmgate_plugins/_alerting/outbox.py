@@ -13,6 +13,7 @@ from llmgate_plugins._alerting.claims import Claims
 from llmgate_plugins._asking import Implementation
 from llmgate_plugins._driving.private_loop import run_on_private_loop
 from llmgate_plugins.alerts import SEVERITIES, Alert
+from llmgate_plugins.errors import AlertUndelivered
 from llmgate_plugins.redaction import redact_error
 from llmgate_plugins.services import Services, is_pending
 
@@ -116,8 +117,14 @@ class Outbox:
                     self.failed += 1
                     self._missed(alert)
                 told = f"{type(error).__name__}: {error}"
-                log.error(  # noqa: TRY400 - a trace through a channel's client helps nobody
-                    "%s could not deliver the alert %s: %s", self.channel.plugin, alert.key, told
+                # A trace through a channel's client helps nobody; one of a mistake in the channel does.
+                trace = None if isinstance(error, AlertUndelivered | OSError) else error
+                log.error(  # noqa: TRY400 - see above
+                    "%s could not deliver the alert %s: %s",
+                    self.channel.plugin,
+                    alert.key,
+                    told,
+                    exc_info=trace,
                 )
             else:
                 self._untold.discard(alert.key)
