@@ -112,7 +112,7 @@ class Outbox:
             try:
                 if self._claims.tells(alert):
                     hand_over(self.channel, alert, self.services)
-            except Exception as error:  # noqa: BLE001 - whatever a channel raises
+            except Exception as error:
                 with changed:
                     self.failed += 1
                     self._missed(alert)
