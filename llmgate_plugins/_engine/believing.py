@@ -15,6 +15,7 @@ from llmgate_plugins.usage import (
     expected_output,
     most_input,
     sent_params,
+    tier_asked,
 )
 
 __all__ = ["unknown", "used"]
@@ -97,14 +98,16 @@ def _checked(
 def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
     """Tokens of the request and what was delivered; a model reads no more than its window holds.
 
-    Inputs of an embedding have a window each.
+    Inputs of an embedding have a window each. It was served as it was asked for.
     """
-    usage, window = flight.core.estimate(flight.call.request, characters), attempt.deployment.context_window
+    request, deployment = flight.call.request, attempt.deployment
+    usage, window = flight.core.estimate(request, characters), deployment.context_window
+    read = usage.input
     if attempt.prefill is not None:  # it reads that, too
-        usage = replace(usage, input=usage.input + estimate_tokens(len(attempt.prefill)))
-    if window is None or usage.input <= window or flight.call.request.operation == "embedding":
-        return usage
-    return replace(usage, input=window)
+        read += estimate_tokens(len(attempt.prefill))
+    if window is not None and request.operation != "embedding":
+        read = min(read, window)
+    return replace(usage, input=read, tier=tier_asked(sent_params(deployment, request)))
 
 
 def _bounded(flight: Flight, attempt: Attempt, usage: Usage, window: int) -> Usage:

@@ -39,13 +39,18 @@ def probable_cost(deployment: Deployment, request: Request) -> int:
     """Nano-dollars, cheaply: messages that are not read yet are only counted."""
     if deployment.price is None:
         return 0
-    return probable_price(deployment, *probable_tokens(deployment, request))
+    sent = sent_params(deployment, request)
+    return probable_price(deployment, sent, *probable_tokens(deployment, request, sent))
 
 
-def probable_price(deployment: Deployment, read: int, written: int) -> int:
-    """Nano-dollars that so many tokens cost at the plain price; 0 where none is known."""
+def probable_price(deployment: Deployment, sent: Mapping[str, Any], read: int, written: int) -> int:
+    """Nano-dollars that so many tokens cost, served as asked for; 0 where no price is known."""
     price = deployment.price
-    return 0 if price is None else -(-(read * price.input + written * price.output) // 1_000_000)
+    if price is None:
+        return 0
+    if price.tiers:
+        price = price.at(read, tier_asked(sent))
+    return -(-(read * price.input + written * price.output) // 1_000_000)
 
 
 def probable_tokens(

@@ -14,7 +14,7 @@ from llmgate_plugins import Gateway
 from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.testing import Fault, ScriptedProvider, Stream, VirtualClock, VirtualSleeper
 from llmgate_plugins.testing.steps import Hang
-from llmgate_plugins.types import Chunk, Message, Price, Request, Response, Usage
+from llmgate_plugins.types import Chunk, Message, Price, PriceTier, Request, Response, Usage
 from llmgate_plugins.usage import USUAL_OUTPUT
 
 CHEAP = Price(input=1_000_000_000, output=2_000_000_000)
@@ -45,6 +45,20 @@ def test_an_answer_without_usage_is_estimated_and_not_free(face: str) -> None:
     row = booked(gateway)
     assert (row["input_tokens"], row["output_tokens"], row["estimated"]) == (10, 100, True)
     assert row["cost_nano_usd"] == 10 * 3_000 + 100 * 15_000
+
+
+@every_face
+@pytest.mark.parametrize("step", [WORDS, TimeoutError("silent")], ids=["no usage", "no answer"])
+def test_where_nobody_says_how_it_was_served_it_was_as_asked_for(face: str, step: Any) -> None:
+    tiers = (PriceTier(variant="priority", price=Price(input=6_000_000_000, output=30_000_000_000)),)
+    price = Price(input=3_000_000_000, output=15_000_000_000, tiers=tiers)
+    gateway = gate(step, price=price, params={"service_tier": "priority", "max_tokens": 100})
+    ask(face, gateway, prompt="y" * 40)
+    row = gateway.services.ledger.attempts()[0]
+    tokens = row["input_tokens"], row["output_tokens"]
+    assert (row["service_tier"], row["estimated"], row["input_tokens"]) == ("priority", True, 10)
+    assert row["cost_nano_usd"] == tokens[0] * 6_000 + tokens[1] * 30_000
+    assert row["estimate_nano_usd"] == 10 * 6_000 + 100 * 30_000
 
 
 @every_face

@@ -43,11 +43,12 @@ def test_a_copy_is_sent_elsewhere_and_booked_apart(face: str) -> None:
     scene = a_scene()
     told = ask(face, scene.gateway, context=Context(team="search"))
     (copy,) = copies(scene)
+    (call,) = [record for record in scene.gateway.decisions if record is not copy]
     assert told.text == "hello"
-    assert copy.shadow_of == told.record.call_id != copy.call_id
+    assert copy.shadow_of == call.call_id != copy.call_id
     assert (copy.model, copy.served_by, copy.context.team) == ("candidate", "b", "search")
     rows = {row["deployment"]: row["shadow_of"] for row in scene.ledger.attempts()}
-    assert rows == {"a": None, "b": told.record.call_id}
+    assert rows == {"a": None, "b": call.call_id}
     assert copy.notes["shadow"]["original"]["deployment"] == "a"
     assert report(scene) == {"asked": 1, "sent": 1}
 

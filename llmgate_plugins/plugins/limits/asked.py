@@ -10,7 +10,7 @@ from llmgate_plugins.plugins.estimates import probable_price, probable_tokens, w
 from llmgate_plugins.plugins.limits.counts import Count, Rule
 from llmgate_plugins.plugins.limits.taken import taken_of
 from llmgate_plugins.services import Reservation, Services
-from llmgate_plugins.types import Attempt, Deployment, Request
+from llmgate_plugins.types import EMPTY, Attempt, Deployment, Request
 from llmgate_plugins.usage import sent_params
 
 __all__ = ["Asked"]
@@ -81,7 +81,7 @@ class Asked:
         if rule.kind == "budget":
             if amount > self.nano_usd:
                 self.nano_usd = amount
-            estimate = probable_price(deployment, read, written)
+            estimate = probable_price(deployment, self._sent or EMPTY, read, written)
         else:
             if amount > self.tokens:
                 self.tokens = amount
