@@ -1,4 +1,4 @@
-"""Guards see whole answers of Responses, Messages and text completion; what they make of them counts."""
+"""Guards see whole answers of endpoints of other shapes than chat's; what they make of them counts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from litellm.types.llms.openai import ResponsesAPIResponse
 from litellm_llmgate.endpoint_answers import changed_answer, message_in
 from support.litellm_routers import entry, registered, rows
 
-from llmgate_plugins import ResponseRejected, hookimpl
+from llmgate_plugins import Request, RequestDenied, ResponseRejected, hookimpl
 from llmgate_plugins.types import Message, Response, ToolCall
 
-ENDPOINTS = ("responses", "messages", "text")
+ENDPOINTS = ("responses", "messages", "text", "generate_content")
 TOOL = ToolCall(id="call_1", name="weather", arguments='{"at": "Ulm"}')
 
 
@@ -25,6 +25,10 @@ async def asked(router: Any, endpoint: str) -> Any:
     if endpoint == "messages":
         said = [{"role": "user", "content": "hello"}]
         return await router.aanthropic_messages(model="fast", messages=said, max_tokens=200)
+    if endpoint == "generate_content":
+        return await router.agenerate_content(
+            model="fast", contents=[{"role": "user", "parts": [{"text": "hello"}]}]
+        )
     return await router.atext_completion(model="fast", prompt="hello", max_tokens=200)
 
 
@@ -34,6 +38,8 @@ def text_of(endpoint: str, answer: Any) -> str:
         return str(answer.output_text)
     if endpoint == "messages":
         return "".join(block["text"] for block in answer["content"])
+    if endpoint == "generate_content":
+        return "".join(part["text"] for part in answer["candidates"][0]["content"]["parts"])
     return str(answer.choices[0].text)
 
 
@@ -41,6 +47,20 @@ def telling(sim: Any, text: str = "my key is 1234", *plugins: object) -> Any:
     one = sim.provider("one")
     one.reply(text)
     return registered([entry("fast", "one", one, model="anthropic/claude-haiku-4-5")], *plugins)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_a_guard_may_refuse_the_question(sim, endpoint):
+    class Guard:
+        @hookimpl
+        def admit_request(self, request: Request) -> None:
+            if "hello" in request.messages[0].text:
+                raise RequestDenied("nobody says hello", code="words")
+
+    router, _ = telling(sim, "never sent", Guard())
+    with pytest.raises(RequestDenied, match="nobody says hello"):
+        await asked(router, endpoint)
+    assert sim.provider("one").requests == []
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -102,7 +122,13 @@ def test_tool_calls_are_read_changed_and_taken_out():
     said = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [part]}
     responses = ResponsesAPIResponse(id="r", created_at=1, output=[said, item])
     elsewhere = ToolCall(id="call_1", name="weather", arguments='{"at": "Bonn"}')
-    for operation, answer in (("messages", messages), ("responses", responses)):
+    parts = [
+        {"text": "I look."},
+        {"functionCall": {"id": "call_1", "name": "weather", "args": {"at": "Ulm"}}},
+    ]
+    google = {"candidates": [{"content": {"role": "model", "parts": parts}}]}
+    shapes = (("messages", messages), ("responses", responses), ("generate_content", google))
+    for operation, answer in shapes:
         assert message_in(operation, answer) == Message(
             role="assistant", content="I look.", tool_calls=(TOOL,)
         )

@@ -1,4 +1,4 @@
-"""Streams of the Responses API, of Anthropic's Messages and of text completion are calls like any other."""
+"""Streams of endpoints of other shapes than chat's are calls like any other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from llmgate_plugins.types import Response, ToolCall
 CLAUDE = "anthropic/claude-haiku-4-5"
 WORDS = 40
 STORY = "word " * WORDS
-ENDPOINTS = ("responses", "messages", "text")
+ENDPOINTS = ("responses", "messages", "text", "generate_content")
+TELL_NO_USAGE = ("text", "generate_content")
+"""Where LiteLLM does not pass on what Anthropic says of a stream's usage."""
 
 
 async def opened(router: Any, endpoint: str, said: str = "hello") -> Any:
@@ -32,6 +34,11 @@ async def opened(router: Any, endpoint: str, said: str = "hello") -> Any:
     if endpoint == "messages":
         asked = [{"role": "user", "content": said}]
         return await router.aanthropic_messages(model="fast", messages=asked, max_tokens=200, stream=True)
+    if endpoint == "generate_content":
+        contents = [{"role": "user", "parts": [{"text": said}]}]
+        return await router.agenerate_content_stream(
+            model="fast", contents=contents, config={"maxOutputTokens": 200}
+        )
     return await router.atext_completion(model="fast", prompt=said, max_tokens=200, stream=True)
 
 
@@ -54,7 +61,7 @@ async def test_a_stream_is_booked_with_what_it_brought(sim, endpoint):
     assert (row["status"], row["operation"], row["stream"]) == ("success", endpoint, True)
     assert row["output_tokens"] >= WORDS - 5
     assert row["cost_nano_usd"] > WORDS * 1000
-    assert row["estimated"] is (endpoint == "text")  # which tells usage only to those who ask for it
+    assert row["estimated"] is (endpoint in TELL_NO_USAGE)
     assert stream._hidden_params["llmgate"]["deployment"] == "one"
 
 
@@ -144,7 +151,7 @@ async def test_a_guard_sees_what_was_streamed(sim):
     router, _ = registered([claude("fast", "one", telling(sim, "one"))], Guard())
     for endpoint in ENDPOINTS:
         assert [piece async for piece in await opened(router, endpoint)]
-    assert [text.split() for text in seen] == [STORY.split()] * 3
+    assert [text.split() for text in seen] == [STORY.split()] * len(ENDPOINTS)
 
 
 async def test_a_stream_of_responses_is_litellms_kind_of_stream(sim):
@@ -251,3 +258,23 @@ def test_events_of_messages_are_read_wherever_they_are_cut(size):
     assert meter.message().tool_calls[0].arguments == '{"at":"Ulm"}'
     assert (meter.model, meter.id, meter.finish_reason) == ("claude", "msg_1", "tool_calls")
     assert (meter.usage.input, meter.usage.cached_input, meter.usage.output) == (9, 50, 20)
+
+
+def test_events_of_google_are_read_with_what_was_thought_and_cached():
+    parts = [{"text": "Hm.", "thought": True}, {"text": "Sunny."}]
+    call = {"functionCall": {"name": "weather", "args": {"at": "Ulm"}}}
+    used = {"promptTokenCount": 90, "cachedContentTokenCount": 30, "candidatesTokenCount": 10}
+    events = [
+        {"candidates": [{"content": {"parts": parts}}], "modelVersion": "gemini", "responseId": "r1"},
+        {
+            "candidates": [{"content": {"parts": [call]}, "finishReason": "STOP"}],
+            "usageMetadata": {**used, "thoughtsTokenCount": 5, "totalTokenCount": 105},
+        },
+    ]
+    meter = EndpointMeter("generate_content")
+    for event in events:
+        assert meter.feed(f"data: {json.dumps(event)}\r\n\r\n".encode())
+    assert (meter.message().text, meter.message().tool_calls[0].arguments) == ("Sunny.", '{"at": "Ulm"}')
+    assert (meter.model, meter.id, meter.finish_reason) == ("gemini", "r1", "stop")
+    usage = meter.usage
+    assert (usage.input, usage.cached_input, usage.output, usage.reasoning) == (60, 30, 10, 5)

@@ -14,6 +14,7 @@ from litellm.types.utils import Message as LiteLLMMessage
 from litellm.types.utils import Usage as LiteLLMUsage
 
 from litellm_llmgate.endpoint_answers import ENDPOINTS, changed_answer, made_answer, message_in
+from litellm_llmgate.google_shape import usage_in
 from llmgate_plugins.classification import quota_from
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.limits import Quota
@@ -43,7 +44,10 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
     quota: Quota | None = None
     kept = isinstance(hidden, dict) and hidden.get("cache_hit") is True
     if not kept or _is_partly_new(answer, hidden):
-        usage = usage_from_litellm(fields("usage") or {}, tier=tier_in(fields("service_tier"), hidden))
+        if request.operation == "generate_content":
+            usage = usage_in(answer)
+        else:
+            usage = usage_from_litellm(fields("usage") or {}, tier=tier_in(fields("service_tier"), hidden))
         quota = quota_in(hidden)
         if kept and usage is not None:
             usage = replace(usage, estimated=True)

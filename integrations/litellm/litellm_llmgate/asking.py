@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from litellm_llmgate.google_shape import bounds_in, messages_in
 from litellm_llmgate.per_call import OURS, check_word
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.foreign import tables
 from llmgate_plugins.messages import from_message, to_message
 from llmgate_plugins.types import EMPTY, Attempt, LazyMessages, Message, OnBreak, Request
 
-__all__ = ["begun_answer", "operation_of", "request_of", "written_back"]
+__all__ = ["begun_answer", "is_streamed", "operation_of", "request_of", "written_back"]
 
 OPERATIONS: Final[Mapping[str, str]] = {
     "_acompletion": "chat",
@@ -26,6 +27,9 @@ OPERATIONS: Final[Mapping[str, str]] = {
 _GENERIC: Final = "_ageneric_api_call_with_fallbacks"
 """How the functions begin that make one attempt of an endpoint of another shape."""
 _ENDPOINTS: Final[Mapping[str, str]] = {
+    "acompact_responses": "responses",
+    "agenerate_content": "generate_content",
+    "agenerate_content_stream": "generate_content",
     "aresponses": "responses",
     "anthropic_messages": "messages",
     "aanthropic_messages": "messages",
@@ -35,6 +39,7 @@ _CONVERSATION: Final[Mapping[str, str]] = {
     "messages": "messages",
     "text": "prompt",
     "responses": "input",
+    "generate_content": "contents",
 }
 """Operation -> the argument that holds what is said."""
 
@@ -75,6 +80,8 @@ PARAMS: Final = frozenset(
         "store",
         "stream_options",
         "system",
+        "systemInstruction",
+        "system_instruction",
         "temperature",
         "text",
         "thinking",
@@ -121,17 +128,30 @@ def request_of(
         said = [{"role": "user", "content": said}]
     elif operation == "text" and isinstance(said, Sequence):
         said = [{"role": "user", "content": one} for one in said if isinstance(one, str)]
+    params = {name: value for name, value in kwargs.items() if name in PARAMS and value is not None}
+    messages: Sequence[Message] = ()
+    if operation == "generate_content":
+        messages = messages_in(said)
+        params |= bounds_in(kwargs.get("config"))
+    elif isinstance(said, Sequence) and said:
+        messages = LazyMessages(said, _message)
     return Request(
         model=kwargs["model"],
-        messages=LazyMessages(said, _message) if isinstance(said, Sequence) and said else (),
-        params={name: value for name, value in kwargs.items() if name in PARAMS and value is not None},
+        messages=messages,
+        params=params,
         tags=tags_of(kwargs),
-        stream=operation != "embedding" and kwargs.get("stream") is True,
+        stream=operation != "embedding" and is_streamed(kwargs),
         operation=operation,
         session=_session(kwargs),
         on_break=on_break if operation == "chat" else "raise",  # others are passed on as they come
         native=native,
     )
+
+
+def is_streamed(kwargs: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM answers in pieces: an argument says so, or the function of the endpoint."""
+    endpoint: str = getattr(kwargs.get("original_generic_function"), "__name__", "")
+    return kwargs.get("stream") is True or endpoint.endswith("_stream")
 
 
 def _session(kwargs: Mapping[str, Any]) -> str | None:
@@ -152,7 +172,8 @@ def written_back(asked: Request, admitted: Request, kwargs: dict[str, Any]) -> N
     if admitted.params is not asked.params:
         for name in asked.params.keys() - admitted.params.keys():
             kwargs.pop(name, None)
-        kwargs.update(admitted.params)
+        before = asked.params
+        kwargs.update({name: one for name, one in admitted.params.items() if before.get(name) is not one})
     if admitted.messages is asked.messages:
         return
     place = _CONVERSATION.get(asked.operation)

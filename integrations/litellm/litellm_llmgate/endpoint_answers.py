@@ -1,4 +1,4 @@
-"""Whole answers of text completion, the Responses API and Anthropic's Messages: read, changed and made."""
+"""Whole answers of endpoints of other shapes than chat's: read, changed and made."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import copy
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from litellm.types.llms.openai import ResponsesAPIResponse
 from litellm.types.utils import TextCompletionResponse
 
+from litellm_llmgate.google_shape import of
 from llmgate_plugins.types import Message, Response, ToolCall, Usage
 
-__all__ = ["ENDPOINTS", "changed_answer", "made_answer", "message_in", "of"]
+__all__ = ["ENDPOINTS", "changed_answer", "made_answer", "message_in"]
 
-ENDPOINTS: Final = frozenset({"messages", "responses", "text"})
+ENDPOINTS: Final = frozenset({"generate_content", "messages", "responses", "text"})
 """Operations whose answers have words, and another shape than chat's."""
 
 _TEXTS: Final = {"text": "text", "output_text": "text", "refusal": "refusal"}
 """Type of a piece with words -> the field that holds them."""
+_BARE: Final = frozenset({"generate_content", "text"})
+"""Where what is said has no type."""
 _CALLS: Final = {"tool_use": "id", "function_call": "call_id"}
 """Type of a tool call -> the field that names it."""
 
@@ -31,7 +34,12 @@ def message_in(operation: str, answer: Any) -> Message:
     calls: list[ToolCall] = []
     for piece in _pieces(operation, answer):
         kind = of(piece, "type")
-        if kind in _CALLS:
+        asked = of(piece, "functionCall")
+        if asked is not None:
+            arguments = json.dumps(of(asked, "args") or {})
+            name = of(asked, "name") or ""
+            calls.append(ToolCall(id=of(asked, "id") or "", name=name, arguments=arguments, index=len(calls)))
+        elif kind in _CALLS:
             calls.append(
                 ToolCall(
                     id=of(piece, _CALLS[kind]) or "",
@@ -40,7 +48,7 @@ def message_in(operation: str, answer: Any) -> Message:
                     index=len(calls),
                 )
             )
-        elif kind in _TEXTS or operation == "text":
+        elif kind in _TEXTS or operation in _BARE:
             texts.append(of(piece, _TEXTS.get(kind, "text")) or "")
     return Message(role="assistant", content="".join(texts), tool_calls=tuple(calls))
 
@@ -50,8 +58,12 @@ def changed_answer(operation: str, answer: Any, message: Message) -> Any:
     answer = copy.deepcopy(answer)
     words, calls = message.text, {call.id: call for call in message.tool_calls}
     for piece in _pieces(operation, answer):
-        kind = of(piece, "type")
-        if kind in _TEXTS or operation == "text":
+        kind, asked = of(piece, "type"), of(piece, "functionCall")
+        if asked is not None:
+            for wanted in message.tool_calls:
+                if wanted.name == of(asked, "name"):
+                    _put(asked, "args", json.loads(wanted.arguments))
+        elif kind in _TEXTS or (operation in _BARE and of(piece, "text") is not None):
             _put(piece, _TEXTS.get(kind, "text"), words)
             words = ""
         elif kind in _CALLS and (call := calls.get(of(piece, _CALLS[kind]))) is not None:
@@ -66,6 +78,12 @@ def changed_answer(operation: str, answer: Any, message: Message) -> Any:
             if of(one, "type") not in _CALLS or of(one, _CALLS[of(one, "type")]) in calls
         ]
         _put(answer, place, kept)
+    elif operation == "generate_content":
+        names = {call.name for call in message.tool_calls}
+        for one in list(of(answer, "candidates") or ())[:1]:
+            parts = of(of(one, "content"), "parts") or ()
+            kept = [part for part in parts if of(of(part, "functionCall"), "name") in (None, *names)]
+            _put(of(one, "content"), "parts", kept)
     return answer
 
 
@@ -83,6 +101,23 @@ def made_answer(operation: str, response: Response, model: str) -> Any:
         return TextCompletionResponse(
             id=f"cmpl-{name}", created=now, model=served, choices=[choice], usage=told
         )
+    if operation == "generate_content":
+        parts: list[dict[str, Any]] = [{"text": message.text}] if message.text else []
+        parts += (
+            {"functionCall": {"name": call.name, "args": json.loads(call.arguments)}}
+            for call in message.tool_calls
+        )
+        content = {"role": "model", "parts": parts}
+        spent = {
+            "promptTokenCount": usage.total_input,
+            "candidatesTokenCount": usage.total_output,
+            "totalTokenCount": usage.total,
+        }
+        return {
+            "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
+            "usageMetadata": spent,
+            "modelVersion": served,
+        }
     counted = {"input_tokens": usage.total_input, "output_tokens": usage.total_output}
     if operation == "messages":
         blocks: list[dict[str, Any]] = [{"type": "text", "text": message.text}] if message.text else []
@@ -147,17 +182,15 @@ def _pieces(operation: str, answer: Any) -> Iterator[Any]:
         yield from list(of(answer, "choices") or ())[:1]
     elif operation == "messages":
         yield from of(answer, "content") or ()
+    elif operation == "generate_content":
+        for one in list(of(answer, "candidates") or ())[:1]:
+            yield from (part for part in of(of(one, "content"), "parts") or () if not of(part, "thought"))
     else:
         for item in of(answer, "output") or ():
             if of(item, "type") == "message":
                 yield from of(item, "content") or ()
             else:
                 yield item
-
-
-def of(thing: Any, name: str) -> Any:
-    """A field of a mapping or of an object; None if it has none."""
-    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
 
 
 def _put(thing: Any, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Reads the streams of text completion, the Responses API and Anthropic's Messages as they pass."""
+"""Reads the streams of endpoints of other shapes than chat's as they pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from litellm_llmgate.endpoint_answers import of
+from litellm_llmgate.google_shape import of, usage_in
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.types import Chunk, Message, ToolCall
 from llmgate_plugins.usage import usage_from_anthropic, usage_from_litellm
@@ -29,6 +29,7 @@ _STOPS: Final[Mapping[str, str]] = {
     "end_turn": "stop",
     "max_tokens": "length",
     "refusal": "content_filter",
+    "safety": "content_filter",
     "stop_sequence": "stop",
     "tool_use": "tool_calls",
 }
@@ -43,15 +44,16 @@ class EndpointMeter(ChunkMeter):
     Whether such a stream is whole is for who reads it to see: it is passed on as it comes.
 
     Args:
-        operation: "responses", "messages" or "text".
+        operation: "responses", "messages", "generate_content" or "text".
     """
 
     __slots__ = ("_read",)
 
     def __init__(self, operation: str) -> None:
         super().__init__()
+        of_events = _EVENTS.get(operation)
         self._read: Callable[[Any], Reading] = (
-            _Events().read if operation == "messages" else _READINGS[operation]
+            _READINGS[operation] if of_events is None else _Events(of_events).read
         )
 
     def feed(self, chunk: Any) -> bool:
@@ -127,17 +129,22 @@ def _text(chunk: Any) -> Reading:
 
 
 class _Events:
-    """Server-sent events of Messages, whose lines may be cut anywhere."""
+    """Server-sent events, whose lines may be cut anywhere.
 
-    __slots__ = ("_left",)
+    Args:
+        of_event: Reads one.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_left", "_of_event")
+
+    def __init__(self, of_event: Callable[[Mapping[str, Any]], Reading]) -> None:
         self._left = b""
+        self._of_event = of_event
 
     def read(self, piece: Any) -> Reading:
         """What the events say that are whole with this piece."""
         if isinstance(piece, Mapping):
-            yield from _message(piece)
+            yield from self._of_event(piece)
             return
         *lines, self._left = (self._left + (piece.encode() if isinstance(piece, str) else piece)).split(b"\n")
         for line in lines:
@@ -147,7 +154,7 @@ class _Events:
                 except ValueError:
                     continue
                 if isinstance(event, Mapping):
-                    yield from _message(event)
+                    yield from self._of_event(event)
 
 
 def _message(event: Mapping[str, Any]) -> Reading:
@@ -177,4 +184,32 @@ def _message(event: Mapping[str, Any]) -> Reading:
         yield Chunk(), True
 
 
+def _generated(event: Mapping[str, Any]) -> Reading:
+    candidate = next(iter(event.get("candidates") or ()), None)
+    reason = of(candidate, "finishReason")
+    told = Chunk(
+        usage=usage_in(event),
+        finish_reason=None if reason is None else _STOPS.get(str(reason).lower(), "stop"),
+        model=event.get("modelVersion"),
+        id=event.get("responseId"),
+    )
+    yield told, reason is not None
+    for index, part in enumerate(of(of(candidate, "content"), "parts") or ()):
+        asked, text = of(part, "functionCall"), of(part, "text") or ""
+        if asked is not None:
+            arguments = json.dumps(of(asked, "args") or {})
+            call = ToolCall(
+                id=of(asked, "id") or "", name=of(asked, "name") or "", arguments=arguments, index=index
+            )
+            yield Chunk(tool_calls=(call,)), True
+        elif of(part, "thought"):
+            yield Chunk(reasoning=text), True
+        else:
+            yield Chunk(text=text), bool(text)
+
+
+_EVENTS: Final[Mapping[str, Callable[[Mapping[str, Any]], Reading]]] = {
+    "generate_content": _generated,
+    "messages": _message,
+}
 _READINGS: Final[Mapping[str, Callable[[Any], Reading]]] = {"responses": _responses, "text": _text}

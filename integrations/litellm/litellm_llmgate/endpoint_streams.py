@@ -1,4 +1,4 @@
-"""Streams of text completion, the Responses API and Anthropic's Messages, handed on in their own shape."""
+"""Streams of endpoints of other shapes than chat's, handed on in their own."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from litellm.router_utils.fallback_event_handlers import record_disable_fallback
 from litellm_llmgate import _compat
 from litellm_llmgate.answers import read_response
 from litellm_llmgate.apart import ApartTransport, entries_of
-from litellm_llmgate.asking import begun_answer, written_back
+from litellm_llmgate.asking import begun_answer, is_streamed, written_back
 from litellm_llmgate.cached import keep_apart
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.endpoint_meters import EndpointMeter
@@ -265,7 +265,7 @@ class RouterTransport:
         configured = self._router._get_timeout(kwargs=kwargs, data=entry["litellm_params"])
         if configured is not None and not isinstance(configured, int | float):
             return  # an httpx.Timeout, one for each phase: the application's own business
-        stream = kwargs.get("stream") is True
+        stream = is_streamed(kwargs)
         limit = client_timeout(
             attempt,
             configured,
