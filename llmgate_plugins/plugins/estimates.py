@@ -101,11 +101,13 @@ def worst_tokens(
     tokens = most_input(request, deployment, sent)
     if prefill is not None:
         tokens += PER_MESSAGE + len(prefill.encode("utf-8", "replace"))
-    if (
-        deployment.context_window is not None and request.operation != "embedding"
-    ):  # whose inputs each have one
-        tokens = min(tokens, deployment.context_window)
-    return tokens, expected_output(deployment, request, assume_output, sent)
+    window = deployment.context_window
+    if window is not None and request.operation != "embedding":  # whose inputs have a window each
+        tokens = min(tokens, window)
+    written = expected_output(deployment, request, assume_output, sent)
+    if "context_management" in sent and "compact" in str(sent["context_management"]):
+        return 2 * tokens, 2 * written  # it may read all of it and write a summary first
+    return tokens, written
 
 
 def worst_price(

@@ -28,7 +28,7 @@ LENGTHS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _TERMS: Final = (*LENGTHS, "n", "service_tier", "speed", "inference_geo")
 PRICED: Final = (
     *(*_TERMS, "extra_body", "modalities", "cache_control", "cache_control_injection_points"),
-    *("functions", "instructions", "response_format", "system", "tools"),
+    *("context_management", "functions", "instructions", "response_format", "system", "tools"),
 )
 """Parameters that decide what a call may cost, or are read beside its messages."""
 

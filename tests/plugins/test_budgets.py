@@ -468,6 +468,18 @@ def test_what_the_cache_is_to_keep_for_an_hour_is_held_at_the_price_of_an_hour(
     )
 
 
+@pytest.mark.parametrize("where", ["call", "configuration"])
+def test_a_summary_that_may_be_made_first_is_held_as_a_second_answer(where: str) -> None:
+    compacts = {"context_management": {"edits": [{"type": "compact_20260112"}]}}
+    clears = {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}
+    plain = worst_cost(A, a_request("x" * 99, params={"max_tokens": 10}), assume_output=1)
+    for said, times in ((compacts, 2), (clears, 1)):
+        asked, fixed = (said, {}) if where == "call" else ({}, said)
+        one, request = a_deployment("a", price=DEAR, params=fixed), a_request("x" * 99)
+        held = worst_cost(one, request.replace(params={"max_tokens": 10, **asked}), assume_output=1)
+        assert held == times * plain
+
+
 @pytest.mark.parametrize("name", ["system", "instructions"])
 def test_instructions_beside_the_messages_are_part_of_the_worst_case_and_of_the_estimate(name: str) -> None:
     asked = a_request("", params={name: "x" * 1_000, "max_tokens": 10})
