@@ -62,12 +62,14 @@ def fits(deployment: Deployment, request: Request, at_least: int = 0) -> bool:
 
 def fitting(deployments: Iterable[Deployment], request: Request, at_least: int = 0) -> frozenset[str]:
     """Ids of those that `fits` says yes of; the request is read once for all of them."""
-    read = estimate_usage(request, 0).input
+    embedding = request.operation == "embedding"  # whose inputs have a window each
+    read = 0 if embedding else estimate_usage(request, 0).input
     return frozenset(
         one.id
         for one in deployments
         if one.context_window is None
-        or one.context_window >= max(read + (longest_answer(one, request) or USUAL_OUTPUT), at_least)
+        or one.context_window
+        >= max(0 if embedding else read + (longest_answer(one, request) or USUAL_OUTPUT), at_least)
     )
 
 

@@ -43,6 +43,12 @@ def test_input_and_answer_must_both_have_room() -> None:
     assert not fits(sized(1_499), request)
 
 
+def test_inputs_of_an_embedding_have_a_window_each() -> None:
+    request = a_request().replace(messages=(), operation="embedding", params={"input": ["x" * 4_000] * 10})
+    assert fits(sized(1_000), request)
+    assert not fits(sized(1_000), request, 1_001)
+
+
 def test_the_newer_name_of_the_longest_answer_is_read_as_well() -> None:
     request = a_request("x" * 4_000, params={"max_completion_tokens": 3_000})
     assert fits(sized(4_000), request)

@@ -121,6 +121,13 @@ def test_lengths_and_cached_shares_are_shared_by_deployments_of_a_model() -> Non
     assert seen.store.lengths("p", "unheard") is None
 
 
+def test_of_several_answers_to_one_call_the_length_of_one_is_learned() -> None:
+    four, seen = a_deployment("four", model="m", params={"n": 4}), Choosing(InOrder())
+    for _ in range(10):
+        seen.saw(four, output=400)
+    assert seen.store.of("four").output == pytest.approx(100)
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "MOST_DEPLOYMENTS", 50)
     monkeypatch.setattr(store, "MOST_MODELS", 20)

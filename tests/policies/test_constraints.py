@@ -124,6 +124,12 @@ def test_the_bound_is_on_what_is_really_sent_wherever_that_stands(
     assert dropped((FLEX,), request=a_request(""), max_price=most) == {}
 
 
+def test_inputs_of_an_embedding_have_a_window_each() -> None:
+    many = a_request().replace(operation="embedding", messages=(), params={"input": ["word " * 1_000] * 500})
+    assert dropped((CHEAP, DEAR), request=many, context_fit=True) == {}
+    assert dropped((CHEAP, UNKNOWN), request=many, context_fit=True) == {"unknown": "context_window"}
+
+
 def test_the_window_must_hold_the_answer_that_an_extra_body_allows() -> None:
     answer = a_request(params={"extra_body": {"max_tokens": 250_000}})
     assert dropped((DEAR, LONG), request=answer, context_fit=True) == {"dear": "context_window"}

@@ -15,7 +15,8 @@ from llmgate_plugins.plugins.observations.lengths import Lengths
 from llmgate_plugins.plugins.observations.observed import Observed
 from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import Services
-from llmgate_plugins.types import Attempt, ErrorClass, Outcome, Scope
+from llmgate_plugins.types import Attempt, Deployment, ErrorClass, Outcome, Request, Scope
+from llmgate_plugins.usage import answers_of, sent_params
 
 __all__ = ["BUDGET", "Observations", "Watching", "observations_of"]
 
@@ -52,7 +53,7 @@ class Observations:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._news: deque[tuple[Experience, Outcome, str | None, float, int]] = deque(maxlen=MOST_NEWS)
+        self._news: deque[tuple[Experience, Outcome, str | None, float, int, int]] = deque(maxlen=MOST_NEWS)
         self._of: dict[str, Experience] = {}
         self._models: dict[tuple[str, str], Lengths] = {}
         self._aliases: dict[str, Lengths] = {}
@@ -82,7 +83,8 @@ class Observations:
                 known = self._new(attempt)
             if status == "success":
                 now = services.clock.monotonic()
-                self._news.append((known, outcome, context.feature, now, known.in_flight))
+                answers = _answers(attempt.deployment, call.request)
+                self._news.append((known, outcome, context.feature, now, known.in_flight, answers))
             elif status == "error":
                 self._learn()
                 _failed(known, outcome, services.clock.monotonic())
@@ -98,9 +100,11 @@ class Observations:
         with self._lock:
             news = self._news
             while news:
-                known, outcome, feature, at, under_way = news.popleft()
+                known, outcome, feature, at, under_way, answers = news.popleft()
                 usage = outcome.usage
                 output = usage.total_output
+                if answers > 1:
+                    output = -(-output // answers)
                 known.answered(at, outcome.latency, outcome.first_token, output, under_way)
                 lengths = known.lengths
                 if output:
@@ -184,6 +188,14 @@ def _kept(among: dict[K, Lengths], key: K) -> Lengths:
             del among[next(iter(among))]
         found = among[key] = Lengths()
     return found
+
+
+def _answers(deployment: Deployment, request: Request) -> int:
+    """How many answers were asked for: lengths are those of one. Nearly always nobody says."""
+    params = request.params
+    if not deployment.params and "n" not in params and "extra_body" not in params:
+        return 1
+    return answers_of(sent_params(deployment, request))
 
 
 def _failed(known: Experience, outcome: Outcome, now: float) -> None:

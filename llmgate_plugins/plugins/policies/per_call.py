@@ -152,7 +152,8 @@ class Fit:
     def key(self, asked: Asked) -> tuple[bool, int]:
         """(whether the call bounds its answer, the least room that does for it)."""
         answer = allowed_output(as_sent(asked.request.params))
-        needed = asked.read + (answer or 0)
+        read = asked.read if asked.request.operation != "embedding" else 0  # its inputs have a window each
+        needed = read + (answer or 0)
         rooms = self._rooms.of(asked.deployments, answer is not None)
         place = bisect_left(rooms, needed)
         return answer is not None, rooms[place] if place < len(rooms) else rooms[-1] + 1 if rooms else 0
