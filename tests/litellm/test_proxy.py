@@ -17,7 +17,7 @@ from llmgate_plugins.testing import Fault
 
 
 def test_the_start_says_that_the_gateway_is_ready_and_with_which_plugins(proxy):
-    assert re.search(r"llmgate is ready: .*llmgate\.yaml; plugins: Guard", proxy.log), proxy.log[-3000:]
+    assert re.search(r"llmgate is ready: .*llmgate\.yaml; plugins: guard", proxy.log), proxy.log[-3000:]
 
 
 def test_a_completion_is_served_named_and_booked(proxy):
@@ -165,7 +165,7 @@ def test_a_policy_holds_for_endpoints_of_other_shapes(proxy, path, body):
 
 def test_a_plugins_bug_is_a_500_that_names_it_and_nothing_is_sent(proxy):
     asked = proxy.sent()
-    with pytest.raises(openai.InternalServerError, match="Guard"):
+    with pytest.raises(openai.InternalServerError, match="'guard'"):
         proxy.client.chat.completions.create(model="fast", messages=[{"role": "user", "content": "bug"}])
     assert proxy.sent() == asked
 

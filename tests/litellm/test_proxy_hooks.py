@@ -80,6 +80,21 @@ async def test_the_call_is_named_in_the_headers_of_the_response(told):
     assert headers == (expected if told else None)
 
 
+async def test_a_call_whose_answer_is_a_plain_dictionary_is_named_too(sim, server):
+    hooks = ProxyGateway(Gateway(), "llmgate.yaml")
+    one = entry("fast", "one", sim.provider("one"), model="anthropic/claude-haiku-4-5")
+    server.llm_router = litellm.Router(model_list=[one])
+    await hooks.async_pre_call_hook(SimpleNamespace(user_id="ada"), None, {}, "anthropic_messages")
+    said = [{"role": "user", "content": "Hello"}]
+    answer = await server.llm_router.aanthropic_messages(model="fast", messages=said, max_tokens=9)
+    assert type(answer) is dict
+    headers = await hooks.async_post_call_response_headers_hook({}, None, answer)
+    record = hooks.gateway.decisions[-1]
+    assert headers["x-llmgate-call-id"] == record.call_id
+    assert (headers["x-llmgate-deployment"], headers["x-llmgate-attempts"]) == ("one", "1")
+    proxy_context.set(None)
+
+
 async def test_the_headers_say_why_in_words_that_a_header_can_hold():
     told = {
         "call_id": "c",

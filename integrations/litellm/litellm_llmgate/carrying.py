@@ -19,14 +19,15 @@ from llmgate_plugins.context import Context, current_context
 from llmgate_plugins.errors import LLMGateError
 from llmgate_plugins.types import NANO
 
-__all__ = ["Carrier", "caller", "proxy_context", "proxy_failures"]
+__all__ = ["Carrier", "caller", "proxy_context", "proxy_told"]
 
 proxy_context: ContextVar[Context | None] = ContextVar("litellm_llmgate_proxy_context", default=None)
 """Who is calling by the proxy's own authentication. Wins over `use_context`."""
-proxy_failures: ContextVar[list[Mapping[str, Any]] | None] = ContextVar(
-    "litellm_llmgate_proxy_failures", default=None
+proxy_told: ContextVar[list[Mapping[str, Any]] | None] = ContextVar(
+    "litellm_llmgate_proxy_told", default=None
 )
-"""What the failed calls of a request to the proxy were, for the headers of its response."""
+"""What the calls of a request to the proxy were that failed, or whose answer holds no hidden parameters:
+for the headers of its response."""
 
 
 def caller() -> Context:
@@ -103,10 +104,12 @@ def _noted(answer: Any, host: HostCall, sending: Sending | None) -> Any:
         return answer
     record = call.record
     forget_frames(outcome.error for _, outcome in record.attempts)
-    hidden = getattr(answer, "_hidden_params", None)
-    if not isinstance(hidden, dict):
-        return answer
-    told = hidden["llmgate"] = host.told
+    told = host.told
+    hidden, kept = getattr(answer, "_hidden_params", None), proxy_told.get()
+    if isinstance(hidden, dict):
+        hidden["llmgate"] = told
+    elif kept is not None:
+        kept.append(told)
     told["call_id"] = call.id
     told |= record.brief()
     host.tell(sending)
@@ -133,9 +136,9 @@ def forget_frames(errors: Iterable[BaseException | None]) -> None:
 
 
 def _raise_for_litellm(error: Exception, host: HostCall) -> None:
-    failures = proxy_failures.get()
-    if failures is not None:
-        failures.append(_failed(error, host))
+    kept = proxy_told.get()
+    if kept is not None:
+        kept.append(_failed(error, host))
     made = for_litellm(error, host.asked.model)
     if made is error:
         raise error

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from litellm.integrations.custom_logger import CustomLogger
 
-from litellm_llmgate.carrying import proxy_context, proxy_failures
+from litellm_llmgate.carrying import proxy_context, proxy_told
 from litellm_llmgate.configured import gateway_of
 from litellm_llmgate.feedback import HEADER
 from litellm_llmgate.per_call import proxy_key
@@ -88,7 +88,7 @@ class ProxyGateway(CustomLogger):  # type: ignore[misc]
         self.attach()
         proxy_context.set(context_of(user_api_key_dict))
         proxy_key.set(owner_of(user_api_key_dict))
-        proxy_failures.set([])
+        proxy_told.set([])
 
     async def async_post_call_response_headers_hook(
         self,
@@ -98,10 +98,10 @@ class ProxyGateway(CustomLogger):  # type: ignore[misc]
         request_headers: Any = None,  # noqa: ARG002
         litellm_call_info: Any = None,  # noqa: ARG002
     ) -> dict[str, str] | None:
-        """Name the call in the response's headers; without a response, the call that failed last."""
-        if response is None:
-            failures = proxy_failures.get()
-            told = failures[-1] if failures else None
+        """Name the call in the response's headers; without one, or one that holds nothing, the last."""
+        if response is None or isinstance(response, dict):
+            kept = proxy_told.get()
+            told = kept[-1] if kept else None
         else:
             hidden = getattr(response, "_hidden_params", None)
             told = hidden.get("llmgate") if isinstance(hidden, dict) else None
