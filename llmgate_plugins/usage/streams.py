@@ -17,12 +17,15 @@ def together(before: Usage | None, report: Usage) -> Usage:
     providers tell the one at the beginning and the other at the end. How it was served is
     told by any of them.
     """
-    if before is None or report.iterations:
+    if before is None:
+        return report
+    if report.tier != before.tier:
+        tier = report.tier or before.tier
+        before, report = replace(before, tier=tier), replace(report, tier=tier)
+    if report.iterations:
         return report
     if before.iterations and report.total <= before.total:
         return before  # the same once more, in less detail
-    if before.tier and not report.tier:
-        report = replace(report, tier=before.tier)
     if report.total_output >= before.total_output:
         if report.total_input >= before.total_input:
             return report

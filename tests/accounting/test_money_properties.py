@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgate_plugins.money import cost_per_1k
-from llmgate_plugins.types import BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS, Price, PriceTier, Usage
+from llmgate_plugins.types import BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS, Iteration, Price, PriceTier, Usage
 from llmgate_plugins.usage import (
     tier_of,
     together,
@@ -251,6 +251,16 @@ def test_what_is_told_in_parts_is_their_sum_and_costs_what_they_cost(
     }
     costs = sum(price.cost(one.usage) for one in whole.iterations)
     assert costs - len(whole.iterations) < price.cost(whole) <= costs
+
+
+@given(st.permutations([Usage(input=9, tier="us"), Usage(input=9, output=5), Usage(input=8, output=4)]))
+def test_how_a_stream_was_served_is_told_by_any_of_its_reports(reports: list[Usage]) -> None:
+    parts = (Iteration(Usage(input=4, output=2)), Iteration(Usage(input=5, output=3)))
+    found: Usage | None = None
+    for report in (*reports, Usage(input=9, output=5, iterations=parts)):
+        found = together(found, report)
+    assert found is not None
+    assert (found.tier, found.iterations) == ("us", parts)
 
 
 @given(st.lists(USAGES, min_size=1, max_size=5))
