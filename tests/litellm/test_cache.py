@@ -121,6 +121,28 @@ async def test_what_was_kept_of_anthropics_own_endpoint_costs_nothing(sim):
 
 
 @pytest.mark.usefixtures("cached")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda router: router.aresponses(model="claude", input="hello", stream=True),
+        lambda router: router.aanthropic_messages(model="claude", messages=HELLO, max_tokens=9, stream=True),
+        lambda router: router.atext_completion(model="claude", prompt="hello", max_tokens=9, stream=True),
+    ],
+    ids=["responses", "messages", "text"],
+)
+async def test_streams_of_other_endpoints_that_were_kept_cost_nothing(sim, call):
+    one = sim.provider("one")
+    entries = [entry("claude", "one", one, model="anthropic/claude-haiku-4-5")]
+    router, registration = registered(entries, cache_responses=True)
+    for _ in range(2):
+        assert [piece async for piece in await call(router)]
+        await kept(1)
+    assert len(one.requests) == 1
+    told = [(row["status"], row["cost_nano_usd"] > 0) for row in rows(registration)]
+    assert told == [("success", True), ("success", False)]
+
+
+@pytest.mark.usefixtures("cached")
 async def test_of_inputs_of_which_some_were_kept_the_others_are_paid_for(sim):
     one = sim.provider("one")
     entries = [entry("embed", "one", one, model="openai/text-embedding-3-small")]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from litellm_llmgate.google_shape import of, usage_in
 from llmgate_plugins.meters import ChunkMeter
-from llmgate_plugins.types import Chunk, Message, ToolCall
+from llmgate_plugins.types import Chunk, Message, ToolCall, Usage
 from llmgate_plugins.usage import usage_from_anthropic, usage_from_litellm
 
 __all__ = ["EndpointMeter"]
@@ -45,12 +45,14 @@ class EndpointMeter(ChunkMeter):
 
     Args:
         operation: "responses", "messages", "generate_content" or "text".
+        is_kept: Whether LiteLLM's own cache answers, known once there is a piece. That costs nothing.
     """
 
-    __slots__ = ("_read",)
+    __slots__ = ("_is_kept", "_read")
 
-    def __init__(self, operation: str) -> None:
+    def __init__(self, operation: str, is_kept: Callable[[], bool] = lambda: False) -> None:
         super().__init__()
+        self._is_kept = is_kept
         of_events = _EVENTS.get(operation)
         self._read: Callable[[Any], Reading] = (
             _READINGS[operation] if of_events is None else _Events(of_events).read
@@ -68,6 +70,11 @@ class EndpointMeter(ChunkMeter):
     def complete(self) -> bool:
         """Always: see above."""
         return True
+
+    @property
+    def usage(self) -> Usage | None:
+        """As the provider reported it; nothing for what was kept."""
+        return Usage() if self._is_kept() else super().usage
 
     @property
     def text(self) -> str:
@@ -122,7 +129,7 @@ def _responses(event: Any) -> Reading:
 def _text(chunk: Any) -> Reading:
     usage = usage_from_litellm(of(chunk, "usage") or {})
     choice = next(iter(of(chunk, "choices") or ()), None)
-    text = of(choice, "text") or ""
+    text = of(choice, "text") or of(of(choice, "delta"), "content") or ""  # as chat's where it was kept
     reason = of(choice, "finish_reason")
     told = Chunk(text=text, usage=usage, finish_reason=reason, model=of(chunk, "model"), id=of(chunk, "id"))
     yield told, bool(text)

@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from litellm.responses.streaming_iterator import BaseResponsesAPIStreamingIterator
+from litellm.responses.streaming_iterator import (
+    BaseResponsesAPIStreamingIterator,
+    CachedResponsesAPIStreamingIterator,
+)
 
 from litellm_llmgate.errors import for_litellm
 from litellm_llmgate.host_call import Sending
 from llmgate_plugins.errors import LLMGateError
 from llmgate_plugins.types import Chunk, Request
 
-__all__ = ["EndpointStream", "aopened_endpoint"]
+__all__ = ["EndpointStream", "aopened_endpoint", "is_kept"]
 
 
 class EndpointStream:
@@ -52,6 +55,16 @@ class ResponsesStream(EndpointStream, BaseResponsesAPIStreamingIterator):  # typ
         """What LiteLLM bills when the reader goes away."""
         found = getattr(self._like, "partial_response_on_disconnect", None)
         return None if found is None else found()
+
+
+def is_kept(stream: Any) -> bool:
+    """Whether LiteLLM's own cache answers, by the stream that it opened."""
+    inner = getattr(stream, "_billing_source", None)
+    bridged = getattr(inner, "litellm_custom_stream_wrapper", None)
+    if isinstance(inner, CachedResponsesAPIStreamingIterator):
+        return True
+    told = (getattr(one, "_hidden_params", None) for one in (stream, inner, bridged))
+    return any(isinstance(hidden, dict) and hidden.get("cache_hit") is True for hidden in told)
 
 
 async def aopened_endpoint(chunks: AsyncIterator[Any], request: Request) -> tuple[Any, Sending | None]:

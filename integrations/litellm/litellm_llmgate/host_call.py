@@ -27,9 +27,10 @@ class Sending:
         opened: The stream that LiteLLM returned.
         first: That stream's first chunk.
         response: The answer as it was read.
+        kept: LiteLLM's own cache answers.
     """
 
-    __slots__ = ("attempt", "first", "opened", "pin", "response")
+    __slots__ = ("attempt", "first", "kept", "opened", "pin", "response")
 
     def __init__(self, attempt: Attempt, pin: Pin) -> None:
         self.attempt = attempt
@@ -37,6 +38,7 @@ class Sending:
         self.opened: Any = None
         self.first: Any = None
         self.response: Response | None = None
+        self.kept = False
 
 
 class HostCall:
@@ -88,6 +90,10 @@ class HostCall:
     def opened_with(self, first: Any) -> Sending | None:
         """The attempt whose stream began with this chunk; None if no attempt's did."""
         return next((sending for sending in self.sendings if sending.first is first), None)
+
+    def is_kept(self, attempt: Attempt) -> bool:
+        """Whether LiteLLM's own cache answers this attempt, which then costs nothing."""
+        return any(sending.kept for sending in self.sendings if sending.attempt is attempt)
 
     def tell(self, sending: Sending) -> None:
         """Say which attempt the answer is of."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from litellm.router_utils.fallback_event_handlers import record_disable_fallbacks
@@ -15,6 +16,7 @@ from litellm_llmgate.asking import begun_answer, is_streamed, written_back
 from litellm_llmgate.cached import keep_apart
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.endpoint_meters import EndpointMeter
+from litellm_llmgate.endpoint_streams import is_kept
 from litellm_llmgate.failures import name_cause
 from litellm_llmgate.host_call import HostCall, Sending
 from litellm_llmgate.meter import StreamMeter, check_whole, complete_usage, mark_kept
@@ -203,6 +205,7 @@ class RouterTransport:
             with pinned(pin):
                 stream = sending.opened = await host.function(*host.args, **kwargs)
             is_chat = request.operation == "chat"
+            sending.kept = not is_chat and is_kept(stream)
             async for chunk in stream:
                 if is_chat:
                     check_whole(chunk, pin.stream, deployment)
@@ -217,9 +220,11 @@ class RouterTransport:
         finally:
             await _aclose(stream)
 
-    def meter(self, attempt: Attempt, request: Request) -> StreamMeter | EndpointMeter:  # noqa: ARG002
+    def meter(self, attempt: Attempt, request: Request) -> StreamMeter | EndpointMeter:
         """Reads LiteLLM's chunks."""
-        return StreamMeter() if request.operation == "chat" else EndpointMeter(request.operation)
+        if request.operation == "chat":
+            return StreamMeter()
+        return EndpointMeter(request.operation, partial(request.native.is_kept, attempt))
 
     def apart(self, request: Request, *, same: bool) -> tuple[ApartTransport, Request] | None:  # noqa: ARG002
         """By LiteLLM's own functions, past the router: the call belongs to nobody whom it bills."""
