@@ -7,12 +7,14 @@ import pytest
 from litellm.exceptions import GuardrailRaisedException
 from litellm_llmgate.asking import request_of
 from litellm_llmgate.errors import for_litellm
+from litellm_llmgate.google_shape import usage_in
 from support.litellm_routers import FACES, ask, entry, registered, rows
 from support.patience import auntil
 
 from llmgate_plugins import Context, RequestDenied
 from llmgate_plugins.context import use_context
 from llmgate_plugins.plugins import Budget, ConcurrencyLimit, Instead, Limits, RequestLimit
+from llmgate_plugins.types import Usage
 from llmgate_plugins.usage import most_input
 from llmgate_plugins.windows import Calendar
 
@@ -135,6 +137,45 @@ def test_every_input_of_an_embedding_is_held(sim):
     assert row["reserve_nano_usd"] >= row["cost_nano_usd"] > 0
     assert row["reserve_nano_usd"] >= 20 * 2_000 * 20
     assert row["estimate_nano_usd"] >= 20 * 2_000 * 20
+
+
+@pytest.mark.parametrize("name", ["config", "generationConfig"])
+@pytest.mark.parametrize("word", ["maxOutputTokens", "max_output_tokens"])
+def test_a_length_in_googles_words_is_held(name, word):
+    asked = request_of("generate_content", {"model": "fast", "contents": "hi", name: {word: 9_000}}, None)
+    assert asked.params["max_output_tokens"] == 9_000
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"systemInstruction": {"parts": [{"text": "word " * 200}]}},
+        {"system_instruction": "word " * 200},
+        {"config": {"systemInstruction": "word " * 200}},
+    ],
+)
+def test_an_instruction_in_googles_words_is_read(said):
+    bare = most_input(request_of("generate_content", {"model": "fast", "contents": "hi"}, None))
+    asked = request_of("generate_content", {"model": "fast", "contents": "hi", **said}, None)
+    assert most_input(asked) >= bare + 600
+
+
+def test_sound_and_pictures_of_googles_have_their_own_price():
+    told = {
+        "promptTokenCount": 1_000,
+        "candidatesTokenCount": 300,
+        "cachedContentTokenCount": 400,
+        "promptTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 200},
+            {"modality": "AUDIO", "tokenCount": 800},
+        ],
+        "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 400}],
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 250}],
+        "trafficType": "ON_DEMAND_FLEX",
+    }
+    assert usage_in({"usageMetadata": told}) == Usage(
+        input=200, cached_input=400, audio_input=400, output=50, image_output=250, tier="flex"
+    )
 
 
 SAID = "word " * 200

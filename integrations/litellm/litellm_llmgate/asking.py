@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from litellm_llmgate.google_shape import bounds_in, messages_in
+from litellm_llmgate.google_shape import bounds_in, instruction_in, messages_in
 from litellm_llmgate.per_call import OURS, check_word
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.foreign import tables
@@ -132,7 +132,10 @@ def request_of(
     messages: Sequence[Message] = ()
     if operation == "generate_content":
         messages = messages_in(said)
-        params |= bounds_in(kwargs.get("config"))
+        config = kwargs.get("config") or kwargs.get("generationConfig")
+        params |= bounds_in(config)
+        if (instruction := instruction_in(kwargs, config)) is not None:
+            params["system"] = instruction
     elif isinstance(said, Sequence) and said:
         messages = LazyMessages(said, _message)
     return Request(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from llmgate_plugins.types import Message, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["bounds_in", "messages_in", "of", "usage_in"]
+__all__ = ["bounds_in", "instruction_in", "messages_in", "of", "usage_in"]
 
 
 def of(thing: Any, name: str) -> Any:
@@ -37,6 +37,15 @@ def bounds_in(config: Any) -> dict[str, int]:
     return found
 
 
+def instruction_in(kwargs: Mapping[str, Any], config: Any) -> Any:
+    """What the model is told before the conversation; None if nothing."""
+    for where in (kwargs, config):
+        for name in ("systemInstruction", "system_instruction"):
+            if (told := of(where, name)) is not None:
+                return told
+    return None
+
+
 def usage_in(answer: Any) -> Usage | None:
     """As reported; what was thought stands beside what was written. None where nothing was."""
     told = of(answer, "usageMetadata") or of(answer, "usage_metadata")
@@ -49,15 +58,42 @@ def usage_in(answer: Any) -> Usage | None:
     read = count("promptTokenCount", "prompt_token_count")
     read += count("toolUsePromptTokenCount", "tool_use_prompt_token_count")
     cached = count("cachedContentTokenCount", "cached_content_token_count")
+    kept = _kinds(told, "cacheTokensDetails", "cache_tokens_details")
     return usage_from_litellm(
         {
             "prompt_tokens": read,
             "completion_tokens": written,
             "total_tokens": read + written,
-            "prompt_tokens_details": {"cached_tokens": cached},
-            "completion_tokens_details": {"reasoning_tokens": thought},
-        }
+            "prompt_tokens_details": {
+                **_kinds(told, "promptTokensDetails", "prompt_tokens_details"),
+                "cached_tokens": cached,
+                "cached_tokens_details": kept,
+            },
+            "completion_tokens_details": {
+                **_kinds(told, "candidatesTokensDetails", "candidates_tokens_details"),
+                "reasoning_tokens": thought,
+            },
+        },
+        tier=_word(of(told, "trafficType") or of(told, "traffic_type")),
     )
+
+
+_KINDS: Final = {"AUDIO": "audio_tokens", "IMAGE": "image_tokens"}
+
+
+def _kinds(told: Any, name: str, other: str) -> dict[str, int]:
+    """Tokens of sound and pictures, which have prices of their own."""
+    found: dict[str, int] = {}
+    for one in of(told, name) or of(told, other) or ():
+        kind = _KINDS.get(_word(of(one, "modality")).upper())
+        if kind is not None:
+            found[kind] = found.get(kind, 0) + (of(one, "tokenCount") or of(one, "token_count") or 0)
+    return found
+
+
+def _word(told: Any) -> str:
+    """As it stands in JSON; Google's client has an enumeration."""
+    return str(getattr(told, "value", told) or "")
 
 
 def _message(content: Any) -> Message:
