@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
@@ -52,6 +53,10 @@ class Installed:
         """The distribution and its version, for messages."""
         return f"{self.dist} {self.version}"
 
+    def is_of(self, dist: str | None) -> bool:
+        """Whether it comes from this distribution, however that is spelt; None for any."""
+        return dist is None or _normal(self.dist) == _normal(dist)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Misfit:
@@ -90,7 +95,7 @@ def find(one: Allowed, there: Sequence[Installed], group: str = GROUP) -> Instal
             remedy="unset it, or remove the plugin",
         )
     named = [found for found in there if found.name == one.name]
-    fitting = [found for found in named if one.dist is None or _normal(found.dist) == _normal(one.dist)]
+    fitting = [found for found in named if found.is_of(one.dist)]
     if not named:
         return _absent(one, there, group)
     if not fitting:
@@ -116,7 +121,7 @@ def _absent(one: Allowed, there: Sequence[Installed], group: str) -> Misfit:
         return misfit("is not installed", f"did you mean {near[0]}?")
     dists = list(dict.fromkeys((one.dist or one.name, one.name)))  # which may stand in its place
     for dist in dists:
-        offered = [found.name for found in there if _normal(found.dist) == _normal(dist)]
+        offered = [found.name for found in there if found.is_of(dist)]
         if offered:
             return misfit(
                 f"is not installed: {dist} offers {', '.join(offered)}",
@@ -139,7 +144,7 @@ def _absent(one: Allowed, there: Sequence[Installed], group: str) -> Misfit:
             f"if it is yours, add {section} to its pyproject.toml; install it again",
         )
     names = ", ".join(found.name for found in there) or "none"
-    return misfit("is not installed", f"install its distribution here; installed are: {names}")
+    return misfit("is not installed", f"install its distribution into {sys.prefix}; installed are: {names}")
 
 
 def _of_version(found: Installed, version: str) -> Installed | Misfit:

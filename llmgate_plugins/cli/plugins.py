@@ -41,9 +41,10 @@ def plugins(file: str | None, show_hooks: bool, as_json: bool) -> None:
 
         config = load_config(file)
         gateway = Gateway(**assemble(config, services={"ledger": MemoryLedger()}, check_secrets=False))
-    allowed = {one.name: one for one in config.plugins} if config is not None else {}
-    found = [_installed(one, allowed) for one in there]
-    loaded = _loaded(gateway, allowed, there)
+    wanted = {one.name: one.dist for one in config.plugins} if config is not None else {}
+    allowed = [one for one in there if one.name in wanted and one.is_of(wanted[one.name])]
+    found = [_installed(one, one in allowed) for one in there]
+    loaded = _loaded(gateway, allowed)
     if as_json:
         print_json({"installed": found, "plugins": loaded, "hooks": _hooks(gateway)})
         return
@@ -58,29 +59,28 @@ def plugins(file: str | None, show_hooks: bool, as_json: bool) -> None:
         _print_hooks(gateway)
 
 
-def _installed(one: Installed, allowed: Mapping[str, Any]) -> dict[str, Any]:
-    entry = allowed.get(one.name)
-    fits = entry is not None and (entry.dist is None or entry.dist == one.dist)
+def _installed(one: Installed, allowed: bool) -> dict[str, Any]:
     return {
         "name": one.name,
         "dist": one.dist,
         "version": one.version,
         "target": one.target,
-        "allowed": fits,
+        "allowed": allowed,
     }
 
 
-def _loaded(gateway: Gateway, allowed: Mapping[str, Any], there: Sequence[Installed]) -> list[dict[str, Any]]:
-    modules = {one.target.partition(":")[0].partition(".")[0]: one for one in there if one.name in allowed}
+def _loaded(gateway: Gateway, allowed: Sequence[Installed]) -> list[dict[str, Any]]:
+    names = {one.name: one for one in allowed}
+    modules = {one.target.partition(":")[0].partition(".")[0]: one for one in allowed}
     told = []
     for name, plugin in gateway.plugins:
         module = type(plugin).__module__
-        source = modules.get(module.partition(".")[0])
+        source = names.get(name) or modules.get(module.partition(".")[0])
         built_in = module.partition(".")[0] == "llmgate_plugins"
         told.append(
             {
                 "name": name,
-                "from": "built in" if built_in else f"{source.dist} {source.version}" if source else module,
+                "from": source.source if source else "built in" if built_in else module,
                 "class": f"{module}.{type(plugin).__qualname__}",
                 "hooks": [hook for hook in LIFE if name in _implementers(gateway, hook)],
             }

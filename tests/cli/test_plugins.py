@@ -62,7 +62,7 @@ def test_installed_plugins_are_listed_without_being_imported(site: Path) -> None
 
 
 def test_what_a_configuration_allows_is_loaded_and_shown_in_run_order(site: Path) -> None:
-    file = configuration(site, {"name": "limit", "dist": "llmgate-limit", "options": {"most": 3}})
+    file = configuration(site, {"name": "limit", "dist": "LLMGate_limit", "options": {"most": 3}})
     told = json.loads(CliRunner().invoke(llmgate, ["plugins", "-c", file, "--json"]).stdout)
     assert [(one["name"], one["allowed"]) for one in told["installed"]] == [("limit", True), ("rogue", False)]
     first = told["plugins"][0]

@@ -122,7 +122,7 @@ EVERYTHING = """\
 """
 ALL_TOLD = [
     (
-        "5: plugin 'nowhere': is not installed (install its distribution here; "
+        f"5: plugin 'nowhere': is not installed (install its distribution into {sys.prefix}; "
         "installed are: pinned, twice, twice)"
     ),
     "6: plugin 'pinend': is not installed (did you mean pinned?)",
