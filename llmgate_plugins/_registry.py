@@ -100,6 +100,11 @@ def plugin_name(plugin: object, otherwise: str | None = None) -> str:
             plugin=plugin.__name__,
             remedy=f"have you forgotten the ()? Write {plugin.__name__}()",
         )
+    if plugin is None:
+        raise PluginRefused("is no plugin", plugin="None", remedy="does what makes it return it?")
+    if isinstance(plugin, str):
+        remedy = "names of installed plugins stand in a file, under plugins; here goes the plugin itself"
+        raise PluginRefused("is a text, not a plugin", plugin=plugin, remedy=remedy)
     name = getattr(plugin, "name", None)
     if isinstance(name, str) and name:
         return name

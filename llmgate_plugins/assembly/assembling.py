@@ -27,6 +27,7 @@ from llmgate_plugins.ledger import Retention, open_ledger
 from llmgate_plugins.plugins import (
     Limits,
     default_plugins,
+    listed,
     with_places,
 )
 from llmgate_plugins.services import Ledger, SystemClock
@@ -76,7 +77,7 @@ def assemble(
     limits = configured_limits(config, deployments)
     tuned = as_configured(default_plugins() if given.pop("defaults", True) else (), config, limits)
     loaded = loaded_plugins(config)
-    plugins = [*plugins, *(one.plugin for one in loaded), *channels_of(config)]
+    plugins = [*listed(plugins), *(one.plugin for one in loaded), *channels_of(config)]
     if limits.limits and any(isinstance(one, Limits) for one in plugins):
         path = next((name for name in ("budgets", "limits") if getattr(config, name)), "router_settings")
         message = "limits stand in the file, and in the program as well"

@@ -137,6 +137,18 @@ def default_plugins() -> tuple[object, ...]:
     return tuple(kind() for kind in BUILTINS)
 
 
+def listed(plugins: object) -> tuple[object, ...]:
+    """What an application gives as its plugins.
+
+    Raises:
+        PluginRefused: It is one, and no list of them.
+    """
+    if isinstance(plugins, str) or not isinstance(plugins, Iterable):
+        name = plugins if isinstance(plugins, str) else type(plugins).__name__
+        raise PluginRefused("stands alone", plugin=name, remedy="plugins are a list: plugins=[...]")
+    return tuple(plugins)
+
+
 def with_places(plugins: Iterable[object], defaults: Iterable[object]) -> tuple[list[object], list[object]]:
     """(the application's own plugins, the built-in ones), each in run order.
 
@@ -150,7 +162,7 @@ def with_places(plugins: Iterable[object], defaults: Iterable[object]) -> tuple[
     Raises:
         PluginRefused: A limit stands among the plugins.
     """
-    plugins, defaults = tuple(plugins), tuple(defaults)
+    plugins, defaults = listed(plugins), tuple(defaults)
     for plugin in plugins:
         if isinstance(plugin, Limit):
             raise PluginRefused(

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.distributions import distribution
@@ -13,6 +14,7 @@ from support.faces import ask, every_face
 
 from llmgate_plugins import ConfigurationError, Gateway, HookFailed, PluginRefused
 from llmgate_plugins.config import check_config
+from llmgate_plugins.plugins import Health
 from llmgate_plugins.testing import ScriptedProvider
 
 MODELS = """\
@@ -330,6 +332,18 @@ def test_what_fails_while_it_is_imported_is_told_with_its_line(
         Gateway.from_config(written("- ill"))
 
 
-def test_nothing_in_the_place_of_a_plugin_is_refused() -> None:
-    with pytest.raises(PluginRefused, match="plugin 'NoneType': has no hooks"):
-        Gateway(plugins=[None])
+@pytest.mark.parametrize(
+    ("plugins", "said"),
+    [
+        ([None], "plugin 'None': is no plugin"),
+        (["quiet"], "plugin 'quiet': is a text, not a plugin .names of installed plugins stand in a file"),
+        ("quiet", "plugin 'quiet': stands alone .plugins are a list"),
+        (Health(), "plugin 'Health': stands alone .plugins are a list"),
+    ],
+)
+def test_what_stands_in_the_place_of_plugins_is_refused(plugins: Any, said: str) -> None:
+    models = {"model_list": [{"model_name": "a", "litellm_params": {"model": "openai/a"}}]}
+    with pytest.raises(PluginRefused, match=said):
+        Gateway(plugins=plugins)
+    with pytest.raises(PluginRefused, match=said):
+        Gateway.from_config(models, plugins=plugins)
