@@ -7,7 +7,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import dropwhile
 from typing import Any
 
 from llmgate_plugins._discovery import GROUP, Allowed, Installed, Misfit, find, installed
@@ -106,11 +106,9 @@ def make(one: Allowed, found: Installed) -> object:
 
 def _raised_at(error: BaseException) -> str:
     """Where the plugin's own code was when it failed to import; empty if it was not yet in any."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)[1:]
-        if not frame.filename.startswith("<") and "importlib" not in Path(frame.filename).parts
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
+    importing = dropwhile(lambda frame: not frame.filename.startswith("<frozen importlib"), frames)
+    own = [frame for frame in importing if not frame.filename.startswith("<")]
     return f", in {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 

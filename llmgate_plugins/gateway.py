@@ -10,13 +10,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmgate_plugins._alerting.alerting import Alerting
 from llmgate_plugins._driving.drivers import drive
 from llmgate_plugins._engine.effects import Open, Send
 from llmgate_plugins._engine.flight import Core, Steps
 from llmgate_plugins._engine.narrowing import Narrowing
+from llmgate_plugins._gateway.arguments import (
+    check_deadline,
+    check_fallbacks,
+    check_on_break,
+    given_deployments,
+    refuse_urls,
+)
 from llmgate_plugins._gateway.calling import leave_streams
 from llmgate_plugins._gateway.departure import Departures
 from llmgate_plugins._gateway.minding import Minding
@@ -24,7 +31,6 @@ from llmgate_plugins._gateway.scoring import Scoring
 from llmgate_plugins._registry import Registry
 from llmgate_plugins.classification import classify, quota_of
 from llmgate_plugins.context import Call
-from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.follow_ups import FollowUps
 from llmgate_plugins.foreign import fit_request
 from llmgate_plugins.ledger import MemoryLedger
@@ -110,7 +116,9 @@ class Gateway(Minding):
         state: State | None = None,
         ledger: Ledger | None = None,
     ) -> None:
-        _refuse_urls(state=state, ledger=ledger)
+        refuse_urls(state=state, ledger=ledger)
+        check_fallbacks(fallbacks)
+        check_deadline(deadline)
         clock = clock or SystemClock()
         self.alerts: Final = alerts if alerts is not None else Alerting()
         self.follow_ups: Final = follow_ups if follow_ups is not None else FollowUps()
@@ -132,7 +140,9 @@ class Gateway(Minding):
         if attend is not None:
             attend(clock)
         self._catalog = catalog
-        self.routes: Final = AliasTable(map(self._priced, deployments), aliases=aliases, fallbacks=fallbacks)
+        self.routes: Final = AliasTable(
+            map(self._priced, given_deployments(deployments)), aliases=aliases, fallbacks=fallbacks
+        )
         self.alerts.connect(registry.hooks.deliver_alert, services)
         core = Core(
             hooks=registry.hooks,
@@ -146,7 +156,7 @@ class Gateway(Minding):
             narrowing=Narrowing(),
             fit=fit_request,
             quota_of=quota_of,
-            on_break=_checked(on_break),
+            on_break=check_on_break(on_break),
         )
         super().__init__(Departures(core, transport, deadline), registry)
         # Registered after this gateway's ledger was opened, it runs before that is closed.
@@ -266,18 +276,3 @@ def _judge(error: BaseException) -> Failure:
 def _run(steps: Steps, transport: Transport, call: Call, services: Services) -> None:
     """A call that nobody waits for."""
     deque(drive(steps, transport, call, services), maxlen=0)
-
-
-def _refuse_urls(**services: object) -> None:
-    """With an address in the place of what it leads to, calls would go on, and nothing would be booked."""
-    for name, given in services.items():
-        if isinstance(given, str):
-            raise ConfigurationError(
-                f"{name}= is given an address; open it: llmgate_plugins.{name}.open_{name}(...)"
-            )
-
-
-def _checked(on_break: OnBreak) -> OnBreak:
-    if on_break not in get_args(OnBreak):
-        raise ConfigurationError(f"on_break must be one of {', '.join(get_args(OnBreak))}, not {on_break!r}")
-    return on_break

@@ -11,10 +11,24 @@ __all__ = ["from_message", "to_message", "to_messages"]
 
 
 def to_messages(messages: str | Sequence[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
-    """Neutral messages from a prompt, from dicts in the OpenAI shape, or from neutral ones."""
+    """Neutral messages from a prompt, from dicts in the OpenAI shape, or from neutral ones.
+
+    Raises:
+        ValueError: One has no role.
+        TypeError: They are something else.
+    """
     if isinstance(messages, str):
         return (Message(role="user", content=messages),)
+    if not hasattr(messages, "__iter__"):
+        raise _no_message(messages)
     return tuple([one if isinstance(one, Message) else to_message(one) for one in messages])
+
+
+def _no_message(given: object) -> TypeError:
+    return TypeError(
+        'messages are a text, or a list of {"role": "user", "content": "..."}; '
+        f"this is of type {type(given).__name__}"
+    )
 
 
 def to_message(message: Mapping[str, Any]) -> Message:
@@ -22,8 +36,12 @@ def to_message(message: Mapping[str, Any]) -> Message:
 
     Raises:
         ValueError: It has no role.
+        TypeError: It is no mapping.
     """
-    role = message.get("role")
+    try:
+        role = message.get("role")
+    except AttributeError:  # to ask first would cost every message
+        raise _no_message(message) from None
     if not isinstance(role, str):
         raise ValueError(  # noqa: TRY004 - the value is wrong, not its type
             f"a message needs a role: {sorted(message)}"

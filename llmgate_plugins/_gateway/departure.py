@@ -12,6 +12,7 @@ from opentelemetry.trace import format_trace_id, get_current_span
 from llmgate_plugins._building import builder
 from llmgate_plugins._engine.flight import Core, Flight, Steps
 from llmgate_plugins._engine.pipeline import carry_out
+from llmgate_plugins._gateway.arguments import told_wrong
 from llmgate_plugins.context import Call, Context, current_context, refuse_context
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.follow_ups import FollowUp
@@ -61,6 +62,10 @@ class Departures:
             raise ConfigurationError(
                 "this gateway has no transport; give it one, or use it through an adapter"
             )
+        if tags or params or deadline is not None:
+            wrong = told_wrong(tags, params, deadline)
+            if wrong is not None:
+                raise wrong
         if isinstance(model, Call):
             call = model
             if call.request.stream is not stream:
