@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -135,6 +136,22 @@ def test_a_wrong_password_is_said_once_and_not_shown(tls: Certificate) -> None:
         told = scene.error()
     assert "answered 535" in told
     assert "wrong-one" not in told
+    assert scene.sleeper.slept == []
+
+
+def test_a_way_to_log_in_that_neither_knows_is_said_and_not_tried_again(
+    tls: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def login(*_: object) -> None:
+        raise smtplib.SMTPException("No suitable authentication method found.")
+
+    monkeypatch.setattr(smtplib.SMTP, "login", login)
+    with mailbox(starttls=tls, login=("ops", "right")) as box:
+        scene = Scene(
+            channel(box, security="starttls", username="ops", password="right", ca_file=str(tls.file))
+        )
+        assert "No suitable authentication method" in scene.error()
+        scene.tell()
     assert scene.sleeper.slept == []
 
 

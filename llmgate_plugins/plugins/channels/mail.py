@@ -130,13 +130,15 @@ class EmailChannel:
             raise self._undelivered(code, said) from None
         except smtplib.SMTPResponseException as error:
             raise self._undelivered(error.smtp_code, error.smtp_error) from None
-        except smtplib.SMTPNotSupportedError as error:
-            raise AlertUndelivered(f"{self._host}: {error}") from None
+        except smtplib.SMTPServerDisconnected:
+            raise AlertUndelivered(f"{self._host}: it hung up, or said nothing", passing=True) from None
+        except smtplib.SMTPException as error:  # what one of the two cannot, as a way to log in
+            raise AlertUndelivered(f"{self._host}: {_short(str(error))}") from None
         except ssl.SSLCertVerificationError as error:
             raise AlertUndelivered(
                 f"{self._host}: its certificate is not good: {error.verify_message}"
             ) from None
-        except OSError as error:  # SMTPServerDisconnected and timeouts among them
+        except OSError as error:  # timeouts among them
             raise AlertUndelivered(
                 f"{self._host}: {error.strerror or type(error).__name__}", passing=True
             ) from None
