@@ -123,7 +123,7 @@ ATTRIBUTES: Final[dict[str, tuple[Where, str, str]]] = {
         "string",
         "`llmgate.context.team` and so on: who is calling. In metrics only the facts of `metric_facts`.",
     ),
-    n.TAG: ((CALL,), "string", "`llmgate.tag.job` and so on: the caller's tags, untrusted."),
+    n.TAG: ((CALL,), "string", "`llmgate.tag.job` and so on: the caller's tags, untrusted; 32 at most."),
     n.ATTEMPT_NUMBER: ((ATTEMPT, SKIPPED), "int", "1 for the call's first attempt."),
     n.ATTEMPT_REASON: (
         (ATTEMPT, SKIPPED, METRIC),

@@ -340,6 +340,19 @@ def test_a_model_that_nobody_knows_is_an_error_of_its_own_name() -> None:
     assert told.call.attributes["error.type"] == "UnknownModel"
 
 
+def test_tags_of_a_callers_push_nothing_else_out_of_a_span() -> None:
+    s, told = heard({"a": ["fine"]})
+    tags = {f"tag {number} {'x' * 1_000}": "y" * 1_000 for number in range(500)}
+    ask("sync", s.gateway, tags=tags)
+    seen = told.call.attributes
+    assert {"gen_ai.operation.name", "llmgate.call.id", "llmgate.call.status", "llmgate.deployment"} <= set(
+        seen
+    )
+    tagged = [name for name in seen if name.startswith("llmgate.tag.")]
+    assert 0 < len(tagged) <= 32
+    assert all(len(name) <= 300 and len(seen[name]) <= 256 for name in tagged)
+
+
 def test_what_a_request_asks_for_is_told() -> None:
     s, told = heard({"a": ["fine"]})
     params = {

@@ -25,6 +25,8 @@ __all__ = [
 
 LONGEST: Final = 256
 """Characters of a tag: callers may send anything."""
+MOST_TAGS: Final = 32
+"""Tags that are told: a span holds 128 attributes, and those it drops for more are the call's own."""
 
 _NUMBERS: Final = (
     ("max_completion_tokens", n.MAX_TOKENS, int),
@@ -96,7 +98,10 @@ def call_attributes(record: DecisionRecord) -> dict[str, Any]:
         n.PROBLEMS: len(record.problems) or None,
         **{n.CONTEXT + name: getattr(record.context, name) for name in FACTS},
         **{n.EXPERIMENT + name: arm for name, arm in islice(record.experiments.items(), MOST_NAMED)},
-        **{n.TAG + name: str(value)[:LONGEST] for name, value in record.tags.items()},
+        **{
+            n.TAG + name[:LONGEST]: str(value)[:LONGEST]
+            for name, value in islice(record.tags.items(), MOST_TAGS)
+        },
     }
     sent = [one for one in record.attempts if one[1].status != "skipped"]
     if sent:
