@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ from llmgate_plugins.config import (
     load_config,
     missing_secrets,
 )
-from llmgate_plugins.config.plugin_checks import plugin_problems
+from llmgate_plugins.config.plugin_checks import Found, allowed_plugins, plugin_problems
 from llmgate_plugins.config.problems import in_order
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.ledger import Retention, open_ledger
@@ -69,14 +69,15 @@ def assemble(
     given = dict(services)
     check_secrets = given.pop("check_secrets", check_secrets)
     config = source if isinstance(source, GatewayConfig) else load_config(source)
-    _refuse_what_is_missing(config, secrets=check_secrets)
+    allowed = allowed_plugins(config)
+    _refuse_what_is_missing(config, allowed, secrets=check_secrets)
     catalog = given.get("catalog") or Catalog(overrides=config.price_overrides())
     deployments = [_with_defaults(one, config) for one in build_deployments(config, catalog, secrets=False)]
     if config.tokens == "counted":
         _count_tokens(config)
     limits = configured_limits(config, deployments)
     tuned = as_configured(default_plugins() if given.pop("defaults", True) else (), config, limits)
-    loaded = loaded_plugins(config)
+    loaded = loaded_plugins(config, allowed)
     plugins = [*listed(plugins), *(one.plugin for one in loaded), *channels_of(config)]
     if limits.limits and any(isinstance(one, Limits) for one in plugins):
         path = next((name for name in ("budgets", "limits") if getattr(config, name)), "router_settings")
@@ -112,13 +113,13 @@ def assemble(
     return {**made, **given}
 
 
-def _refuse_what_is_missing(config: GatewayConfig, *, secrets: bool) -> None:
+def _refuse_what_is_missing(config: GatewayConfig, plugins: Sequence[Found], *, secrets: bool) -> None:
     """Tell at once what the file names and this machine does not have.
 
     Raises:
         ConfigurationError: A plugin is not what is allowed, or a reference to a secret leads nowhere.
     """
-    problems = [*plugin_problems(config), *(missing_secrets(config, usual=False) if secrets else ())]
+    problems = [*plugin_problems(config, plugins), *(missing_secrets(config, usual=False) if secrets else ())]
     if problems:
         raise ConfigurationError(problems=in_order(problems))
 

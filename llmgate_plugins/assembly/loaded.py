@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llmgate_plugins._discovery import Misfit
 from llmgate_plugins._loading import Loaded, make
 from llmgate_plugins.config import GatewayConfig
-from llmgate_plugins.config.plugin_checks import allowed_plugins, plugin_problems
-from llmgate_plugins.errors import ConfigurationError, PluginRefused
+from llmgate_plugins.config.plugin_checks import Found
+from llmgate_plugins.errors import PluginRefused
 
 __all__ = ["loaded_plugins"]
 
 
-def loaded_plugins(config: GatewayConfig) -> list[Loaded]:
+def loaded_plugins(config: GatewayConfig, plugins: Sequence[Found]) -> list[Loaded]:
     """Those that the file names, in its order.
 
     Raises:
-        ConfigurationError: Some are not what is allowed; then none is imported.
-        PluginRefused: Some cannot be imported or made.
+        PluginRefused: Some are not what is allowed, or cannot be imported or made.
     """
-    misfits = tuple(plugin_problems(config))
-    if misfits:
-        raise ConfigurationError(problems=misfits)
     loaded: list[Loaded] = []
     refused: list[PluginRefused] = []
-    for path, one, found in allowed_plugins(config):
-        if isinstance(found, Misfit):
-            continue
+    for path, one, found in plugins:
         place = config.locator.problem(path, "")
+        if isinstance(found, Misfit):
+            raise PluginRefused(found.message, plugin=one.name, remedy=found.remedy).at(place)
         try:
             plugin = make(one, found)
         except PluginRefused as error:

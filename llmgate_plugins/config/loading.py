@@ -15,7 +15,7 @@ from llmgate_plugins.config.document import Document, plain_document
 from llmgate_plugins.config.gateway_config import GatewayConfig
 from llmgate_plugins.config.litellm_proxy import models_beside, plain_models, with_models
 from llmgate_plugins.config.litellm_settings import leave_aside
-from llmgate_plugins.config.plugin_checks import plugin_problems
+from llmgate_plugins.config.plugin_checks import allowed_plugins, plugin_problems
 from llmgate_plugins.config.problems import Locator, document_path, explain, in_order
 from llmgate_plugins.config.reading import document_of, read_file
 from llmgate_plugins.config.salvage import without
@@ -179,7 +179,7 @@ def _examine(document: Document, *, secrets: bool = False, plugins: bool = False
         # Where parts were cut out, a key may be among them: then only written references count.
         errors += missing_secrets(config, usual=not found)
     if plugins:
-        errors += plugin_problems(config)
+        errors += plugin_problems(config, allowed_plugins(config))
     warnings = in_order((*ignored, *(problem for problem in checked if problem.severity != "error")))
     config._remember(ignored, warnings)
     return Report(config=None if errors else config, errors=in_order(errors), warnings=warnings)

@@ -196,6 +196,11 @@ def test_a_gateway_that_is_built_tells_them_all_with_their_lines_and_keys_that_a
     assert [problem.line for problem in refused.value.problems] == [5, 6]
 
 
+def test_no_name_is_passed_over(written: Callable[[str], Path]) -> None:
+    with pytest.raises(PluginRefused, match=r"plugin '\?': is not installed"):
+        Gateway.from_config(written('- "?"'))
+
+
 def test_the_variable_that_forbids_plugins_is_told_by_the_check(
     site: Path, written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
