@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from llmgate_plugins.config.litellm_settings import leave_aside
 from llmgate_plugins.config.plugin_checks import allowed_plugins, plugin_problems
 from llmgate_plugins.config.problems import Locator, document_path, explain, in_order
 from llmgate_plugins.config.reading import document_of, read_file
-from llmgate_plugins.config.salvage import without
+from llmgate_plugins.config.salvage import STAND_IN_ENTRY, without
 from llmgate_plugins.errors import ConfigurationError, Problem
 
 __all__ = ["Report", "check_config", "load_config", "parse_config"]
@@ -168,6 +168,8 @@ def _examine(document: Document, *, secrets: bool = False, plugins: bool = False
         found = tuple(explain(error, kept, GatewayConfig, locator))
         rest = _salvaged(kept, error)
         if rest is None:
+            if plugins:
+                found += tuple(_of_plugins_alone(kept, locator))
             return Report(config=None, errors=in_order((*document.problems, *found)), warnings=ignored)
         config = rest
     config._locator = locator
@@ -183,6 +185,18 @@ def _examine(document: Document, *, secrets: bool = False, plugins: bool = False
     warnings = in_order((*ignored, *(problem for problem in checked if problem.severity != "error")))
     config._remember(ignored, warnings)
     return Report(config=None if errors else config, errors=in_order(errors), warnings=warnings)
+
+
+def _of_plugins_alone(kept: Mapping[str, Any], locator: Locator) -> Iterable[Problem]:
+    """What is wrong with plugins where nothing else can be checked, such as without a `model_list`."""
+    try:
+        config = GatewayConfig.model_validate(
+            {"model_list": [STAND_IN_ENTRY], "plugins": kept.get("plugins") or ()}
+        )
+    except ValidationError:
+        return ()
+    config._locator = locator
+    return plugin_problems(config, allowed_plugins(config))
 
 
 def _salvaged(kept: Mapping[str, Any], error: ValidationError) -> GatewayConfig | None:

@@ -7,14 +7,18 @@ from typing import Any, Final
 
 from llmgate_plugins.config.problems import Path
 
-__all__ = ["STAND_IN", "without"]
+__all__ = ["STAND_IN", "STAND_IN_ENTRY", "without"]
 
 STAND_IN: Final = "?"
 """A name in the place of one that is missing or wrong."""
+STAND_IN_ENTRY: Final[Mapping[str, Any]] = {
+    "model_name": STAND_IN,
+    "litellm_params": {"model": f"openai/{STAND_IN}"},
+}
+"""An entry of `model_list` in the place of all of them."""
 _STAND_INS: Final[Mapping[str, Mapping[Path, Any]]] = {
     "model_list": {
-        ("model_name",): STAND_IN,
-        ("litellm_params",): {"model": f"openai/{STAND_IN}"},
+        **{(name,): value for name, value in STAND_IN_ENTRY.items()},
         ("litellm_params", "model"): f"openai/{STAND_IN}",
     },
     "plugins": {("name",): STAND_IN},

@@ -196,6 +196,14 @@ def test_a_gateway_that_is_built_tells_them_all_with_their_lines_and_keys_that_a
     assert [problem.line for problem in refused.value.problems] == [5, 6]
 
 
+def test_plugins_are_told_of_also_where_there_are_no_models(site: Path) -> None:
+    file = site / "llmgate.yaml"
+    file.write_text("plugins:\n- nowhere\n")
+    missing, plugin = check_config(file).errors
+    assert "model_list is missing" in missing.message
+    assert (plugin.line, plugin.message) == (2, "plugin 'nowhere': is not installed")
+
+
 def test_no_name_is_passed_over(written: Callable[[str], Path]) -> None:
     with pytest.raises(PluginRefused, match=r"plugin '\?': is not installed"):
         Gateway.from_config(written('- "?"'))
