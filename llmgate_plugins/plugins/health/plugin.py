@@ -148,8 +148,11 @@ class Health:
         self, deployments: Sequence[Deployment], call: Call, services: Services
     ) -> Drop | None:
         """Drops what is ejected. The same object again while nothing changes."""
-        left_out = self._left_out(deployments, call, services)
-        if not self._paths.known:
+        breakers, paths = self._breakers, self._paths.known
+        if not breakers.open and not paths:
+            return None
+        left_out = self._left_out(deployments, call, services) if breakers.open else None
+        if not paths:
             return left_out
         with self._lock:
             now = services.clock.monotonic()
@@ -163,8 +166,6 @@ class Health:
 
     def _left_out(self, deployments: Sequence[Deployment], call: Call, services: Services) -> Drop | None:
         breakers = self._breakers
-        if not breakers.open:
-            return None
         now = services.clock.monotonic()
         group = self._groups.known.get(id(deployments))
         if (
@@ -219,7 +220,7 @@ class Health:
         if call.is_shadow:
             return
         breakers, deployment = self._breakers, attempt.deployment
-        if self._paths.known or leads_nowhere(outcome.failure):
+        if self._paths.known or (outcome.failure is not None and leads_nowhere(outcome.failure)):
             self._look_at_path(deployment.id, outcome, call, services)
         if outcome.status == "success":
             if not breakers.known:
