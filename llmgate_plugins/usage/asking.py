@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmgate_plugins.types import Deployment, Request
+from llmgate_plugins.usage.disjoint import MOST_TOKENS
 from llmgate_plugins.usage.tiers import tier_of
 
 __all__ = [
@@ -24,6 +25,9 @@ __all__ = [
 
 LENGTHS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """The words for how long an answer may be. The first that is given counts."""
+
+MOST_ANSWERS: Final = 10_000
+"""No call has more answers; what it is held for stays a number that books and states can keep."""
 
 _TERMS: Final = (*LENGTHS, "n", "service_tier", "speed", "inference_geo")
 PRICED: Final = (
@@ -62,15 +66,15 @@ def sent_params(deployment: Deployment, request: Request) -> Mapping[str, Any]:
 
 
 def allowed_output(params: Mapping[str, Any]) -> int | None:
-    """Output tokens that these parameters allow; None if they do not say."""
+    """Output tokens that these parameters allow, as far as anybody writes; None if they do not say."""
     value = next((value for name in LENGTHS if (value := params.get(name))), None)
-    return value if isinstance(value, int) and value > 0 else None
+    return min(value, MOST_TOKENS) if isinstance(value, int) and value > 0 else None
 
 
 def answers_of(params: Mapping[str, Any]) -> int:
     """How many answers these parameters ask for."""
     answers = params.get("n")
-    return answers if isinstance(answers, int) and answers > 1 else 1
+    return min(answers, MOST_ANSWERS) if isinstance(answers, int) and answers > 1 else 1
 
 
 def tier_asked(params: Mapping[str, Any]) -> str:
