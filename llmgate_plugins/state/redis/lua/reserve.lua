@@ -2,6 +2,7 @@
 -- its key and "WINDOW AMOUNT LIMIT ESTIMATE FLAGS SLICE WANTED": flags e enforced, s ask for a
 -- seed, - none; an id for this process' slice of the limit, and how much to set aside in it now.
 
+local MOST = '9223372036000000000' -- what a counter holds, less what comparing large numbers is off by
 local id, ttl = ARGV[4], tonumber(ARGV[5])
 sweep(16)
 
@@ -88,8 +89,8 @@ for index, one in ipairs(asked) do
     unseeded[#unseeded + 1] = index - 1
     unseeded[#unseeded + 1] = exact(w.starts)
     unseeded[#unseeded + 1] = w.ends and exact(w.ends) or 'inf'
-  elseif one.enforced then
-    local over = above(one.limit, w.spent, plus(w.held, w.own), one.amount)
+  else -- one that is not enforced refuses what its counter could not hold: half of it would be held
+    local over = above(one.enforced and one.limit or MOST, w.spent, plus(w.held, w.own), one.amount)
     if over > 0 and not unseeded then
       local told = head('R')
       told[4], told[5], told[6] = index - 1, w.spent, w.held
