@@ -166,10 +166,13 @@ class ChunkMeter:
 
     def _whole(self, usage: Usage) -> Usage:
         """With what the client keeps to itself of a stream of Anthropic's: where and how fast it was
-        served, which is as it was asked for, and what it took to summarise the conversation first."""
+        served, which is as it was asked for, what the cache keeps for an hour, and what it took to summarise
+        the conversation first."""
         sent = sent_params(self._leaf.deployment, self._request)
         tier = tier_of(usage.tier, speed=sent.get("speed"), place=sent.get("inference_geo"))
         usage = replace(usage, tier=tier)
+        if usage.cache_write and _asks_for_an_hour(self._request, sent):
+            usage = replace(usage, cache_write=0, cache_write_1h=usage.cache_write, estimated=True)
         if not self._found.summaries:
             return usage
         summary = estimate_usage(self._request, self._found.summaries)
@@ -226,6 +229,23 @@ class _Found:
     id: str | None = None
     tier: Any = None
     summaries: int = 0
+
+
+def _asks_for_an_hour(request: Request, sent: Mapping[str, Any]) -> bool:
+    """Whether anything in it asks the provider's cache to keep it for an hour."""
+    parts = [
+        part for message in request.messages if type(message.content) is not str for part in message.content
+    ]
+    marked: list[Any] = [*parts, sent]
+    for name in ("tools", "system"):
+        told = sent.get(name)
+        marked += told if isinstance(told, list | tuple) else ()
+    return any(_is_for_an_hour(one) for one in marked)
+
+
+def _is_for_an_hour(one: Any) -> bool:
+    control = one.get("cache_control") if isinstance(one, Mapping) else None
+    return isinstance(control, Mapping) and control.get("ttl") == "1h"
 
 
 def _summary(blocks: Any) -> int:

@@ -59,6 +59,7 @@ def check_whole(chunk: Any, stream: Any, deployment: Deployment) -> None:
 
 _LOST: Final = ("service_tier", "speed", "inference_geo", "iterations")
 """What decides a price, and LiteLLM's own sum of a stream's reports leaves out."""
+_FURTHER: Final = "provider_specific_fields"
 _LAST: Final = 4
 """The report at a stream's end is among so many chunks."""
 
@@ -73,7 +74,7 @@ def complete_usage(chunk: Any, stream: Any) -> None:
         return
     hidden = getattr(chunk, "_hidden_params", None)
     usage = hidden.get("usage") if isinstance(hidden, dict) else None
-    if usage is None:
+    if usage is None or hidden is None:
         return
     for told in reversed(stream.chunks[-_LAST:]):
         report = getattr(told, "usage", None)
@@ -81,6 +82,9 @@ def complete_usage(chunk: Any, stream: Any) -> None:
             value = getattr(report, name, None)
             if value is not None and getattr(usage, name, None) is None:
                 setattr(usage, name, value)
+        further = getattr(told, "_hidden_params", None) or {}
+        if further.get(_FURTHER):  # Gemini's traffic type is there
+            hidden.setdefault(_FURTHER, further[_FURTHER])
 
 
 def mark_kept(chunk: Any, stream: Any) -> None:
