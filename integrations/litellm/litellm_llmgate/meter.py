@@ -70,7 +70,10 @@ def complete_usage(chunk: Any, stream: Any) -> None:
     Args:
         stream: LiteLLM's own stream, which keeps those; None if not at hand.
     """
-    if stream is None or not chunk.choices or chunk.choices[0].finish_reason is None:
+    ended = getattr(stream, "received_finish_reason", None) or getattr(
+        stream, "intermittent_finish_reason", None
+    )
+    if not ended:  # cheaper to ask than the chunk
         return
     hidden = getattr(chunk, "_hidden_params", None)
     usage = hidden.get("usage") if isinstance(hidden, dict) else None
