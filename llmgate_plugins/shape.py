@@ -14,7 +14,7 @@ _ATTACHMENT: Final = 4_000
 """Characters that an attachment counts as: 1,000 tokens, the order of a large picture."""
 _TOOL: Final = 400
 """Characters that the definition of a tool counts as; to write one out takes longer than all the rest."""
-_BOUNDS: Final = ("max_completion_tokens", "max_tokens", "n")
+_BOUNDS: Final = ("max_completion_tokens", "max_tokens", "n", "best_of")
 _WORDS: Final = ("service_tier", "reasoning_effort")
 _LONGEST_WORD: Final = 32
 _MOST_PARTS: Final = 8

@@ -23,7 +23,15 @@ BATCH: Final = 500
 
 _COLUMNS: Final = ("call_id", "model", "at", "status", "shape", "decision")
 _PARAMS: Final = (
-    *("max_completion_tokens", "max_tokens", "n", "service_tier", "reasoning_effort", "modalities"),
+    *(
+        "max_completion_tokens",
+        "max_tokens",
+        "n",
+        "best_of",
+        "service_tier",
+        "reasoning_effort",
+        "modalities",
+    ),
 )
 _ATTACHMENT: Final = 4_000
 _TOOL: Final = 400

@@ -29,7 +29,7 @@ LENGTHS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 MOST_ANSWERS: Final = 10_000
 """No call has more answers; what it is held for stays a number that books and states can keep."""
 
-_TERMS: Final = (*LENGTHS, "n", "service_tier", "speed", "inference_geo")
+_TERMS: Final = (*LENGTHS, "n", "best_of", "service_tier", "speed", "inference_geo")
 PRICED: Final = (
     *(*_TERMS, "extra_body", "modalities", "cache_control", "cache_control_injection_points"),
     *("context_management", "functions", "instructions", "response_format", "system", "tools"),
@@ -72,8 +72,10 @@ def allowed_output(params: Mapping[str, Any]) -> int | None:
 
 
 def answers_of(params: Mapping[str, Any]) -> int:
-    """How many answers these parameters ask for."""
+    """How many answers these parameters have a model write; of some it hands out fewer."""
     answers = params.get("n")
+    if (best_of := params.get("best_of")) is not None and isinstance(best_of, int):
+        answers = max(best_of, answers) if isinstance(answers, int) else best_of
     return min(answers, MOST_ANSWERS) if isinstance(answers, int) and answers > 1 else 1
 
 

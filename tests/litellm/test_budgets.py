@@ -128,6 +128,17 @@ async def test_what_a_call_adds_to_the_body_is_held(sim, face):
     assert three - short == 20 * 600
 
 
+async def test_every_answer_of_which_the_best_is_handed_out_is_held(sim):
+    router, registration = registered(
+        [entry("fast", "one", sim.provider("one"))], Limits([Budget("team", 10**12, DAY)])
+    )
+    with use_context(Context(team="search")):
+        for several in ({}, {"best_of": 4}):
+            assert await router.atext_completion(model="fast", prompt="hello", max_tokens=10, **several)
+    one, four = (row["reserve_nano_usd"] for row in rows(registration))
+    assert four - one == 30 * 600
+
+
 def test_every_input_of_an_embedding_is_held(sim):
     entries = [entry("embed", "one", sim.provider("one"), model="openai/text-embedding-3-small")]
     router, registration = registered(entries, Limits([Budget("team", 10**12, DAY)]))

@@ -322,6 +322,8 @@ def test_spent_and_held_never_pass_the_limit(steps: list[tuple[bool, int, float]
         (a_request("x" * 1000, params={"max_tokens": 10}), 1000 + 16 + 10 * 5),
         (a_request("ü" * 1000, params={"max_completion_tokens": 10}), 2000 + 16 + 10 * 5),
         (a_request("", params={"max_tokens": 10, "n": 3}), 16 + 30 * 5),
+        (a_request("", params={"max_tokens": 10, "best_of": 3}), 16 + 30 * 5),
+        (a_request("", params={"max_tokens": 10, "n": 2, "best_of": 3}), 16 + 30 * 5),
         (a_request("", operation="embedding", params={"input": "x" * 100}), 16 + 100),
         (a_request(""), 16 + 4096 * 5),
     ],

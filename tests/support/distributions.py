@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 __all__ = ["distribution"]
@@ -40,3 +41,4 @@ def distribution(
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     points = "\n".join(f"{key} = {value}" for key, value in entries.items())
     (info / "entry_points.txt").write_text(f"[{group}]\n{points}\n" if entries else "")
+    importlib.invalidate_caches()  # a folder that changed twice within a tick of its clock is not read again

@@ -46,6 +46,7 @@ _CONVERSATION: Final[Mapping[str, str]] = {
 PARAMS: Final = frozenset(
     [
         "audio",
+        "best_of",
         "dimensions",
         "encoding_format",
         "extra_body",

@@ -24,6 +24,8 @@ MOST_NEWS: Final = 2_048
 """Answers that are kept as they came until somebody wants to know what they teach."""
 MOST_DEPLOYMENTS: Final = 16_384
 MOST_MODELS: Final = 4_096
+_SEVERAL: Final = frozenset({"n", "best_of", "extra_body"})
+"""Parameters that may ask for more than one answer."""
 _BLAMED: Final = (Scope.DEPLOYMENT, Scope.PROVIDER)
 _THROTTLED: Final = (ErrorClass.RATE_LIMIT, ErrorClass.OVERLOADED)
 
@@ -193,7 +195,7 @@ def _kept(among: dict[K, Lengths], key: K) -> Lengths:
 def _answers(deployment: Deployment, request: Request) -> int:
     """How many answers were asked for: lengths are those of one. Nearly always nobody says."""
     params = request.params
-    if not deployment.params and "n" not in params and "extra_body" not in params:
+    if not deployment.params and params.keys().isdisjoint(_SEVERAL):
         return 1
     return answers_of(sent_params(deployment, request))
 
