@@ -133,8 +133,9 @@ async def test_every_answer_of_which_the_best_is_handed_out_is_held(sim):
         [entry("fast", "one", sim.provider("one"))], Limits([Budget("team", 10**12, DAY)])
     )
     with use_context(Context(team="search")):
-        for several in ({}, {"best_of": 4}):
-            assert await router.atext_completion(model="fast", prompt="hello", max_tokens=10, **several)
+        assert await router.atext_completion(model="fast", prompt="hello", max_tokens=10)
+        with pytest.raises(Exception, match="best_of"):  # of a chat model, which knows no such word
+            await router.atext_completion(model="fast", prompt="hello", max_tokens=10, best_of=4)
     one, four = (row["reserve_nano_usd"] for row in rows(registration))
     assert four - one == 30 * 600
 
