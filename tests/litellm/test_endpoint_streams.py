@@ -14,7 +14,7 @@ from litellm_llmgate.endpoint_meters import EndpointMeter
 from support.litellm_routers import ends, entry, registered, rows
 from support.patience import auntil
 
-from llmgate_plugins import RequestDenied, StreamInterrupted, hookimpl
+from llmgate_plugins import ProviderError, RequestDenied, StreamInterrupted, hookimpl
 from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.testing import Fault
 from llmgate_plugins.types import Response, ToolCall
@@ -138,6 +138,43 @@ async def test_a_stream_that_breaks_ends_with_an_error_and_is_booked_as_one(sim,
     assert row["status"] == "error"
     assert 0 < row["output_tokens"] < WORDS
     assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fault"), [*((one, "error_event") for one in ENDPOINTS), ("messages", "truncated")]
+)
+async def test_an_answer_that_failed_on_its_way_is_no_success(sim, endpoint, fault):
+    """The others are made of chat by LiteLLM, which ends a stream that was cut as if it were whole."""
+    provider = telling(sim, "one")
+    provider.fail_always(Fault(fault, after=12))
+    router, registration = registered([claude("fast", "one", provider)])
+    stream = await opened(router, endpoint)
+    seen: list[str] = []
+
+    async def read() -> None:
+        async for piece in stream:
+            seen.append(str(piece))
+
+    with pytest.raises(StreamInterrupted):
+        await read()
+    assert "word" in "".join(seen)
+    (row,) = rows(registration)
+    assert row["status"] == "error"
+    assert 0 < row["output_tokens"] < WORDS
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_one_that_fails_before_any_content_is_asked_elsewhere(sim, endpoint):
+    dead = sim.provider("dead")
+    dead.fail_always(Fault("error_event", after=0))
+    router, registration = registered(
+        [claude("fast", "dead", dead), claude("strong", "alive", telling(sim, "alive"))],
+        fallbacks=[{"fast": ["strong"]}],
+    )
+    pieces = [piece async for piece in await opened(router, endpoint)]
+    assert "word" in str(pieces)
+    assert ends(registration)[-1] == ("alive", "success")
+    assert {status for _, status in ends(registration)[:-1]} == {"error"}
 
 
 async def test_a_guard_sees_what_was_streamed(sim):
@@ -278,3 +315,40 @@ def test_events_of_google_are_read_with_what_was_thought_and_cached():
     assert (meter.model, meter.id, meter.finish_reason) == ("gemini", "r1", "stop")
     usage = meter.usage
     assert (usage.input, usage.cached_input, usage.output, usage.reasoning) == (60, 30, 10, 5)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "event", "status", "code"),
+    [
+        (
+            "responses",
+            SimpleNamespace(
+                type="response.failed", response={"error": {"code": "server_error", "message": "Ill."}}
+            ),
+            None,
+            "server_error",
+        ),
+        (
+            "responses",
+            {"type": "error", "code": "rate_limit_exceeded", "message": "Ill."},
+            None,
+            "rate_limit_exceeded",
+        ),
+        (
+            "messages",
+            {"type": "error", "error": {"type": "overloaded_error", "message": "Ill."}},
+            None,
+            "overloaded_error",
+        ),
+        (
+            "generate_content",
+            {"error": {"code": 503, "status": "UNAVAILABLE", "message": "Ill."}},
+            503,
+            "UNAVAILABLE",
+        ),
+    ],
+)
+def test_events_that_tell_of_a_failure_are_failures(endpoint, event, status, code):
+    with pytest.raises(ProviderError, match="Ill") as raised:
+        EndpointMeter(endpoint).feed(event)
+    assert (raised.value.status_code, raised.value.code) == (status, code)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from litellm_llmgate.google_shape import of, usage_in
+from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.types import Chunk, Message, ToolCall, Usage
 from llmgate_plugins.usage import usage_from_anthropic, usage_from_litellm
@@ -19,12 +20,8 @@ Reading = Iterator[tuple[Chunk, bool]]
 
 _BEGINNINGS: Final = frozenset({"response.created", "response.queued", "response.in_progress"})
 _WRAPPINGS: Final = frozenset({"response.output_item.added", "response.content_part.added"})
-_ENDS: Final[Mapping[str, str | None]] = {
-    "response.completed": "stop",
-    "response.incomplete": "length",
-    "response.failed": None,
-    "error": None,
-}
+_ENDS: Final = {"response.completed": "stop", "response.incomplete": "length"}
+_FAILURES: Final = frozenset({"error", "response.failed"})
 _STOPS: Final[Mapping[str, str]] = {
     "end_turn": "stop",
     "max_tokens": "length",
@@ -40,8 +37,6 @@ _PLAIN_ITEMS: Final = frozenset({"message", "reasoning", None})
 
 class EndpointMeter(ChunkMeter):
     """A meter for one stream that is handed on in the endpoint's own shape.
-
-    Whether such a stream is whole is for who reads it to see: it is passed on as it comes.
 
     Args:
         operation: "responses", "messages", "generate_content" or "text".
@@ -59,7 +54,11 @@ class EndpointMeter(ChunkMeter):
         )
 
     def feed(self, chunk: Any) -> bool:
-        """Take note of a piece; whether anything of the answer is in it."""
+        """Take note of a piece; whether anything of the answer is in it.
+
+        Raises:
+            ProviderError: It says that the answer has failed.
+        """
         begun = False
         for told, says in self._read(chunk):
             super().feed(told)
@@ -68,8 +67,8 @@ class EndpointMeter(ChunkMeter):
 
     @property
     def complete(self) -> bool:
-        """Always: see above."""
-        return True
+        """Whether it said why it ended. What was kept is whole."""
+        return super().complete or self._is_kept()
 
     @property
     def usage(self) -> Usage | None:
@@ -103,6 +102,8 @@ def _responses(event: Any) -> Reading:
             True,
         )
         return
+    if kind in _FAILURES:
+        raise _failure(of(answer, "error") or of(event, "error") or event)
     index = of(event, "output_index") or 0
     if kind in _WRAPPINGS:
         item = of(event, "item")
@@ -187,11 +188,15 @@ def _message(event: Mapping[str, Any]) -> Reading:
         usage = usage_from_anthropic(event.get("usage") or {})
         reason = of(event.get("delta"), "stop_reason")
         yield Chunk(usage=usage, finish_reason=_STOPS.get(reason, reason)), False
-    elif kind in ("message_stop", "error"):
+    elif kind == "message_stop":
         yield Chunk(), True
+    elif kind == "error":
+        raise _failure(event.get("error"))
 
 
 def _generated(event: Mapping[str, Any]) -> Reading:
+    if event.get("error") is not None:
+        raise _failure(event["error"])
     candidate = next(iter(event.get("candidates") or ()), None)
     reason = of(candidate, "finishReason")
     told = Chunk(
@@ -213,6 +218,15 @@ def _generated(event: Mapping[str, Any]) -> Reading:
             yield Chunk(reasoning=text), True
         else:
             yield Chunk(text=text), bool(text)
+
+
+def _failure(told: Any) -> ProviderError:
+    """What an event says that tells of a failure; Google's has a status as `code`, and a word as `status`."""
+    code, status = of(told, "code") or of(told, "type"), None
+    if isinstance(code, int):
+        code, status = of(told, "status"), code
+    message = of(told, "message") or "the stream says that the answer has failed"
+    return ProviderError(str(message), status=status, code=None if code is None else str(code), body=told)
 
 
 _EVENTS: Final[Mapping[str, Callable[[Mapping[str, Any]], Reading]]] = {
