@@ -7,6 +7,7 @@ fill twenty, and a driver takes as long for a NULL as for a name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -112,7 +113,7 @@ def opened_columns(
         row["reserve_nano_usd"] = reserve
     if reserve_tokens:
         row["reserve_tokens"] = reserve_tokens
-    if expires is not None:
+    if expires is not None and math.isfinite(expires):  # as it comes out of a file
         row["expires"] = expires
     if selection:
         row["decision_id"] = f"{row['call_id']}.{selection}"

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.books import intent, record, settlement
 
@@ -86,6 +86,7 @@ SUBJECTS = st.one_of(
 
 
 @given(SUBJECTS)
+@example(("open", intent("c", expires=math.inf)))
 def test_of_what_stands_in_a_file_the_same_row_is_made_as_of_what_was_handed_over(
     handed_over: tuple[str, Any],
 ) -> None:
