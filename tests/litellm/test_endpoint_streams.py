@@ -141,10 +141,11 @@ async def test_a_stream_that_breaks_ends_with_an_error_and_is_booked_as_one(sim,
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "fault"), [*((one, "error_event") for one in ENDPOINTS), ("messages", "truncated")]
+    ("endpoint", "fault"),
+    [*((one, "error_event") for one in ENDPOINTS), ("messages", "truncated"), ("responses", "truncated")],
 )
 async def test_an_answer_that_failed_on_its_way_is_no_success(sim, endpoint, fault):
-    """The others are made of chat by LiteLLM, which ends a stream that was cut as if it were whole."""
+    """LiteLLM makes the others of chat, and ends a stream that was cut as if it were whole."""
     provider = telling(sim, "one")
     provider.fail_always(Fault(fault, after=12))
     router, registration = registered([claude("fast", "one", provider)])

@@ -16,7 +16,7 @@ from litellm_llmgate.host_call import Sending
 from llmgate_plugins.errors import LLMGateError
 from llmgate_plugins.types import Chunk, Request
 
-__all__ = ["EndpointStream", "aopened_endpoint", "is_kept"]
+__all__ = ["EndpointStream", "aopened_endpoint", "chat_in", "is_kept"]
 
 
 class EndpointStream:
@@ -59,12 +59,20 @@ class ResponsesStream(EndpointStream, BaseResponsesAPIStreamingIterator):  # typ
 
 def is_kept(stream: Any) -> bool:
     """Whether LiteLLM's own cache answers, by the stream that it opened."""
-    inner = getattr(stream, "_billing_source", None)
-    bridged = getattr(inner, "litellm_custom_stream_wrapper", None)
+    inner = _inner(stream)
     if isinstance(inner, CachedResponsesAPIStreamingIterator):
         return True
-    told = (getattr(one, "_hidden_params", None) for one in (stream, inner, bridged))
+    told = (getattr(one, "_hidden_params", None) for one in (stream, inner, chat_in(stream)))
     return any(isinstance(hidden, dict) and hidden.get("cache_hit") is True for hidden in told)
+
+
+def chat_in(stream: Any) -> Any:
+    """The stream of chat that LiteLLM makes one of Responses of; None where it is none, or not at hand."""
+    return getattr(_inner(stream), "litellm_custom_stream_wrapper", None)
+
+
+def _inner(stream: Any) -> Any:
+    return getattr(stream, "_billing_source", None)
 
 
 async def aopened_endpoint(chunks: AsyncIterator[Any], request: Request) -> tuple[Any, Sending | None]:

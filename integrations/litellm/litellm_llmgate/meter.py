@@ -11,7 +11,15 @@ from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.types import Chunk, Deployment, Message, ToolCall, Usage
 from llmgate_plugins.usage import together, usage_from_litellm
 
-__all__ = ["NeutralMeter", "StreamMeter", "check_whole", "chunk_usage", "complete_usage", "mark_kept"]
+__all__ = [
+    "NeutralMeter",
+    "StreamMeter",
+    "check_ended",
+    "check_whole",
+    "chunk_usage",
+    "complete_usage",
+    "mark_kept",
+]
 
 ENDS_WITH_A_REASON = frozenset(
     {
@@ -46,11 +54,18 @@ def check_whole(chunk: Any, stream: Any, deployment: Deployment) -> None:
     Raises:
         ProviderError: The provider has not said why the stream ended.
     """
+    if stream is not None and chunk.choices and chunk.choices[0].finish_reason is not None:
+        check_ended(stream, deployment)
+
+
+def check_ended(stream: Any, deployment: Deployment) -> None:
+    """The same of a stream of chat that has come to its end.
+
+    Raises:
+        ProviderError: The provider has not said why.
+    """
     if (
-        stream is not None
-        and deployment.provider in ENDS_WITH_A_REASON
-        and chunk.choices
-        and chunk.choices[0].finish_reason is not None
+        deployment.provider in ENDS_WITH_A_REASON
         and stream.received_finish_reason is None
         and stream.intermittent_finish_reason is None
     ):

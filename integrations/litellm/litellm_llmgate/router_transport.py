@@ -16,10 +16,10 @@ from litellm_llmgate.asking import begun_answer, is_streamed, written_back
 from litellm_llmgate.cached import keep_apart
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.endpoint_meters import EndpointMeter
-from litellm_llmgate.endpoint_streams import is_kept
+from litellm_llmgate.endpoint_streams import chat_in, is_kept
 from litellm_llmgate.failures import name_cause
 from litellm_llmgate.host_call import HostCall, Sending
-from litellm_llmgate.meter import StreamMeter, check_whole, complete_usage, mark_kept
+from litellm_llmgate.meter import StreamMeter, check_ended, check_whole, complete_usage, mark_kept
 from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
 from litellm_llmgate.splicing import StreamSplicer
 from litellm_llmgate.supported import supported
@@ -214,6 +214,8 @@ class RouterTransport:
                 if sending.first is None:
                     sending.first = chunk
                 yield chunk
+            if not is_chat and not sending.kept and (chat := chat_in(stream)) is not None:
+                check_ended(chat, deployment)
         except Exception as error:
             name_cause(error)
             raise
