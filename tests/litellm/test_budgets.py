@@ -6,8 +6,8 @@ import time
 import pytest
 from litellm.exceptions import GuardrailRaisedException
 from litellm_llmgate.asking import request_of
+from litellm_llmgate.endpoints.google import usage_in
 from litellm_llmgate.errors import for_litellm
-from litellm_llmgate.google_shape import usage_in
 from support.litellm_routers import FACES, ask, entry, registered, rows
 from support.patience import auntil
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from litellm.types.llms.openai import ResponsesAPIResponse
-from litellm_llmgate.endpoint_answers import changed_answer, message_in
+from litellm_llmgate.endpoints import ENDPOINTS
 from support.litellm_routers import entry, registered, rows
 
 from llmgate_plugins import Request, RequestDenied, ResponseRejected, hookimpl
 from llmgate_plugins.types import Message, Response, ToolCall
 
-ENDPOINTS = ("responses", "messages", "text", "generate_content")
 TOOL = ToolCall(id="call_1", name="weather", arguments='{"at": "Ulm"}')
 
 
@@ -129,12 +128,11 @@ def test_tool_calls_are_read_changed_and_taken_out():
     google = {"candidates": [{"content": {"role": "model", "parts": parts}}]}
     shapes = (("messages", messages), ("responses", responses), ("generate_content", google))
     for operation, answer in shapes:
-        assert message_in(operation, answer) == Message(
-            role="assistant", content="I look.", tool_calls=(TOOL,)
-        )
+        shape = ENDPOINTS[operation]
+        assert shape.message_in(answer) == Message(role="assistant", content="I look.", tool_calls=(TOOL,))
         changed = Message(role="assistant", content="Me too.", tool_calls=(elsewhere,))
-        told = message_in(operation, changed_answer(operation, answer, changed))
+        told = shape.message_in(shape.changed(answer, changed))
         assert (told.text, json.loads(told.tool_calls[0].arguments)) == ("Me too.", {"at": "Bonn"})
         bare = Message(role="assistant", content="No.")
-        assert message_in(operation, changed_answer(operation, answer, bare)) == bare
-        assert message_in(operation, answer).tool_calls == (TOOL,)  # the provider's own is as it was
+        assert shape.message_in(shape.changed(answer, bare)) == bare
+        assert shape.message_in(answer).tool_calls == (TOOL,)  # the provider's own is as it was

@@ -10,7 +10,8 @@ from typing import Any
 import litellm
 import pytest
 from litellm.responses.streaming_iterator import BaseResponsesAPIStreamingIterator
-from litellm_llmgate.endpoint_meters import EndpointMeter
+from litellm_llmgate.endpoints import ENDPOINTS
+from litellm_llmgate.endpoints.meter import EndpointMeter
 from support.litellm_routers import ends, entry, registered, rows
 from support.patience import auntil
 
@@ -22,7 +23,6 @@ from llmgate_plugins.types import Response, ToolCall
 CLAUDE = "anthropic/claude-haiku-4-5"
 WORDS = 40
 STORY = "word " * WORDS
-ENDPOINTS = ("responses", "messages", "text", "generate_content")
 TELL_NO_USAGE = ("text", "generate_content")
 """Where LiteLLM does not pass on what Anthropic says of a stream's usage."""
 

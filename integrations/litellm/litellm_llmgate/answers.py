@@ -13,8 +13,8 @@ from litellm.types.utils import Choices, EmbeddingResponse, ModelResponse
 from litellm.types.utils import Message as LiteLLMMessage
 from litellm.types.utils import Usage as LiteLLMUsage
 
-from litellm_llmgate.endpoint_answers import ENDPOINTS, changed_answer, made_answer, message_in
-from litellm_llmgate.google_shape import usage_in
+from litellm_llmgate.endpoints import ENDPOINTS
+from litellm_llmgate.endpoints.google import usage_in
 from llmgate_plugins.classification import quota_from
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.limits import Quota
@@ -53,9 +53,9 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
             usage = replace(usage, estimated=True)
     model = fields("model")
     if request.operation != "chat":
-        operation = request.operation
+        endpoint = ENDPOINTS.get(request.operation)
         return Response(
-            source=(lambda: message_in(operation, answer)) if operation in ENDPOINTS else NO_MESSAGE,
+            source=NO_MESSAGE if endpoint is None else lambda: endpoint.message_in(answer),
             usage=usage,
             finish_reason=None,
             model=model,
@@ -127,16 +127,16 @@ def native_answer(response: Response, sent: Response | None, request: Request) -
     """What LiteLLM's caller gets: the provider's answer untouched, or what a plugin made of it."""
     if response is sent:
         return response.native
-    message, operation = response.message, request.operation
-    if response.native is not None and operation != "chat":
+    message, endpoint = response.message, ENDPOINTS.get(request.operation)
+    if response.native is not None and request.operation != "chat":
         answer = response.native
-        if operation in ENDPOINTS and message != (
-            message_in(operation, answer) if sent is None else sent.message
+        if endpoint is not None and message != (
+            endpoint.message_in(answer) if sent is None else sent.message
         ):
-            answer = changed_answer(operation, answer, message)
+            answer = endpoint.changed(answer, message)
         return _free(answer) if sent is None else answer
-    if operation in ENDPOINTS:
-        return made_answer(operation, response, request.model)
+    if endpoint is not None:
+        return endpoint.made(response, request.model, uuid.uuid4().hex)
     if isinstance(response.native, ModelResponse):
         answer = response.native
         if message != (_message_of(answer) if sent is None else sent.message):

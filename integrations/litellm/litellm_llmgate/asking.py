@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from litellm_llmgate.google_shape import bounds_in, instruction_in, messages_in
+from litellm_llmgate.endpoints.google import bounds_in, instruction_in, messages_in
 from litellm_llmgate.per_call import OURS, check_word
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.foreign import tables

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from litellm_llmgate.answers import native_answer
-from litellm_llmgate.endpoint_streams import aopened_endpoint
+from litellm_llmgate.endpoints.streams import aopened_endpoint
 from litellm_llmgate.errors import for_litellm
 from litellm_llmgate.host_call import HostCall, Sending
 from litellm_llmgate.router_transport import RouterTransport

@@ -15,8 +15,8 @@ from litellm_llmgate.apart import ApartTransport, entries_of
 from litellm_llmgate.asking import begun_answer, is_streamed, written_back
 from litellm_llmgate.cached import keep_apart
 from litellm_llmgate.deployments import DeploymentBook
-from litellm_llmgate.endpoint_meters import EndpointMeter
-from litellm_llmgate.endpoint_streams import chat_in, is_kept
+from litellm_llmgate.endpoints.meter import EndpointMeter
+from litellm_llmgate.endpoints.streams import chat_in, is_kept
 from litellm_llmgate.failures import name_cause
 from litellm_llmgate.host_call import HostCall, Sending
 from litellm_llmgate.meter import StreamMeter, check_ended, check_whole, complete_usage, mark_kept
