@@ -89,6 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    theirs = os.environ.get("SSL_CERT_FILE")
+    if theirs not in (None, str(AUTHORITY)):
+        os.environ["OUTER_SSL_CERT_FILE"] = str(theirs)  # for what is installed by a test
     os.environ["SSL_CERT_FILE"] = str(AUTHORITY)
     if find_spec("hypothesis") is not None:  # it is not there in every environment
         from hypothesis import HealthCheck, settings

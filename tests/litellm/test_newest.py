@@ -75,9 +75,11 @@ def newest() -> Path:
             stamp.unlink(missing_ok=True)
             overrides = HOME / "overrides.txt"
             overrides.write_text("\n".join(OVERRIDES))
-            run(*uv(), "venv", "--clear", "--python", sys.executable, str(HOME / "venv"))
+            environment = without_our_environment()
+            venv = ("venv", "--clear", "--python", sys.executable, str(HOME / "venv"))
+            run(*uv(), *venv, environment=environment)
             install = ("pip", "install", "--upgrade", "--python", str(PYTHON))
-            run(*uv(), *install, "--override", str(overrides), *wishes)
+            run(*uv(), *install, "--override", str(overrides), *wishes, environment=environment)
             stamp.write_text(mark)
     return PYTHON
 
@@ -88,6 +90,9 @@ def without_our_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("PYTEST", "VIRTUAL_ENV", "SSL_CERT_FILE"))
     }
+    theirs = kept.pop("OUTER_SSL_CERT_FILE", None)
+    if theirs is not None:
+        kept["SSL_CERT_FILE"] = theirs
     return kept | {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "integrations" / "litellm")]),
