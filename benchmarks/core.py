@@ -23,11 +23,17 @@ from llmgate_plugins.meters import ChunkMeter
 from llmgate_plugins.plugins import (
     Budget,
     Capabilities,
+    ContextConstraints,
+    Failover,
     Fastest,
+    Health,
     InOrder,
+    LedgerAccounting,
     Limits,
+    Observations,
     Policies,
     Policy,
+    RateLimits,
     RequestLimit,
     Telemetry,
     TokenLimit,
@@ -41,7 +47,7 @@ __all__ = ["CHUNKS", "suites", "working_plugins"]
 CHUNKS = 100
 LIMITS = {
     "engine alone": 25.0,
-    "ten plugins at work": 40.0,
+    "ten plugins at work": 25.0,
     "ten simple six-hook plugins": 25.0,
 }
 ASKED = (Message(role="user", content="What is the capital of France?"),)
@@ -141,8 +147,24 @@ def deployments() -> list[Deployment]:
     ]
 
 
+def ten_at_work() -> list[object]:
+    """Policy, region, ranking, budget, limit, health, ledger and telemetry, with what they go by."""
+    return [
+        Telemetry(),
+        ContextConstraints(),
+        Capabilities(),
+        Policies({"default": Policy(prefer="cheapest", region=["us", "eu"])}),
+        RateLimits(),
+        Health(),
+        Failover(),
+        Observations(),
+        Limits([Budget("team", 10**15, Calendar("day")), RequestLimit("global", 10**9, 60.0)]),
+        LedgerAccounting(),
+    ]
+
+
 def working_plugins() -> list[object]:
-    """Ten plugins at work: policy, capability, budget and rankings, with the built-in ones beside them."""
+    """All that are built in, and a policy, a budget and three rankings more: nineteen."""
     return [
         Policies({"default": Policy(prefer="cheapest")}),
         Capabilities(),
@@ -172,7 +194,10 @@ def suites() -> list[Suite]:
     gateways = {
         "engine alone": Gateway(deployments(), transport=Instant(), defaults=False),
         "built-in plugins": Gateway(deployments(), transport=Instant()),
-        "ten plugins at work": Gateway(deployments(), transport=Instant(), plugins=working_plugins()),
+        "ten plugins at work": Gateway(
+            deployments(), transport=Instant(), defaults=False, plugins=ten_at_work()
+        ),
+        "nineteen at work": Gateway(deployments(), transport=Instant(), plugins=working_plugins()),
         "ten simple six-hook plugins": Gateway(
             deployments(), transport=Instant(), defaults=False, plugins=[Bystander(n) for n in range(10)]
         ),
@@ -198,7 +223,7 @@ def suites() -> list[Suite]:
                 Case(name="bare iterator", run=_bare, per=CHUNKS),
                 *(Case(name=name, run=_stream(one), per=CHUNKS) for name, one in gateways.items()),
             ),
-            limits_us={"ten plugins at work": 2.0},
+            limits_us={"ten plugins at work": 2.0, "nineteen at work": 2.0},
         ),
         Suite(
             name="core, three limits in memory",
