@@ -63,8 +63,8 @@ def check_fallbacks(fallbacks: Mapping[str, Sequence[str]]) -> None:
 
 def check_deadline(deadline: object) -> None:
     """A text would fail in the first call."""
-    if deadline is not None and not isinstance(deadline, int | float):
-        raise ConfigurationError(f"a deadline is a number of seconds, not {deadline!r}")
+    if wrong := _wrong_deadline(deadline):
+        raise ConfigurationError(wrong)
 
 
 def check_on_break(on_break: OnBreak) -> OnBreak:
@@ -78,11 +78,18 @@ def told_wrong(tags: object, params: Mapping[str, Any], deadline: object) -> Typ
     """Why a call cannot be made with these; None if it can."""
     if tags and type(tags) is not dict and not isinstance(tags, Mapping):
         return TypeError(f"tags are a mapping, {{name: value}}, not a {type(tags).__name__}")
-    if deadline is not None and not isinstance(deadline, int | float):
-        return TypeError(f"a deadline is a number of seconds, not {deadline!r}")
+    if wrong := _wrong_deadline(deadline):
+        return TypeError(wrong)
     if OF_REQUESTS.isdisjoint(params):
         return None
     own = min(OF_REQUESTS.intersection(params))
     return TypeError(
         f"{own} is no parameter of a model; ask with a request: Request(model=..., messages=..., {own}=...)"
     )
+
+
+def _wrong_deadline(deadline: object) -> str:
+    """Why it is none; empty if it is one, or not given."""
+    if deadline is None or isinstance(deadline, int | float):
+        return ""
+    return f"a deadline is a number of seconds, not {deadline!r}"

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from support.faces import FACES, STREAMS, ask
 from support.gateways import deployment
+from support.leaving import Judging, cancelled_when
 from support.patience import PATIENCE, auntil, until
 
-from llmgate_plugins import Failure, Gateway, Limits, Message, Request, Skip, hookimpl
+from llmgate_plugins import Gateway, Limits, Message, Request, Skip, hookimpl
 from llmgate_plugins.ledger import MemoryLedger
 from llmgate_plugins.plugins import Budget
 from llmgate_plugins.plugins import Limits as Budgets
@@ -219,28 +220,6 @@ async def test_a_cancelled_task_cancels_both_and_books_both(stream: bool) -> Non
         await task
     assert stage.rows() == {"a": "cancelled", "b": "cancelled"}
     assert asyncio.all_tasks() == others
-
-
-async def cancelled_when(reached: asyncio.Event, work: Any) -> None:
-    task = asyncio.create_task(work)
-    await reached.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-class Judging:
-    """Takes its time over what a failure means."""
-
-    def __init__(self) -> None:
-        self.reached = asyncio.Event()
-
-    @hookimpl
-    async def classify_error(self) -> Failure | None:
-        if not self.reached.is_set():
-            self.reached.set()
-            await asyncio.sleep(60)
-        return None
 
 
 class Told:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from support.gateways import Scene, scene
+from support.leaving import Judging, cancelled_when
 from support.patience import auntil
 from support.plugins import AsyncWitness
 
-from llmgate_plugins import Failure, hookimpl
 from llmgate_plugins.testing import Fault, Stream
 
 WORDS = ("one ", "two ", "three ", "four ")
@@ -64,14 +64,6 @@ def test_a_reader_that_is_cancelled_between_chunks_as_the_loop_ends_is_settled()
     assert s.gateway.decisions[-1].status in ("abandoned", "cancelled")
 
 
-async def cancelled_when(reached: asyncio.Event, work: Any) -> None:
-    task = asyncio.create_task(work)
-    await reached.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
 async def read_all(s: Scene) -> None:
     async for _ in s.gateway.astream("fast", "hello"):
         pass
@@ -107,20 +99,6 @@ async def test_who_is_cancelled_while_a_broken_stream_is_closed_is_settled(conte
     assert s.gateway.decisions[-1].status == "cancelled"
     assert s.sent == ["a"]
     assert s.books_balance()
-
-
-class Judging:
-    """Takes its time over what a failure means."""
-
-    def __init__(self) -> None:
-        self.reached = asyncio.Event()
-
-    @hookimpl
-    async def classify_error(self) -> Failure | None:
-        if not self.reached.is_set():
-            self.reached.set()
-            await asyncio.sleep(60)
-        return None
 
 
 @pytest.mark.parametrize("stream", [False, True])
