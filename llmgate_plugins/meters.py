@@ -22,7 +22,17 @@ class ChunkMeter:
             first chunk if that has a `quota`.
     """
 
-    __slots__ = ("_arguments", "_calls", "_finish_reason", "_model", "_pieces", "_usage", "id", "quota")
+    __slots__ = (
+        "_arguments",
+        "_calls",
+        "_finish_reason",
+        "_model",
+        "_pieces",
+        "_thought",
+        "_usage",
+        "id",
+        "quota",
+    )
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -31,6 +41,7 @@ class ChunkMeter:
         self._usage: Usage | None = None
         self._finish_reason: str | None = None
         self._model: str | None = None
+        self._thought = 0
         self.id: str | None = None
         self.quota: Quota | None = None
 
@@ -38,6 +49,8 @@ class ChunkMeter:
         """Take note of a chunk. Whether it has content, a tool call or reasoning."""
         if chunk.text:
             self._pieces.append(chunk.text)
+        if chunk.reasoning:
+            self._thought += len(chunk.reasoning)
         for call in chunk.tool_calls:
             first_id, name = self._calls.get(call.index, ("", ""))
             self._calls[call.index] = (first_id or call.id, name or call.name)
@@ -75,6 +88,14 @@ class ChunkMeter:
     def text(self) -> str:
         """The text delivered so far."""
         return "".join(self._pieces)
+
+    @property
+    def characters(self) -> int:
+        """Of all that was delivered so far and is billed: text, reasoning, tool calls."""
+        called = sum([len(name) for _, name in self._calls.values()])
+        for pieces in (self._pieces, *self._arguments.values()):
+            called += sum(map(len, pieces))
+        return self._thought + called
 
     def message(self) -> Message:
         """All that was delivered, as one message."""

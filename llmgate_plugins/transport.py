@@ -15,7 +15,9 @@ class Meter(Protocol):
     """Reads a stream's chunks as they pass. One per attempt, made by the transport.
 
     The engine hands the transport's own chunks on to the reader untouched; what it
-    needs to know of them it asks the meter.
+    needs to know of them it asks the meter. One that also knows how many `characters` were
+    delivered, of text, reasoning and tool calls together, has that as well: where a provider
+    does not report usage that is what is booked, else it is the text's.
     """
 
     def feed(self, chunk: Any) -> bool:

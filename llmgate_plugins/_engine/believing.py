@@ -51,7 +51,7 @@ def used(
         whole: Whether the answer came to its end, so that the report is the last word.
     """
     if reported is None:
-        return _estimate(flight, attempt, len(told.text) if told is not None else 0)
+        return _estimate(flight, attempt, _delivered(flight, attempt, told))
     window = attempt.deployment.context_window or MOST_TOKENS
     if reported.iterations:
         window *= len(reported.iterations)
@@ -88,11 +88,26 @@ def _checked(
         changes["input"] = _estimate(flight, attempt, 0).input
     if told is not None and (not whole or written <= _FEW):
         # A message that is read lazily is read only if nothing was reported of it.
-        characters = 0 if isinstance(told, Response) and written else len(told.text)
+        read_lazily = isinstance(told, Response) and written
+        characters = 0 if read_lazily else _delivered(flight, attempt, told)
         least = estimate_tokens(characters)
         if least > written and (not whole or written * _LONG < characters):
             changes["output"] = reported.output + least - written
     return replace(reported, **changes, estimated=True, iterations=()) if changes else reported
+
+
+def _delivered(flight: Flight, attempt: Attempt, told: Told | None) -> int:
+    """Characters of what has arrived and is billed. Of several answers one is read, and the others
+    are as long."""
+    if told is None:
+        return 0
+    if isinstance(told, Response):
+        message = told.message
+        characters = len(message.text) + sum(len(one.name) + len(one.arguments) for one in message.tool_calls)
+    else:
+        known = getattr(told, "characters", None)
+        characters = len(told.text) if known is None else known
+    return characters * answers_of(sent_params(attempt.deployment, flight.call.request))
 
 
 def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:

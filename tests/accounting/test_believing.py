@@ -14,7 +14,7 @@ from llmgate_plugins import Gateway
 from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.testing import Fault, ScriptedProvider, Stream, VirtualClock, VirtualSleeper
 from llmgate_plugins.testing.steps import Hang
-from llmgate_plugins.types import Chunk, Message, Price, PriceTier, Request, Response, Usage
+from llmgate_plugins.types import Chunk, Message, Price, PriceTier, Request, Response, ToolCall, Usage
 from llmgate_plugins.usage import USUAL_OUTPUT
 
 CHEAP = Price(input=1_000_000_000, output=2_000_000_000)
@@ -154,6 +154,50 @@ def test_who_leaves_a_stream_pays_for_what_was_delivered(leave: Callable[[Gatewa
     row = booked(gateway)
     assert (row["input_tokens"], row["output_tokens"], row["estimated"]) == (10, 100, True)
     assert row["cost_nano_usd"] == 10 * 3_000 + 100 * 15_000
+
+
+CALL = ToolCall(id="1", name="save", arguments=WORDS[4:])
+
+
+@every_face
+@pytest.mark.parametrize("usage", [None, Usage(input=10)], ids=["nothing told", "no output told"])
+def test_a_tool_call_is_booked_like_text_where_nobody_says_what_it_took(
+    face: str, usage: Usage | None
+) -> None:
+    gateway = gate(Response.of("", usage=usage).replace(source=Message(role="assistant", tool_calls=(CALL,))))
+    ask(face, gateway, prompt="y" * 40)
+    row = booked(gateway)
+    assert (row["input_tokens"], row["output_tokens"], row["estimated"]) == (10, 100, True)
+
+
+@every_face
+def test_of_several_answers_all_are_booked_where_nobody_says_what_they_took(face: str) -> None:
+    gateway = gate(WORDS, params={"n": 3})
+    ask(face, gateway, prompt="y" * 40)
+    row = booked(gateway)
+    assert (row["input_tokens"], row["output_tokens"], row["estimated"]) == (10, 300, True)
+
+
+@every_stream
+@pytest.mark.parametrize(
+    "said", [{"reasoning": WORDS}, {"tool_calls": (CALL,)}], ids=["thoughts", "tool call"]
+)
+@pytest.mark.parametrize("began_with", [None, Usage(input=10, output=1)], ids=["nothing told", "one told"])
+def test_a_broken_stream_is_booked_at_its_thoughts_and_tool_calls_too(
+    face: str, said: Any, began_with: Usage | None
+) -> None:
+    gateway = gate(Stream(Chunk(**said, usage=began_with), then=Fault("reset")))
+    assert ask(face, gateway, prompt="y" * 40).error is not None
+    row = booked(gateway)
+    assert (row["input_tokens"], row["output_tokens"], row["estimated"]) == (10, 100, True)
+
+
+def test_who_leaves_while_the_model_thinks_pays_for_its_thoughts() -> None:
+    gateway = gate(Stream(Chunk(reasoning=WORDS), Hang()))
+    for _ in gateway.stream("fast", "y" * 40):
+        break
+    row = booked(gateway)
+    assert (row["status"], row["output_tokens"], row["estimated"]) == ("abandoned", 100, True)
 
 
 @pytest.mark.parametrize("face", WHOLE)

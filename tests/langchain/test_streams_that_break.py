@@ -354,3 +354,41 @@ def test_a_gate_within_a_gate_leaves_it_to_the_outer_one() -> None:
 
     assert STREAMS["stream"](outer, "count").text == "Eins zwei."
     assert READERS["invoke"](outer, "count").text == "Eins zwei."
+
+
+class Cut(Fake):
+    """Breaks after what it was told to stream."""
+
+    said: Any = None
+
+    def _chunks(self) -> Iterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=AIMessageChunk("", response_metadata=self._metadata()))
+        yield ChatGenerationChunk(message=self.said)
+        raise ConnectionError("the line went dead")
+
+
+LONG = "x" * 400
+"""A hundred tokens, by the estimate."""
+CALLED = {"name": "save", "args": LONG[4:], "id": "1", "index": 0, "type": "tool_call_chunk"}
+
+
+@pytest.mark.parametrize("entrance", STREAMS)
+@pytest.mark.parametrize(
+    "said",
+    [
+        AIMessageChunk([{"type": "thinking", "thinking": LONG, "index": 0}]),
+        AIMessageChunk([{"type": "reasoning", "summary": [{"type": "summary_text", "text": LONG}]}]),
+        AIMessageChunk("", additional_kwargs={"reasoning_content": LONG}),
+        AIMessageChunk("", tool_call_chunks=[CALLED]),
+        AIMessageChunk(LONG),
+    ],
+    ids=["thinking", "summary", "reasoning", "tool call", "text"],
+)
+def test_all_that_was_delivered_is_booked_of_what_kind_it_may_be(entrance: str, said: AIMessageChunk) -> None:
+    gate = ChatLLMGate.from_models({"fast": [Cut(said=said)]})
+
+    with pytest.raises(StreamInterrupted):
+        STREAMS[entrance](gate, "count")
+
+    (row,) = gate.gateway.services.ledger.attempts()
+    assert (row["output_tokens"], row["estimated"]) == (100, True)

@@ -12,8 +12,9 @@ from support.litellm_routers import HELLO, ends, entry, registered, rows, text_o
 from support.patience import PATIENCE, auntil
 
 from llmgate_plugins import StreamInterrupted, hookimpl
-from llmgate_plugins.testing import Fault
+from llmgate_plugins.testing import Fault, Reply
 from llmgate_plugins.types import Response
+from llmgate_plugins.usage import estimate_tokens
 
 STORY = "Once upon a time there was a gateway that never lost a row."
 
@@ -227,3 +228,18 @@ async def test_tool_calls_are_streamed_whole(sim, sync):
     (call,) = litellm.stream_chunk_builder(chunks).choices[0].message.tool_calls
     assert call.function.name == "weather"
     assert ends(registration) == [("one", "success")]
+
+
+@pytest.mark.parametrize("sync", [False, True])
+async def test_a_stream_that_breaks_while_the_model_thinks_is_booked_at_its_thoughts(sim, sync):
+    provider = sim.provider("one")
+    provider.reply(Reply(text="42", reasoning="What may that be? " * 40))
+    provider.fail_always(Fault("cut", after=20))
+    router, registration = registered([entry("fast", "one", provider)])
+    seen: list = []
+    with pytest.raises(StreamInterrupted):
+        await read_into(seen, sync, router)
+    thoughts = "".join(getattr(chunk.choices[0].delta, "reasoning_content", "") or "" for chunk in seen)
+    (row,) = rows(registration)
+    assert (row["output_tokens"], row["estimated"]) == (estimate_tokens(len(thoughts)), True)
+    assert thoughts

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage, subtract_usage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
@@ -213,6 +213,11 @@ class ChunkMeter:
         contents = [chunk.message.content for chunk in self._chunks]
         return "".join([one if type(one) is str else _text(one) for one in contents])
 
+    @property
+    def characters(self) -> int:
+        """Of all that was delivered so far and is billed: text, reasoning, tool calls."""
+        return sum([_characters(chunk.message) for chunk in self._chunks])
+
     def message(self) -> Message:
         """All that was delivered, as one message."""
         whole = merge_chat_generation_chunks(list(self._chunks))
@@ -257,6 +262,28 @@ def _summary(blocks: Any) -> int:
             if not isinstance(one, str) and one.get("type") == "compaction"
         ]
     )
+
+
+def _characters(message: BaseMessage) -> int:
+    content = message.content
+    blocks = [content] if isinstance(content, str) else content
+    told = sum([len(one) if isinstance(one, str) else _length(one) for one in blocks])
+    for call in getattr(message, "tool_call_chunks", None) or ():
+        told += len(call.get("name") or "") + len(call.get("args") or "")
+    thought = message.additional_kwargs.get("reasoning_content")
+    return told + (len(thought) if isinstance(thought, str) else 0)
+
+
+def _length(block: Mapping[str, Any]) -> int:
+    """Characters of a block that are words; a summary of thoughts has parts of its own."""
+    told = 0
+    for key in TEXT_KEYS:
+        words = block.get(key)
+        if isinstance(words, str):
+            told += len(words)
+        elif isinstance(words, list):
+            told += sum([_length(one) for one in words if isinstance(one, Mapping)])
+    return told
 
 
 def _text(blocks: Any) -> str:

@@ -133,12 +133,13 @@ def chunk_usage(chunk: Any) -> Usage | None:
 class StreamMeter:
     """A meter for `ModelResponseStream` chunks."""
 
-    __slots__ = ("_calls", "_last", "_text", "_usage", "finish_reason", "id", "model")
+    __slots__ = ("_calls", "_last", "_text", "_thought", "_usage", "finish_reason", "id", "model")
 
     def __init__(self) -> None:
         self._text: list[str] = []
         self._calls: dict[int, list[str]] = {}
         self._last: Any = None
+        self._thought = 0
         self._usage: Usage | None = None
         self.finish_reason: str | None = None
         self.model: str | None = None
@@ -168,7 +169,11 @@ class StreamMeter:
             for call in calls:
                 self._take_call(call)
             return True
-        return bool(getattr(delta, "reasoning_content", None) or getattr(delta, "function_call", None))
+        thought = getattr(delta, "reasoning_content", None)
+        if thought:
+            self._thought += len(thought)
+            return True
+        return bool(getattr(delta, "function_call", None))
 
     def _note_usage(self, chunk: Any) -> None:
         report = chunk_usage(chunk)
@@ -200,6 +205,11 @@ class StreamMeter:
     def text(self) -> str:
         """The text delivered so far, with the arguments of tool calls, which are billed like it."""
         return "".join(self._text) + "".join(parts[1] + parts[2] for parts in self._calls.values())
+
+    @property
+    def characters(self) -> int:
+        """Of all that was delivered so far and is billed: text, reasoning, tool calls."""
+        return len(self.text) + self._thought
 
     def message(self) -> Message:
         """All that was delivered."""
