@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["csv_text", "frame_of", "guarded", "schema_of", "write_csv", "write_parquet"]
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""How a text begins that a spreadsheet takes for a formula."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - wide ones
+"""How a text begins that a spreadsheet takes for a formula, some only where wide characters are usual."""
+_END: Final = "\r\n"
+"""Of a line, as the writer has it."""
 
 
 def guarded(value: Any) -> Any:
@@ -24,9 +26,22 @@ def guarded(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
+class _EndingInNewline:
+    """A file in which lines end with a newline alone.
+
+    The writer puts in quotes what its lines end with, and must for a carriage return, which
+    would begin a row; only from Python 3.13 on it does so by itself."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> None:
+        self._file.write(f"{line.removesuffix(_END)}\n")
+
+
 def write_csv(file: TextIO, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
     """Write a heading and rows, with `guarded` cells; how many rows."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(_EndingInNewline(file))
     writer.writerow([guarded(column) for column in columns])
     number = 0
     for number, row in enumerate(rows, start=1):  # noqa: B007 - how many is what is asked for

@@ -28,6 +28,7 @@ from benchmarks.month import make_rows
 from llmgate_plugins import ConfigurationError, Price
 from llmgate_plugins.cli._main import llmgate
 from llmgate_plugins.insight import export_rows, read_report, read_rows
+from llmgate_plugins.insight.export import columns_of
 from llmgate_plugins.insight.focus import FOCUS_COLUMNS, focus_rows
 from llmgate_plugins.ledger.rows import TOKEN_COLUMNS
 from llmgate_plugins.types import NANO, PriceTier
@@ -113,6 +114,24 @@ def test_a_spreadsheet_runs_nothing(tmp_path: Path) -> None:
     for options in ({}, {"focus": True}):
         for line in csv.reader(io.StringIO(text_of(rows.as_ledger(), format="csv", **options))):
             assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in line)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\r=cmd()", "a\r\n=cmd()", "a\n=cmd()", "\r=1", "\n=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201"],
+)
+def test_no_name_begins_a_row_or_a_formula(name: str) -> None:
+    rows = failed_over()
+    for row in rows.attempt_rows:
+        row["team"] = name
+    text = text_of(rows.as_ledger(), format="csv")
+    read = list(csv.reader(io.StringIO(text, newline=None)))  # as by programs that end a line at a "\r" too
+    assert len(read) == 1 + len(rows.attempt_rows)
+    assert {len(line) for line in read} == {len(columns_of("attempts"))}
+    assert not any(
+        cell.startswith(("=", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")) for line in read for cell in line
+    )
+    assert "\r\n" not in text.replace(name, "")  # lines end as they do on the command line
 
 
 # ---------------------------------------------------------------- FOCUS
