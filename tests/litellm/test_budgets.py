@@ -6,7 +6,7 @@ import time
 import pytest
 from litellm.exceptions import GuardrailRaisedException
 from litellm_llmgate.asking import request_of
-from litellm_llmgate.endpoints.google import usage_in
+from litellm_llmgate.endpoints import ENDPOINTS
 from litellm_llmgate.errors import for_litellm
 from support.litellm_routers import FACES, ask, entry, registered, rows
 from support.patience import auntil
@@ -185,7 +185,7 @@ def test_sound_and_pictures_of_googles_have_their_own_price():
         "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 250}],
         "trafficType": "ON_DEMAND_FLEX",
     }
-    assert usage_in({"usageMetadata": told}) == Usage(
+    assert ENDPOINTS["generate_content"].usage_in({"usageMetadata": told}) == Usage(
         input=200, cached_input=400, audio_input=400, output=50, image_output=250, tier="flex"
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import time
 import uuid
 from dataclasses import replace
@@ -14,20 +13,15 @@ from litellm.types.utils import Message as LiteLLMMessage
 from litellm.types.utils import Usage as LiteLLMUsage
 
 from litellm_llmgate.endpoints import ENDPOINTS
-from litellm_llmgate.endpoints.google import usage_in
-from llmgate_plugins.classification import quota_from
+from litellm_llmgate.endpoints.reports import FREE, fields_of, quota_in, usage_in
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.limits import Quota
 from llmgate_plugins.messages import from_message, to_message
 from llmgate_plugins.types import Attempt, Message, Request, Response, Usage
-from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["FREE", "litellm_usage", "native_answer", "quota_in", "read_response", "tier_in"]
+__all__ = ["litellm_usage", "native_answer", "read_response"]
 
-FREE = Usage()
 NO_MESSAGE = Message(role="assistant")
-PREFIX = "llm_provider-"
-"""How LiteLLM names a provider's own headers."""
 BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "refusal")
 """What an answer may consist of where it has no text."""
 
@@ -38,22 +32,18 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
     Raises:
         ProviderError: It holds no choice at all.
     """
-    fields = answer.get if isinstance(answer, dict) else functools.partial(_field, answer)
+    endpoint, fields = ENDPOINTS.get(request.operation), fields_of(answer)
     hidden = fields("_hidden_params")
     usage: Usage | None = FREE
     quota: Quota | None = None
     kept = isinstance(hidden, dict) and hidden.get("cache_hit") is True
     if not kept or _is_partly_new(answer, hidden):
-        if request.operation == "generate_content":
-            usage = usage_in(answer)
-        else:
-            usage = usage_from_litellm(fields("usage") or {}, tier=tier_in(fields("service_tier"), hidden))
+        usage = usage_in(answer) if endpoint is None else endpoint.usage_in(answer)
         quota = quota_in(hidden)
         if kept and usage is not None:
             usage = replace(usage, estimated=True)
     model = fields("model")
     if request.operation != "chat":
-        endpoint = ENDPOINTS.get(request.operation)
         return Response(
             source=NO_MESSAGE if endpoint is None else lambda: endpoint.message_in(answer),
             usage=usage,
@@ -93,27 +83,6 @@ def _is_partly_new(answer: Any, hidden: Any) -> bool:
         and "cache_key" not in hidden
         and getattr(answer, "_response_ms", None) is not None
     )
-
-
-def quota_in(hidden: Any) -> Quota | None:
-    """What the provider said of its rate limits, in LiteLLM's hidden parameters; None if nothing.
-
-    The names without LiteLLM's prefix are left aside: there its router writes limits of its own.
-    """
-    headers = hidden.get("additional_headers") if isinstance(hidden, dict) else None
-    if not headers or not any("-ratelimit-" in name for name in headers):
-        return None
-    return quota_from(
-        {name[len(PREFIX) :]: value for name, value in headers.items() if name.startswith(PREFIX)}
-    )
-
-
-def tier_in(told: Any, hidden: Any) -> Any:
-    """The service tier beside the usage, or Gemini's traffic type where LiteLLM keeps it; None if untold."""
-    if told is not None or not isinstance(hidden, dict):
-        return told
-    specific = hidden.get("provider_specific_fields")
-    return specific.get("traffic_type") if isinstance(specific, dict) else None
 
 
 def _says_nothing(message: Any) -> bool:
@@ -172,10 +141,6 @@ def _free(answer: Any) -> Any:
     again = copy.copy(answer)
     again._hidden_params = {**hidden, "cache_hit": True, "response_cost": 0.0}
     return again
-
-
-def _field(answer: Any, name: str) -> Any:
-    return getattr(answer, name, None)
 
 
 def litellm_usage(usage: Usage | None) -> LiteLLMUsage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from litellm_llmgate.answers import FREE, quota_in, tier_in
+from litellm_llmgate.endpoints.reports import FREE, quota_in, tier_in
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.limits import Quota
 from llmgate_plugins.meters import ChunkMeter

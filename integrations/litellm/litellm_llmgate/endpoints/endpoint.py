@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 from llmgate_plugins.errors import ProviderError
-from llmgate_plugins.types import Chunk, Message, Response
+from llmgate_plugins.types import Chunk, Message, Response, Usage
 
 __all__ = ["Endpoint", "Reading", "failure", "of", "put"]
 
@@ -16,6 +16,9 @@ Reading: TypeAlias = Iterator[tuple[Chunk, bool]]
 
 class Endpoint(Protocol):
     """One shape of answers."""
+
+    def usage_in(self, answer: Any) -> Usage | None:
+        """What it used, as reported; None where that is not told."""
 
     def message_in(self, answer: Any) -> Message:
         """What this answer says. Of several choices the first."""

@@ -12,13 +12,17 @@ from litellm_llmgate.endpoints.events import Events
 from llmgate_plugins.types import Chunk, Message, Response, ToolCall, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["GenerateContent", "bounds_in", "instruction_in", "messages_in", "usage_in"]
+__all__ = ["GenerateContent", "bounds_in", "instruction_in", "messages_in"]
 
 _STOPS: Final[Mapping[str, str]] = {"max_tokens": "length", "safety": "content_filter"}
 
 
 class GenerateContent:
     """`/v1beta/models/...:generateContent`."""
+
+    def usage_in(self, answer: Any) -> Usage | None:
+        """What it used, as reported."""
+        return _usage(answer)
 
     def message_in(self, answer: Any) -> Message:
         """What this answer says."""
@@ -109,7 +113,7 @@ def instruction_in(kwargs: Mapping[str, Any], config: Any) -> Any:
     return None
 
 
-def usage_in(answer: Any) -> Usage | None:
+def _usage(answer: Any) -> Usage | None:
     """As reported; what was thought stands beside what was written. None where nothing was."""
     told = of(answer, "usageMetadata") or of(answer, "usage_metadata")
 
@@ -192,7 +196,7 @@ def _read(event: Mapping[str, Any]) -> Reading:
         raise failure(event["error"])
     reason = of(_first(event), "finishReason")
     told = Chunk(
-        usage=usage_in(event),
+        usage=_usage(event),
         finish_reason=None if reason is None else _STOPS.get(str(reason).lower(), "stop"),
         model=event.get("modelVersion"),
         id=event.get("responseId"),

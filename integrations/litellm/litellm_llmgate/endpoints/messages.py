@@ -10,6 +10,7 @@ from typing import Any, Final
 from litellm_llmgate.endpoints import blocks
 from litellm_llmgate.endpoints.endpoint import Reading, failure, of, put
 from litellm_llmgate.endpoints.events import Events
+from litellm_llmgate.endpoints.reports import usage_in
 from llmgate_plugins.types import Chunk, Message, Response, ToolCall, Usage
 from llmgate_plugins.usage import usage_from_anthropic
 
@@ -26,6 +27,10 @@ _STOPS: Final[Mapping[str, str]] = {
 
 class Messages:
     """`/v1/messages`."""
+
+    def usage_in(self, answer: Any) -> Usage | None:
+        """What it used, as reported."""
+        return usage_in(answer)
 
     def message_in(self, answer: Any) -> Message:
         """What this answer says."""

@@ -11,6 +11,7 @@ from litellm.types.llms.openai import ResponsesAPIResponse
 
 from litellm_llmgate.endpoints import blocks
 from litellm_llmgate.endpoints.endpoint import Reading, failure, of, put
+from litellm_llmgate.endpoints.reports import usage_in
 from llmgate_plugins.types import Chunk, Message, Response, ToolCall, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
@@ -27,6 +28,10 @@ _PLAIN_ITEMS: Final = frozenset({"message", "reasoning", None})
 
 class Responses:
     """`/v1/responses`."""
+
+    def usage_in(self, answer: Any) -> Usage | None:
+        """What it used, as reported."""
+        return usage_in(answer)
 
     def message_in(self, answer: Any) -> Message:
         """What this answer says."""

@@ -10,6 +10,7 @@ from typing import Any
 from litellm.types.utils import TextCompletionResponse
 
 from litellm_llmgate.endpoints.endpoint import Reading, of, put
+from litellm_llmgate.endpoints.reports import usage_in
 from llmgate_plugins.types import Chunk, Message, Response, Usage
 from llmgate_plugins.usage import usage_from_litellm
 
@@ -18,6 +19,10 @@ __all__ = ["TextCompletion"]
 
 class TextCompletion:
     """`/v1/completions`."""
+
+    def usage_in(self, answer: Any) -> Usage | None:
+        """What it used, as reported."""
+        return usage_in(answer)
 
     def message_in(self, answer: Any) -> Message:
         """What this answer says."""
