@@ -16,6 +16,7 @@ __all__ = [
     "Iteration",
     "Price",
     "PriceTier",
+    "Quote",
     "Usage",
     "cost_per_1k",
 ]
@@ -59,8 +60,10 @@ class Usage:
         estimated: Counted by us, or not to be believed as the provider reported it.
         tier: How it was served, where that has a price of its own: "batch", "flex",
             "priority", ...; "" for a plain call.
-        charged: Nano-dollars that the provider says it charges for this attempt
-            (OpenRouter does); None where it says nothing.
+        charged: Nano-dollars that this attempt cost by somebody's word; None where nobody says so.
+        charged_by: Who says so: "" for the provider (OpenRouter does), or the host by name ("litellm"),
+            which knows prices of pictures, seconds and queries. A host's word counts where tokens do
+            not tell (see `Price.tells`).
         iterations: What each of several requests used that the provider made of this one, if it
             says so (Anthropic does); they add up to the buckets.
     """
@@ -78,6 +81,7 @@ class Usage:
     estimated: bool = False
     tier: str = ""
     charged: int | None = None
+    charged_by: str = ""
     iterations: tuple[Iteration, ...] = ()
 
     @property
@@ -123,6 +127,18 @@ class Iteration(NamedTuple):
 
     usage: Usage
     model: str | None = None
+
+
+class Quote(NamedTuple):
+    """What a call will use whose text does not tell, before it is sent.
+
+    Attributes:
+        probable: What is to be expected.
+        most: What it may be at most.
+    """
+
+    probable: Usage
+    most: Usage
 
 
 NO_USAGE: Final = Usage()
@@ -197,6 +213,15 @@ class Price:
     def has(self, variant: str) -> bool:
         """Whether this way of being served has a price of its own."""
         return not variant or any(tier.variant == variant for tier in self.tiers)
+
+    def tells(self, usage: Usage) -> bool:
+        """Whether it says what this usage costs: there are tokens, and it names a price for each kind.
+
+        What a configuration leaves at nothing is free.
+        """
+        if self.source == "config":
+            return usage.total > 0
+        return usage.total > 0 and all(getattr(self, one) for one in BUCKETS if getattr(usage, one))
 
     def possible(self, input_tokens: int, variant: str = "") -> tuple[Price, ...]:
         """What a call may cost that asks to be served this way, and may be served in part so or plainly."""

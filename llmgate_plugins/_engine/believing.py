@@ -9,6 +9,7 @@ from llmgate_plugins._engine.flight import Flight
 from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Attempt, Response, Usage
 from llmgate_plugins.usage import (
     MOST_TOKENS,
+    WORDLESS,
     allowed_output,
     answers_of,
     estimate_tokens,
@@ -71,6 +72,8 @@ def unknown(flight: Flight, attempt: Attempt) -> Usage:
     books for an attempt of a process that died, too.
     """
     read = _estimate(flight, attempt, 0)
+    if flight.call.request.operation in WORDLESS:
+        return read
     return replace(read, output=expected_output(attempt.deployment, flight.call.request))
 
 
@@ -113,14 +116,16 @@ def _delivered(flight: Flight, attempt: Attempt, told: Told | None) -> int:
 def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
     """Tokens of the request and what was delivered; a model reads no more than its window holds.
 
-    Inputs of an embedding have a window each. It was served as it was asked for.
+    Inputs of an embedding have a window each. It was served as it was asked for. A host may know better.
     """
     request, deployment = flight.call.request, attempt.deployment
+    if request.quote is not None and (quote := request.quote(deployment, request)) is not None:
+        return replace(quote.probable, estimated=True)
     usage, window = flight.core.estimate(request, characters), deployment.context_window
     read = usage.input
     if attempt.prefill is not None:  # it reads that, too
         read += estimate_tokens(len(attempt.prefill))
-    if window is not None and request.operation != "embedding":
+    if window is not None and request.operation not in WORDLESS:
         read = min(read, window)
     return replace(usage, input=read, tier=tier_asked(sent_params(deployment, request)))
 

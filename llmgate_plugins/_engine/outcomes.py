@@ -36,12 +36,12 @@ def _booked(
     price = deployment.price
     if model is not None and model != deployment.model:
         price = flight.core.price_of(deployment, model)
-    if (
-        usage.charged is not None
-        and deployment.provider in SAY_WHAT_THEY_CHARGE
-        and (price is None or price.source != "config")
-    ):
-        return usage, usage.charged, CHARGED
+    if usage.charged is not None:
+        if usage.charged_by:
+            if price is None or not price.tells(usage):
+                return usage, usage.charged, Price(source=usage.charged_by)
+        elif deployment.provider in SAY_WHAT_THEY_CHARGE and (price is None or price.source != "config"):
+            return usage, usage.charged, CHARGED
     if price is None:
         return usage, 0, None
     if usage.iterations:

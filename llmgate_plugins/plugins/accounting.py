@@ -121,7 +121,9 @@ class LedgerAccounting:
                 deployment=deployment,
                 alias=attempt.alias,
                 reason=attempt.reason,
-                estimate=probable_cost(deployment, request) if deployment.price is not None else 0,
+                estimate=0
+                if deployment.price is None and request.quote is None
+                else probable_cost(deployment, request),
                 reserve=held.nano_usd,
                 reserve_tokens=held.tokens,
                 expires=expires,

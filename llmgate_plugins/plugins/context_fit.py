@@ -10,7 +10,7 @@ from llmgate_plugins.context import Call
 from llmgate_plugins.decisions import Drop
 from llmgate_plugins.hookspecs import hookimpl
 from llmgate_plugins.types import Deployment, ErrorClass, Request
-from llmgate_plugins.usage import USUAL_OUTPUT, estimate_usage, longest_answer
+from llmgate_plugins.usage import USUAL_OUTPUT, WORDLESS, estimate_usage, longest_answer
 
 __all__ = ["ContextFit", "fits", "fitting", "overflow_floor"]
 
@@ -62,7 +62,7 @@ def fits(deployment: Deployment, request: Request, at_least: int = 0) -> bool:
 
 def fitting(deployments: Iterable[Deployment], request: Request, at_least: int = 0) -> frozenset[str]:
     """Ids of those that `fits` says yes of; the request is read once for all of them."""
-    embedding = request.operation == "embedding"  # whose inputs have a window each
+    embedding = request.operation in WORDLESS  # whose inputs have a window each
     read = 0 if embedding else estimate_usage(request, 0).input
     return frozenset(
         one.id

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmgate_plugins.types import INPUT_BUCKETS, OUTPUT_BUCKETS, Deployment, LazyMessages, Request
+from llmgate_plugins.types import (
+    INPUT_BUCKETS,
+    OUTPUT_BUCKETS,
+    Deployment,
+    LazyMessages,
+    Quote,
+    Request,
+    Usage,
+)
 from llmgate_plugins.usage import (
     USUAL_OUTPUT,
+    WORDLESS,
     estimate_beside,
     expected_output,
     longest_answer,
@@ -22,6 +31,8 @@ __all__ = [
     "probable_cost",
     "probable_price",
     "probable_tokens",
+    "quoted",
+    "quoted_cost",
     "worst_cost",
     "worst_price",
     "worst_tokens",
@@ -35,8 +46,23 @@ _KEPT: Final = frozenset({"cache_control", "cache_control_injection_points"})
 _KEEPING: Final = _KEPT | {"tools", "system"}
 
 
+def quoted(deployment: Deployment, request: Request) -> Quote | None:
+    """What the host says of a call whose text does not tell; None where it tells."""
+    return None if request.quote is None else request.quote(deployment, request)
+
+
+def quoted_cost(deployment: Deployment, usage: Usage) -> int:
+    """Nano-dollars for what the host says, as it will be booked."""
+    price = deployment.price
+    if usage.charged is not None and (price is None or not price.tells(usage)):
+        return usage.charged
+    return 0 if price is None else price.at(usage.total_input, usage.tier).cost(usage)
+
+
 def probable_cost(deployment: Deployment, request: Request) -> int:
     """Nano-dollars, cheaply: messages that are not read yet are only counted."""
+    if (quote := quoted(deployment, request)) is not None:
+        return quoted_cost(deployment, quote.probable)
     if deployment.price is None:
         return 0
     sent = sent_params(deployment, request)
@@ -76,6 +102,8 @@ def worst_cost(deployment: Deployment, request: Request, *, assume_output: int) 
     Args:
         assume_output: Output tokens where the request does not bound them.
     """
+    if (quote := quoted(deployment, request)) is not None:
+        return quoted_cost(deployment, quote.most)
     if deployment.price is None:
         return 0
     sent = sent_params(deployment, request)
@@ -102,7 +130,7 @@ def worst_tokens(
     if prefill is not None:
         tokens += PER_MESSAGE + len(prefill.encode("utf-8", "replace"))
     window = deployment.context_window
-    if window is not None and request.operation != "embedding":  # whose inputs have a window each
+    if window is not None and request.operation not in WORDLESS:  # whose inputs have a window each
         tokens = min(tokens, window)
     written = expected_output(deployment, request, assume_output, sent)
     if "context_management" in sent and "compact" in str(sent["context_management"]):

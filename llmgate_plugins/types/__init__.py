@@ -15,6 +15,7 @@ from llmgate_plugins.money import (
     Iteration,
     Price,
     PriceTier,
+    Quote,
     Usage,
 )
 from llmgate_plugins.types.answer import Chunk, Response
@@ -47,6 +48,7 @@ __all__ = [
     "OutcomeStatus",
     "Price",
     "PriceTier",
+    "Quote",
     "Request",
     "Response",
     "Scope",

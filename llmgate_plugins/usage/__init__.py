@@ -30,6 +30,7 @@ from llmgate_plugins.usage.reading import (
 )
 from llmgate_plugins.usage.streams import together
 from llmgate_plugins.usage.tiers import tier_of
+from llmgate_plugins.usage.wordless import WORDLESS
 
 __all__ = [
     "ATTACHMENT_TOKENS",
@@ -37,6 +38,7 @@ __all__ = [
     "MOST_TOKENS",
     "PRICED",
     "USUAL_OUTPUT",
+    "WORDLESS",
     "Said",
     "allowed_output",
     "answers_of",

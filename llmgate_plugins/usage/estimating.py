@@ -14,7 +14,12 @@ __all__ = ["estimate_beside", "estimate_tokens", "estimate_usage", "read_beside"
 _READ: Final = ("tools", "functions", "response_format", "input", "prompt", "system", "instructions")
 """Parameters that a model reads, beside the messages."""
 
-_SAID_TWICE: Final = {"responses": "input", "text": "prompt"}
+_SAID_TWICE: Final = {
+    **dict.fromkeys(("moderation", "responses", "speech"), "input"),
+    **dict.fromkeys(
+        ("image_edit", "image_generation", "text", "transcription", "video_generation"), "prompt"
+    ),
+}
 """Operation -> the one of them that the messages say already."""
 
 _CHARACTERS_PER_TOKEN: Final = 4

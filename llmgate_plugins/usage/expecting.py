@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from llmgate_plugins.types import Deployment, Request
 from llmgate_plugins.usage.asking import allowed_output, answers_of, sent_params
+from llmgate_plugins.usage.wordless import WORDLESS
 
 __all__ = ["USUAL_OUTPUT", "expected_output", "longest_answer"]
 
@@ -25,14 +26,14 @@ def expected_output(
     otherwise: int = USUAL_OUTPUT,
     sent: Mapping[str, Any] | None = None,
 ) -> int:
-    """Output tokens of all answers asked for: as many as are allowed, else as usual.
+    """Output tokens of all answers asked for: as many as are allowed, else as usual; of what is no text none.
 
     Args:
         otherwise: For an answer whose length nobody bounds; or what the model can write at
             most, if that is less.
         sent: What `sent_params` says of both, where that is known already.
     """
-    if request.operation == "embedding":
+    if request.operation in WORDLESS:
         return 0
     if sent is None:
         sent = sent_params(deployment, request)

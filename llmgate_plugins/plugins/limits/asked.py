@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmgate_plugins.context import Call, Context
-from llmgate_plugins.plugins.estimates import probable_price, probable_tokens, worst_price, worst_tokens
+from llmgate_plugins.plugins.estimates import (
+    probable_price,
+    probable_tokens,
+    quoted_cost,
+    worst_price,
+    worst_tokens,
+)
 from llmgate_plugins.plugins.limits.counts import Count, Rule
 from llmgate_plugins.plugins.limits.taken import taken_of
 from llmgate_plugins.services import Reservation, Services
@@ -73,19 +79,22 @@ class Asked:
 
     def _amount_of(self, rule: Rule, count: Count) -> Reservation:
         """Money or tokens: the worst case, and what it will probably be."""
-        deployment, request = self.attempt.deployment, self.request
+        deployment, request, money = self.attempt.deployment, self.request, rule.kind == "budget"
         amount = self.amount(count, deployment)
-        if self._probable is None:
-            self._probable = probable_tokens(deployment, request, self._sent)
-        read, written = self._probable
-        if rule.kind == "budget":
-            if amount > self.nano_usd:
-                self.nano_usd = amount
-            estimate = probable_price(deployment, self._sent or EMPTY, read, written)
+        quote = None if request.quote is None else request.quote(deployment, request)
+        if quote is None:
+            if self._probable is None:
+                self._probable = probable_tokens(deployment, request, self._sent)
+            read, written = self._probable
+            estimate = (
+                probable_price(deployment, self._sent or EMPTY, read, written) if money else read + written
+            )
         else:
-            if amount > self.tokens:
-                self.tokens = amount
-            estimate = read + written
+            estimate = quoted_cost(deployment, quote.probable) if money else quote.probable.total
+        if not money:
+            self.tokens = max(amount, self.tokens)
+        elif amount > self.nano_usd:
+            self.nano_usd = amount
         return count.reservation(0 if rule.mode == "soft" else amount, estimate)
 
     def amount(self, count: Count, deployment: Deployment) -> int:
@@ -93,9 +102,12 @@ class Asked:
         if count.rule.by_one:
             return 1
         money = count.rule.kind == "budget"
+        request = self.request
+        if request.quote is not None and (quote := request.quote(deployment, request)) is not None:
+            return quoted_cost(deployment, quote.most) if money else quote.most.total
         if money and deployment.price is None:
             return 0
-        assumed, request = count.limit.assume_output, self.request
+        assumed = count.limit.assume_output
         if deployment is not self.attempt.deployment:
             sent = sent_params(deployment, request)
             tokens = worst_tokens(deployment, request, sent, assume_output=assumed)

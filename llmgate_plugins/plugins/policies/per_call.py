@@ -18,6 +18,7 @@ from llmgate_plugins.types import NANO, Deployment, Request, Usage
 from llmgate_plugins.usage import (
     LENGTHS,
     USUAL_OUTPUT,
+    WORDLESS,
     Said,
     allowed_output,
     answers_of,
@@ -152,7 +153,7 @@ class Fit:
     def key(self, asked: Asked) -> tuple[bool, int]:
         """(whether the call bounds its answer, the least room that does for it)."""
         answer = allowed_output(as_sent(asked.request.params))
-        read = asked.read if asked.request.operation != "embedding" else 0  # its inputs have a window each
+        read = asked.read if asked.request.operation not in WORDLESS else 0  # its inputs have a window each
         needed = read + (answer or 0)
         rooms = self._rooms.of(asked.deployments, answer is not None)
         place = bisect_left(rooms, needed)

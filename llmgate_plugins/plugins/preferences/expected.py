@@ -9,6 +9,7 @@ from llmgate_plugins.plugins.estimates import USUAL_MESSAGE
 from llmgate_plugins.plugins.observations import USUAL_OUTPUT, Lengths, Observations
 from llmgate_plugins.types import Deployment, LazyMessages, Price, Request
 from llmgate_plugins.usage import (
+    WORDLESS,
     allowed_output,
     answers_of,
     as_sent,
@@ -61,8 +62,8 @@ def asked_at(deployment: Deployment, request: Request, asked: Asked) -> Asked:
 
 def _terms(sent: Mapping[str, Any], request: Request) -> tuple[int | None, int, str]:
     if not sent:
-        return (0 if request.operation == "embedding" else None), 1, ""
-    most = 0 if request.operation == "embedding" else allowed_output(sent)
+        return (0 if request.operation in WORDLESS else None), 1, ""
+    most = 0 if request.operation in WORDLESS else allowed_output(sent)
     return most, answers_of(sent), tier_asked(sent)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from llmgate_plugins.types import Deployment, ErrorClass, Outcome, Request, Usage
-from llmgate_plugins.usage import USUAL_OUTPUT, allowed_output, answers_of, sent_params
+from llmgate_plugins.usage import USUAL_OUTPUT, WORDLESS, allowed_output, answers_of, sent_params
 
 __all__ = ["ONE_REQUEST", "Amounts", "Expectation", "Lengths", "taken"]
 
@@ -73,7 +73,7 @@ class Lengths:
         """What to reserve, and for how many answers: the input, and the output allowed, else the usual."""
         read = -(-estimate * self.reading.high // AS_ESTIMATED)
         written, answers = 0, 1
-        if request.operation != "embedding":
+        if request.operation not in WORDLESS:
             sent = sent_params(deployment, request)
             answers = answers_of(sent)
             written = (allowed_output(sent) or self.output.high) * answers
