@@ -207,7 +207,7 @@ class Alerting:
 
     @property
     def failed(self) -> int:
-        """How many alerts a channel could not deliver."""
+        """How many alerts a channel could not deliver, for good."""
         return sum(outbox.failed for outbox in self._outboxes)
 
     def try_out(self, alert: Alert) -> dict[str, Exception | None]:
@@ -226,9 +226,13 @@ class Alerting:
 
     def flush(self, seconds: float = CLOSING) -> bool:
         """Wait until all that was reported is told, for so many seconds at most; whether it is."""
-        until = time.monotonic() + seconds
+        return self._flush(time.monotonic() + seconds)
+
+    def _flush(self, until: float, *, leaving: bool = False) -> bool:
         with self._lock:
             self._release()
+        for outbox in self._outboxes:
+            outbox.hurry(leaving=leaving)
         empty = [outbox.empty(until) for outbox in self._outboxes]  # each, also after one that is late
         return all(empty)
 
@@ -240,7 +244,7 @@ class Alerting:
             self._closed = True
             self._stop.set()
             self._release(all_of_them=True)
-        if not self.flush(seconds):
+        if not self._flush(time.monotonic() + seconds, leaving=True):
             waiting = {one.channel.plugin: one.waiting for one in self._outboxes if one.waiting}
             log.error("alerts were not told within %g s: %s", seconds, waiting)
 
@@ -269,7 +273,7 @@ def _leave() -> None:
     """The program ends: threads that are daemons end with it, so what waits is told now."""
     until = time.monotonic() + CLOSING
     for one in list(_all):
-        one.flush(max(until - time.monotonic(), 0.0))
+        one._flush(until, leaving=True)
 
 
 if hasattr(os, "register_at_fork"):

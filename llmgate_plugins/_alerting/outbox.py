@@ -25,10 +25,23 @@ IDLE: Final = 1.0
 """Seconds without anything to do after which the thread ends; the next alert starts another."""
 LONGEST: Final = 600.0
 """Seconds an `async def` channel may take for one alert."""
+POLL: Final = 0.5
+"""Real seconds between looks at the gateway's clock while a channel is out of reach."""
+FIRST_PAUSE: Final = 60.0
+LONGEST_PAUSE: Final = 600.0
+"""Seconds for which a channel that is out of reach is left alone; each time twice as long, up to this."""
+KEPT: Final = 86_400.0
+"""Seconds for which an alert waits for its channel to be back."""
+MOST_TOLD: Final = 10_000
+"""Alerts that go on of which it is known that the channel was told."""
 
 
 class Outbox:
     """What one channel has still to be told. Thread-safe; its thread is a daemon.
+
+    An alert that did not arrive, but may later (`AlertUndelivered(passing=True)`), is kept and sent
+    again for up to a day, unless it is over by then: then neither is told. The channel is left
+    alone for a while each time, longer and longer.
 
     Args:
         channel: Whom to tell.
@@ -38,7 +51,7 @@ class Outbox:
 
     Attributes:
         dropped: How many were pushed out.
-        failed: How many the channel could not deliver.
+        failed: How many the channel could not deliver, for good.
     """
 
     def __init__(self, channel: Implementation, services: Services, most: int, repeat: float) -> None:
@@ -52,7 +65,12 @@ class Outbox:
     def forget(self) -> None:
         """Begin anew, without whatever waits: in a process that has just been forked."""
         self._waiting: deque[Alert] = deque()
+        self._kept: dict[str, float] = {}  # id of one that did not arrive -> until when it is sent again
+        self._told: dict[tuple[str, str], None] = {}
         self._untold: set[tuple[str, str]] = set()
+        self._pause = 0.0
+        self._paused_until = -float("inf")
+        self._leaving = False
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
         self._busy = False
@@ -60,10 +78,13 @@ class Outbox:
     def put(self, alert: Alert) -> None:
         """Have it told. Never waits for the channel."""
         with self._changed:
-            if alert.resolved and alert.key in self._untold:
-                self._untold.discard(alert.key)  # nobody knows that it had begun
-                return
+            for older in [one for one in self._waiting if one.id in self._kept and one.key == alert.key]:
+                self._waiting.remove(older)  # this one says more, or that it is over
+                self._missed(older)
             if len(self._waiting) >= self._most:
+                if alert.resolved and alert.key in self._untold:
+                    self._untold.discard(alert.key)
+                    return
                 self._push_out()
             self._waiting.append(alert)
             if self._thread is None:
@@ -74,12 +95,21 @@ class Outbox:
                 self._thread = thread
             self._changed.notify_all()
 
-    def empty(self, until: float) -> bool:
-        """Wait until everything is told, up to this time (`time.monotonic`); whether it is."""
+    def hurry(self, *, leaving: bool = False) -> None:
+        """Send again now what waits for the channel to be back; if leaving, for the last time."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._waiting and not self._busy, max(until - time.monotonic(), 0.0)
+            self._leaving = self._leaving or leaving
+            self._paused_until = -float("inf")
+            self._changed.notify_all()
+
+    def empty(self, until: float) -> bool:
+        """Wait until all is told that can be, up to this time (`time.monotonic`); whether all is."""
+        with self._changed:
+            at_rest = self._changed.wait_for(
+                lambda: not self._busy and (not self._waiting or self._is_paused()),
+                max(until - time.monotonic(), 0.0),
             )
+            return at_rest and not self._waiting
 
     @property
     def waiting(self) -> int:
@@ -94,40 +124,89 @@ class Outbox:
         self.dropped += 1
 
     def _missed(self, alert: Alert) -> None:
-        """Its end is not told either."""
-        if not alert.resolved and len(self._untold) < self._most:
+        """Its end is not told either, unless something of it was."""
+        self._kept.pop(alert.id, None)
+        if not alert.resolved and alert.key not in self._told and len(self._untold) < self._most:
             self._untold.add(alert.key)
 
+    # ------------------------------------------------------------ in the thread
+
     def _run(self) -> None:
-        changed = self._changed
-        while True:
-            with changed:
-                self._busy = False
-                changed.notify_all()
-                if not changed.wait_for(lambda: self._waiting, IDLE):
-                    self._thread = None
-                    return
-                alert = self._waiting.popleft()
-                self._busy = True
+        while (alert := self._next()) is not None:
             try:
-                if self._claims.tells(alert):
-                    hand_over(self.channel, alert, self.services)
-            except Exception as error:
-                with changed:
-                    self.failed += 1
-                    self._missed(alert)
-                told = f"{type(error).__name__}: {error}"
-                # A trace through a channel's client helps nobody; one of a mistake in the channel does.
-                trace = None if isinstance(error, AlertUndelivered | OSError) else error
-                log.error(  # noqa: TRY400 - see above
-                    "%s could not deliver the alert %s: %s",
-                    self.channel.plugin,
-                    alert.key,
-                    told,
-                    exc_info=trace,
-                )
+                self._tell(alert)
+            except Exception as error:  # noqa: BLE001 - whatever a channel raises
+                self._undelivered(alert, error)
             else:
-                self._untold.discard(alert.key)
+                self._arrived(alert)
+
+    def _next(self) -> Alert | None:
+        """The next one, as soon as there is one; None if none comes, and the thread ends."""
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
+            while not self._waiting or self._is_paused():
+                if not self._changed.wait(POLL if self._waiting else IDLE) and not self._waiting:
+                    self._thread = None
+                    return None
+            self._busy = True
+            return self._waiting.popleft()
+
+    def _is_paused(self) -> bool:
+        return self.services.clock.monotonic() < self._paused_until
+
+    def _tell(self, alert: Alert) -> None:
+        if alert.resolved and alert.key in self._untold:
+            self._claims.tells(alert)  # nobody here knows that it had begun, and others need not tell it
+        elif alert.id in self._kept or self._claims.tells(alert):
+            hand_over(self.channel, alert, self.services)
+
+    def _arrived(self, alert: Alert) -> None:
+        with self._changed:
+            self._kept.pop(alert.id, None)
+            self._untold.discard(alert.key)
+            self._pause = 0.0
+            if alert.resolved:
+                self._told.pop(alert.key, None)
+            else:
+                self._told[alert.key] = None
+                if len(self._told) > MOST_TOLD:
+                    del self._told[next(iter(self._told))]
+
+    def _undelivered(self, alert: Alert, error: Exception) -> None:
+        again = (
+            isinstance(error, AlertUndelivered) and error.passing and self._keeps(alert, error.wait or 0.0)
+        )
+        if not again:
+            with self._changed:
+                self.failed += 1
+                self._missed(alert)
+        told = f"{type(error).__name__}: {error}"
+        # A trace through a channel's client helps nobody; one of a mistake in the channel does.
+        trace = None if isinstance(error, AlertUndelivered | OSError) else error
+        log.error(
+            "%s could not deliver the alert %s: %s%s",
+            self.channel.plugin,
+            alert.key,
+            told,
+            "; it is sent again later" if again else "",
+            exc_info=trace,
+        )
+
+    def _keeps(self, alert: Alert, wait: float) -> bool:
+        """Leave the channel alone for a while; whether this alert is sent again then."""
+        with self._changed:
+            if self._leaving:
+                return False
+            now = self.services.clock.monotonic()
+            self._pause = min(max(2 * self._pause, FIRST_PAUSE, wait), LONGEST_PAUSE)
+            self._paused_until = now + self._pause
+            newer = any(one.key == alert.key for one in self._waiting)
+            late = now >= self._kept.setdefault(alert.id, now + KEPT)
+            if newer or late or len(self._waiting) >= self._most:
+                return False
+            self._waiting.append(alert)
+            return True
 
 
 def hand_over(channel: Implementation, alert: Alert, services: Services) -> None:

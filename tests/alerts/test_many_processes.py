@@ -87,6 +87,16 @@ def test_what_goes_on_is_told_again_by_one() -> None:
     assert fleet.report(alert()) == ["east warning"] * 2
 
 
+def test_what_began_unheard_is_told_when_it_begins_again() -> None:
+    clock = VirtualClock()
+    fleet = Fleet(*[Shared(clock)] * 2, clock=clock)
+    fleet.listener.error = RuntimeError("a mistake")
+    fleet.report(alert())
+    fleet.listener.error = None
+    fleet.report(over())
+    assert fleet.report(alert())[-1:] == ["east warning"]
+
+
 def test_each_tells_where_nothing_is_shared_and_where_the_state_is_down() -> None:
     clock = VirtualClock()
     assert Fleet(MemoryState(clock), MemoryState(clock)).report(alert()) == ["east warning"] * 2

@@ -19,7 +19,7 @@ from support.gateways import deployment
 from support.patience import PATIENCE, until
 from support.yardstick import in_empty_calls
 
-from llmgate_plugins import Alert, Alerting, ConfigurationError, Gateway, Secret, hookimpl
+from llmgate_plugins import Alert, Alerting, AlertUndelivered, ConfigurationError, Gateway, Secret, hookimpl
 from llmgate_plugins.alerts import NO_ALERTS, Severity
 from llmgate_plugins.plugins import LogChannel
 from llmgate_plugins.testing import ScriptedProvider, VirtualClock, ask
@@ -186,6 +186,90 @@ def test_the_end_is_not_told_to_a_channel_that_could_not_tell_the_beginning() ->
     gateway.alerts.report(over())
     gateway.alerts.flush()
     assert broken.words == ["east warning"]
+
+
+AWAY = AlertUndelivered("nobody answers", passing=True)
+
+
+def test_what_did_not_arrive_is_sent_again_when_the_channel_is_back() -> None:
+    scene = Scene()
+    scene.listener.error = AWAY
+    scene.report(alert("east", "critical"), alert("west"))
+    assert not scene.gateway.alerts.flush(PATIENCE)
+    scene.listener.error = None
+    scene.listener.alerts.clear()
+    scene.report(after=601)
+    until(lambda: len(scene.listener.alerts) == 2)
+    assert sorted(scene.told) == ["east critical", "west warning"]
+    assert scene.gateway.alerts.failed == 0
+    scene.report(over(), over("west"))
+    assert scene.told[2:] == ["east over", "west over"]
+
+
+def test_a_channel_out_of_reach_is_left_alone_longer_and_longer() -> None:
+    scene = Scene()
+    scene.listener.error = AWAY
+    scene.report(alert())
+    tries = []
+    for minute in range(60):
+        scene.report(after=60 if minute else 0)
+        time.sleep(0.6 if minute < 4 else 0.0)  # it looks at the clock twice a second
+        tries.append(len(scene.listener.alerts))
+    assert tries[:4] == [1, 2, 2, 3]
+    assert tries[-1] <= 10
+
+
+def test_what_is_over_before_the_channel_is_back_is_not_told_at_all() -> None:
+    scene = Scene()
+    scene.listener.error = AWAY
+    scene.report(alert(), alert("west"))
+    assert not scene.gateway.alerts.flush(PATIENCE)
+    scene.report(over())
+    scene.listener.error = None
+    scene.listener.alerts.clear()
+    assert scene.told == ["west warning"]
+    scene.report(alert())
+    assert scene.told == ["west warning", "east warning"]
+
+
+@pytest.mark.parametrize("error", [AWAY, RuntimeError("a mistake")])
+def test_its_end_is_told_where_it_was_told_before_it_became_worse(error: Exception) -> None:
+    scene = Scene()
+    scene.report(alert())
+    assert scene.told == ["east warning"]
+    scene.listener.error = error
+    scene.report(alert("east", "critical"))
+    scene.gateway.alerts.flush(PATIENCE)
+    scene.listener.error = None
+    scene.report(over())
+    assert scene.told[-1] == "east over"
+
+
+def test_an_alert_that_never_arrives_is_given_up_after_a_day(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    scene.listener.error = AWAY
+    scene.report(alert())
+    scene.gateway.alerts.flush(PATIENCE)
+    scene.report(after=24 * HOUR)
+    scene.gateway.alerts.flush(PATIENCE)
+    assert scene.gateway.alerts.failed == 1
+    said = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+    assert "sent again later" in said[0]
+    assert "sent again later" not in said[-1]
+    assert scene.gateway.alerts.flush(PATIENCE)
+
+
+def test_a_gateway_that_is_closed_tries_once_more_and_waits_for_no_pause() -> None:
+    scene = Scene()
+    scene.listener.error = AWAY
+    scene.report(alert(), alert("west"))
+    scene.gateway.alerts.flush(PATIENCE)
+    scene.listener.alerts.clear()
+    began = time.monotonic()
+    scene.gateway.close()
+    assert time.monotonic() - began < 4
+    assert sorted(scene.listener.words) == ["east warning", "west warning"]
+    assert scene.gateway.alerts.failed == 2
 
 
 def test_a_channel_that_hangs_holds_up_neither_reports_nor_other_channels() -> None:
