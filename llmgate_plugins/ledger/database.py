@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql.dml import Insert
 
 from llmgate_plugins.errors import ConfigurationError
+from llmgate_plugins.ledger.place import Place
 
 __all__ = ["DURABILITY", "OPENING", "PATIENCE", "WRITING", "Database", "Options", "read_url"]
 
@@ -57,6 +58,7 @@ class Database:
             whatever they are: it is locked, full, gone. Otherwise a row is to blame.
         alone: Take a lock under which one process at a time makes or changes tables.
         copy: Make a copy of it for safety, and name that; None where only its own tools can.
+        place: Knows whether its file still stands under its name; None where it is none.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Database:
     alone: Callable[[Connection], None]
     ahead: bool = False
     copy: Callable[[str], str] | None = None
+    place: Place | None = None
 
     def connect(self, *, writing: bool = False) -> Connection:
         """A connection from the pool; close it."""

@@ -15,6 +15,7 @@ from sqlalchemy.sql.schema import Table
 
 from llmgate_plugins.errors import ConfigurationError
 from llmgate_plugins.ledger.database import OPENING, PATIENCE, WRITING, Database, read_url
+from llmgate_plugins.ledger.place import Place
 from llmgate_plugins.ledger.plain import dump_json
 
 __all__ = ["open_sqlite"]
@@ -47,9 +48,11 @@ def open_sqlite(url: str, *, durability: str | None = None) -> Database:
     """
     path, from_url, outbox = _address(url)
     durability = durability or from_url or "normal"
+    place = Place(path)
     return Database(
         name=str(path),
-        engine=_engine(path, durability),
+        engine=_engine(path, durability, place),
+        place=place,
         durability=durability,
         outbox=outbox or path.with_name(f"{path.name}.outbox"),
         begin=_TO_WRITE,
@@ -80,7 +83,7 @@ def _address(url: str) -> tuple[Path, str | None, Path | None]:
     return path, options.durability, options.outbox
 
 
-def _engine(path: Path, durability: str) -> Engine:
+def _engine(path: Path, durability: str, place: Place) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": PATIENCE, "check_same_thread": False, "isolation_level": None},
@@ -91,13 +94,19 @@ def _engine(path: Path, durability: str) -> Engine:
     )
     synchronous = "FULL" if durability == "full" else "NORMAL"
 
+    @event.listens_for(engine, "do_connect")
+    def _check(*_: Any) -> None:
+        place.check()
+
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
         _use_wal(cursor)
         cursor.execute(f"PRAGMA synchronous = {synchronous}")
         cursor.execute("PRAGMA foreign_keys = OFF")
+        cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()  # then all its files are there
         cursor.close()
+        place.opened()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

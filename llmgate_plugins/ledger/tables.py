@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import Connection, Double, Table, func, literal, select
 from sqlalchemy.exc import DBAPIError
 
-from llmgate_plugins.errors import StorageError
+from llmgate_plugins.errors import ConfigurationError, StorageError
 from llmgate_plugins.ledger.database import Database
 from llmgate_plugins.ledger.entries import Step
 from llmgate_plugins.ledger.labels import compared
@@ -20,9 +21,12 @@ from llmgate_plugins.ledger.rows import TOKEN_COLUMNS, open_intent
 from llmgate_plugins.ledger.schema import attempts
 from llmgate_plugins.ledger.statements import KINDS, Statements
 from llmgate_plugins.ledger.sweeping import Sweeper
+from llmgate_plugins.ledger.upgrading import prepare
 from llmgate_plugins.services import ShadowCalls, Standing
 
 __all__ = ["Away", "Tables", "standing_in"]
+
+log = logging.getLogger("llmgate.ledger")
 
 LONGEST_READ: Final = 30.0
 """Seconds that a fork waits for those who read."""
@@ -56,6 +60,7 @@ class Tables:
         self.sweeper: Sweeper | None = None
         self._quiet = threading.Condition()
         self._readers = 0
+        self._lost = False  # its file, and that was said
 
     # ------------------------------------------------------------ writing
 
@@ -65,6 +70,7 @@ class Tables:
         Raises:
             Away: None of them was written, and none is to blame.
         """
+        self._find_file()
         answers: list[Any] = [None] * len(steps)
         for way in (self._together, self._in_turn):
             try:
@@ -133,6 +139,30 @@ class Tables:
         changed = self.pen.run(statement, [step.values])
         return changed == 1 if step.kind == "settle" else None
 
+    def _find_file(self) -> None:
+        """Go on in the file that stands there now, if that in use was deleted, renamed or replaced.
+
+        Raises:
+            Away: It cannot be opened or made, or holds something else.
+        """
+        place = self.database.place
+        if place is None or not place.is_another():
+            return
+        if not self._lost:
+            self._lost = True
+            log.error(
+                "the ledger's file %s was deleted, renamed or replaced while it was in use: what is not "
+                "in the file that stands there now is not in the books",
+                self.database.name,
+            )
+        self.pen.put_down()
+        try:
+            with place.begin_anew(self.database.engine):
+                prepare(self.database)
+        except (ConfigurationError, StorageError) as error:
+            raise Away(str(error)) from error
+        self._lost = False
+
     def _away(self, error: Exception) -> Away | None:
         """The same error, if the database is to blame for it."""
         said = error.orig if isinstance(error, DBAPIError) else error
@@ -144,6 +174,7 @@ class Tables:
         """A piece of housekeeping; seconds until the next, None without a sweeper.
 
         Raises `StorageError` for whatever the database says."""
+        self._find_file()
         try:
             return None if self.sweeper is None else self.sweeper.step()
         except DBAPIError as error:
