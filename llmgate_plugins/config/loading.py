@@ -94,16 +94,19 @@ def check_config(
 def _beside_deployments(report: Report, config: GatewayConfig) -> Report:
     """What shows only beside prices and capabilities: who is left under which policy, by how much hard
     limits may be passed."""
-    hard = any(one.hard and not one.shadow for one in (*config.budgets, *config.limits))
-    if not hard and not config.policies:
+    if not config.budgets and not config.limits and not config.policies:
         return report
     from llmgate_plugins.catalog import Catalog  # tables of prices; only wanted here
     from llmgate_plugins.config.candidates import candidate_problems
     from llmgate_plugins.config.deployments import build_deployments
-    from llmgate_plugins.config.overshoot import overshoots
+    from llmgate_plugins.config.overshoot import overshoots, unpriced
 
     deployments = build_deployments(config, Catalog(overrides=config.price_overrides()), secrets=False)
-    found = [*(overshoots(config, deployments) if hard else ()), *candidate_problems(config, deployments)]
+    found = [
+        *overshoots(config, deployments),
+        *unpriced(config, deployments),
+        *candidate_problems(config, deployments),
+    ]
     errors = [problem for problem in found if problem.severity == "error"]
     warnings = [problem for problem in found if problem.severity != "error"]
     return replace(

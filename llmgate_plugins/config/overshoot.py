@@ -1,4 +1,4 @@
-"""By how much a hard limit may be passed where nothing bounds the length of an answer."""
+"""By how much a hard limit may be passed, where nothing bounds the length of an answer or its price."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from llmgate_plugins.usage import allowed_output
 if TYPE_CHECKING:
     from llmgate_plugins.config.gateway_config import GatewayConfig
 
-__all__ = ["overshoots"]
+__all__ = ["overshoots", "unpriced"]
+
+_NAMED = 3
+"""So many models are named of those that have no price."""
 
 
 def overshoots(config: GatewayConfig, deployments: Sequence[Deployment]) -> Iterator[Problem]:
@@ -52,3 +55,19 @@ def _beyond(one: Written, deployments: Sequence[Deployment]) -> Iterator[tuple[i
             yield further, deployment.model, most
         elif further > 0 and price is not None:
             yield -(-further * max(price.output, price.reasoning) // 1_000_000), deployment.model, most
+
+
+def unpriced(config: GatewayConfig, deployments: Sequence[Deployment]) -> Iterator[Problem]:
+    """A warning for the first budget where some deployments have no price, so that none counts them."""
+    budget = next((one for one in written_limits(config) if one.kind == "budget"), None)
+    models = dict.fromkeys(f"{one.provider}/{one.model}" for one in deployments if one.price is None)
+    if budget is None or not models:
+        return
+    named = ", ".join(list(models)[:_NAMED])
+    others = f" and {len(models) - _NAMED} more" if len(models) > _NAMED else ""
+    yield config.locator.problem(
+        budget.path,
+        f"counts nothing for {named}{others}: nobody knows what it costs",
+        "name its price under prices, 0 if it is free; tables: pip install 'llmgate-plugins[prices]'",
+        severity="warning",
+    )

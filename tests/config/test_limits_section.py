@@ -133,6 +133,20 @@ def test_by_how_much_a_hard_budget_may_be_passed_is_said() -> None:
         assert check_config("llmgate.yaml", secrets=False).warnings == ()
 
 
+@pytest.mark.parametrize("how", ["", ", hard: false", ", shadow: true"])
+def test_a_budget_that_counts_nothing_for_a_model_is_told_of(how: str) -> None:
+    text = ONE.replace("gpt-4o-mini", "gpt-of-tomorrow").replace("{thrifty: {prefer: cheapest}}", "{}")
+    budgets = f"budgets:\n  - {{scope: team, limit: 5 USD/day{how}}}\n  - {{scope: user, limit: 1 USD/day}}\n"
+    Path("llmgate.yaml").write_text(text + budgets)
+    (warning,) = check_config("llmgate.yaml", secrets=False).warnings
+    assert warning.line == len(text.splitlines()) + 2
+    assert warning.message.startswith("counts nothing for openai/gpt-of-tomorrow: nobody knows")
+    priced = "prices:\n  openai/gpt-of-tomorrow: {input: 0, output: 0}\n"
+    for harmless in (priced + budgets, "limits:\n  - {scope: team, requests: 5/day}\n"):
+        Path("llmgate.yaml").write_text(text + harmless)
+        assert check_config("llmgate.yaml", secrets=False).warnings == ()
+
+
 def test_limits_in_the_file_and_in_the_program_are_refused() -> None:
     source = {
         "model_list": [

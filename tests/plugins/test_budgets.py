@@ -26,6 +26,7 @@ from llmgate_plugins.plugins.estimates import worst_cost
 from llmgate_plugins.services import Services
 from llmgate_plugins.types import NANO, Deployment, Outcome, Price, PriceTier, Request, Response, Usage
 from llmgate_plugins.usage import estimate_usage
+from llmgate_plugins.windows import Rolling
 
 DAY = 86_400.0
 TEAM = Context(team="search")
@@ -99,6 +100,23 @@ def test_when_all_is_spent_calls_are_denied_until_the_window_ends() -> None:
     assert "it resets at 20" in told
     spending.services.clock.advance(DAY)  # type: ignore[attr-defined]
     assert spending.begin()[1] is None
+
+
+@pytest.mark.parametrize("window", [DAY, Rolling(DAY)])
+def test_a_call_that_fits_into_no_window_is_not_told_to_come_back(window: Any) -> None:
+    spending = Spending(Budget("team", WORST - 1, window))
+    with pytest.raises(RequestDenied) as denied:
+        spending.plugin.begin_attempt(an_attempt(A), SHORT, TEAM, a_call(SHORT, TEAM), spending.services)
+    assert (denied.value.code, denied.value.retry_at) == ("budget", None)
+    told = str(denied.value)
+    assert "of team 'search' is less than this call may use: 0.0016 USD" in told
+    assert "max_tokens" in told
+    assert "used up" not in told
+    assert "reset" not in told
+
+    of_model = Spending(Budget("model", WORST - 1, window))
+    answer = of_model.plugin.begin_attempt(an_attempt(A), SHORT, TEAM, a_call(SHORT, TEAM), of_model.services)
+    assert answer == Skip("budget")
 
 
 def test_each_team_has_its_own_budget_and_nameless_calls_share_one() -> None:

@@ -228,8 +228,7 @@ def test_what_fits_nowhere_else_either_is_denied(face: str) -> None:
     s = cheap_and_dear(Limits([Budget("team", 1, DAY, on_exhausted=Instead(alias="small"))]))
     told = ask(face, s.gateway, QUESTION, context=ADA)
     assert isinstance(told.error, RequestDenied)
-    assert (told.error.code, s.sent) == ("budget", [])
-    assert told.error.retry_at == DAY.bounds(s.clock.time())[1]
+    assert (told.error.code, told.error.retry_at, s.sent) == ("budget", None, [])
 
 
 @every_face

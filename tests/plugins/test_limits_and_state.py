@@ -38,7 +38,7 @@ from llmgate_plugins.plugins.limits import Limit
 from llmgate_plugins.services import Services
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.testing import ScriptedProvider, VirtualClock, VirtualSleeper
-from llmgate_plugins.types import Attempt, Outcome
+from llmgate_plugins.types import Attempt, Outcome, Price
 from llmgate_plugins.windows import Calendar, Fixed, Rolling
 
 DAY = Calendar("day")
@@ -118,6 +118,33 @@ def test_thresholds_are_told_once_each_and_are_over_when_the_window_ends() -> No
     ]
     stepped.spend(600 * WORST)
     assert stepped.told.short[4:] == [("budget_threshold", f"{key} 50%", False)]
+
+
+@every_face
+def test_a_deployment_whose_price_nobody_knows_is_told_once_where_a_budget_asks(face: str) -> None:
+    provider = ScriptedProvider(default="ok")
+    unknown, free = deployment("new", price=None), deployment("own", alias="own", price=Price())
+    gateway = Gateway(
+        [unknown, free],
+        transport=provider,
+        plugins=[Limits([Budget("team", 1_000, DAY), RequestLimit("team", 9, 60)])],
+    )
+    for alias in ("fast", "fast", "own"):
+        assert ask(face, gateway, model=alias).text == "ok"
+    (alert,) = gateway.alerts.recent
+    assert (alert.kind, alert.subject, alert.severity) == ("price_unknown", "new", "warning")
+    assert "scripted/model-new" in alert.summary
+    assert "`prices`" in alert.summary
+
+
+def test_a_limit_of_requests_needs_no_price() -> None:
+    gateway = Gateway(
+        [deployment("new", price=None)],
+        transport=ScriptedProvider(default="ok"),
+        plugins=[Limits([RequestLimit("team", 9, 60)])],
+    )
+    gateway.complete("fast", "hi")
+    assert gateway.alerts.recent == ()
 
 
 def test_a_budget_that_refuses_is_used_up_whatever_is_left() -> None:

@@ -186,12 +186,12 @@ class Admission:
             seconds = min(0.05 + taken.waited / 2, 0.5)
             taken.waited += seconds
             return Wait(seconds)
-        skip = Skip(code_of(rule), until=refusal.retry_at)
+        # What is more than the whole limit fits into no window.
+        retry_at = None if wanted.amount > count.limit.limit else refusal.retry_at
+        skip = Skip(code_of(rule), until=retry_at)
         if rule.of_attempt or taken.sent or self._another_fits(asked, count, refusal.available):
             return skip
-        raise RequestDenied(
-            denial(count, wanted.amount, refusal), code=code_of(rule), retry_at=refusal.retry_at
-        )
+        raise RequestDenied(denial(count, wanted.amount, refusal), code=code_of(rule), retry_at=retry_at)
 
     def _elsewhere(self, asked: Asked, count: Count) -> Reselect:
         """Under the policy or the alias that the limit names; once for each limit."""

@@ -62,6 +62,11 @@ def denial(count: Count, wanted: int, refusal: Refusal) -> str:
     kind = count.rule.kind
     if kind == "concurrency":
         return f"{count} is reached: so many are under way; try again when one has ended, or raise the limit"
+    if wanted > count.limit.limit:
+        return (
+            f"{count} is less than this call may use: {words.amount(kind, wanted)}. "
+            "You can ask for a shorter answer (max_tokens), or have the limit raised"
+        )
     left = f"{words.amount(kind, refusal.available)} are left" if refusal.available else "nothing is left"
     told = f"{count} is used up: {left}"
     if not count.rule.by_one:

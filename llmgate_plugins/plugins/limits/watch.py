@@ -10,12 +10,14 @@ from llmgate_plugins.alerts import Alert
 from llmgate_plugins.plugins.limits import words
 from llmgate_plugins.plugins.limits.counts import Count
 from llmgate_plugins.services import Services
+from llmgate_plugins.types import Deployment
 
 __all__ = ["ALERTS", "Watch"]
 
 ALERTS: Final = (
     ("budget_threshold", "A limit's `alert_at` is passed, until its window ends."),
     ("limit_shadow", "A limit in shadow would have refused a call."),
+    ("price_unknown", "A budget counts nothing for a deployment, since nobody knows its price."),
     ("state_unavailable", "The state that limits are kept in does not answer, until it does."),
 )
 """(kind, when) of each."""
@@ -77,6 +79,23 @@ class Watch:
                 facts={"limit": count.limit.limit, "left": left, "wanted": wanted},
             ),
             services.clock.time() + min(count.limit.seconds, HOUR) if count.is_endless else count.resets_at,
+            services,
+        )
+
+    def unpriced(self, deployment: Deployment, services: Services) -> None:
+        """A budget is asked about a deployment whose price nobody knows."""
+        model = f"{deployment.provider}/{deployment.model}"
+        self._tell(
+            Alert(
+                kind="price_unknown",
+                subject=deployment.id,
+                summary=f"nobody knows what {model} costs: budgets hold nothing for deployment "
+                f"{deployment.id!r}, and count no more than its provider says it charges; write its price "
+                "under `prices`, and 0 if it is free",
+                severity="warning",
+                facts={"model": model},
+            ),
+            None,
             services,
         )
 
