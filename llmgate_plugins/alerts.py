@@ -33,6 +33,9 @@ class Alert:
         resolved: It is over. Told only if its beginning was.
         at: Unix time; None for now.
         facts: Further facts as plain values, for machines.
+        until: Unix time at which it is over by itself, such as the end of a budget's window.
+            Processes that share a state or books tell it once until then; without, they may
+            tell it again after `repeat`.
         since: Unix time at which it began. Set when it is told.
         id: Of this notice, unique; the same when a channel tries again. Set when it is told.
     """
@@ -44,6 +47,7 @@ class Alert:
     resolved: bool = False
     at: float | None = None
     facts: Mapping[str, str | int | float | bool | None] = field(default=EMPTY)
+    until: float | None = None
     since: float | None = None
     id: str = ""
 
@@ -63,6 +67,7 @@ class Alert:
             "resolved": self.resolved,
             "at": self.at,
             "since": self.since,
+            "until": self.until,
             "facts": dict(self.facts),
         }
 

@@ -1,4 +1,4 @@
-"""Of many processes that report the same alert, one tells a channel: by a claim in the state they share."""
+"""Of many processes that report the same alert, one tells a channel: by a claim in what they share."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ MARGIN: Final = 0.9
 
 
 class Claims:
-    """Who tells one channel, counted in the state. For threads in which nobody waits for an answer.
+    """Who tells one channel, counted in the state that processes share, or else in their books.
 
     Each beginning of an alert, in each severity, is claimed by the first that reports it, and so is
-    its end. Everybody tells where processes share no state, where the channel is this process' own
-    (`local`), and where the state does not answer: rather twice than not at all.
+    its end; also where that process is gone by now. Everybody tells where processes share neither,
+    where the channel is this process' own (`local`), and where there is no answer: rather twice than
+    not at all. For threads in which nobody waits for an answer.
 
     Args:
         channel: Its name.
@@ -40,44 +41,55 @@ class Claims:
 
     def __init__(self, services: Services, channel: str, repeat: float) -> None:
         plugin = next((one for name, one in services.plugins if name == channel), None)
-        self._state = services.state
-        self._shared = getattr(services.state, "shared", False) is True and not getattr(
-            plugin, "local", False
-        )
+        self._counters: Any = None if getattr(plugin, "local", False) else _counters(services)
+        self._clock = services.clock
         self._channel = channel
+        self._plugin = plugin
         self._repeat = repeat
-        self._unclaimed: set[tuple[str, str]] = set()  # told while the state did not answer
+        self._unclaimed: set[tuple[str, str]] = set()  # told while there was no answer
 
     def tells(self, alert: Alert) -> bool:
         """Whether this process is the one to tell it."""
-        if not self._shared:
+        if self._counters is None:
             return True
         if alert.resolved and alert.key in self._unclaimed:
             self._unclaimed.discard(alert.key)  # no other process knows that this one has told it
             return True
         try:
             return self._claim(alert)
-        except Exception as error:  # noqa: BLE001 - whatever keeps the state from answering
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from being counted
             log.debug("who tells the alert %s is not known, so it is told: %s", alert.key, error)
             if not alert.resolved and len(self._unclaimed) < MOST:
                 self._unclaimed.add(alert.key)
             return True
 
     def _claim(self, alert: Alert) -> bool:
-        what = "\0".join((self._channel, *alert.key)).encode("utf-8", "surrogatepass")
+        until = "" if alert.until is None else f"{alert.until:.0f}"  # in another window it is another
+        where = getattr(self._plugin, "destination", "")
+        what = "\0".join((self._channel, where, until, *alert.key)).encode("utf-8", "surrogatepass")
         name = f"alert:{blake2b(what, digest_size=12).hexdigest()}"
         ended = self._add(f"{name}:ended", 0, KEPT)
         begun = f"{name}:{ended}:begun"
         if not alert.resolved:
             self._add(begun, 1, KEPT)
-            return self._add(f"{name}:{ended}:{alert.severity}", 1, MARGIN * self._repeat) == 1
+            left = 0.0 if alert.until is None else alert.until - self._clock.time()
+            claim = self._add(f"{name}:{ended}:{alert.severity}", 1, max(MARGIN * self._repeat, left))
+            return claim == 1
         if self._add(begun, 0, KEPT) == 0 or self._add(f"{name}:{ended}:over", 1, KEPT) > 1:
             return False  # another process has told that it is over
         self._add(f"{name}:ended", 1, KEPT)
         return True
 
     def _add(self, key: str, amount: int, ttl: float) -> int:
-        answer: Any = self._state.add(key, amount, ttl=ttl)
+        answer: Any = self._counters.add(key, amount, ttl=ttl)
         if isinstance(answer, Future | Promise):
             return int(answer.result(PATIENCE))
         return int(run_on_private_loop(answer, PATIENCE) if is_pending(answer) else answer)
+
+
+def _counters(services: Services) -> Any:
+    """What all processes that report the same count in; None if there is nothing."""
+    if getattr(services.state, "shared", False) is True:
+        return services.state
+    of_books = getattr(services.ledger, "counters", None)
+    return None if of_books is None else of_books(services.clock)

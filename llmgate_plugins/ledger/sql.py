@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from llmgate_plugins.ledger import sweeping
 from llmgate_plugins.ledger.call_rows import assignment_rows
+from llmgate_plugins.ledger.counters import Counters
 from llmgate_plugins.ledger.entries import Entry
 from llmgate_plugins.ledger.opening import open_database
 from llmgate_plugins.ledger.outbox import MOST_BYTES, MOST_SECONDS, Outbox
@@ -190,6 +191,10 @@ class SqlLedger(Reading):
             return otherwise
         promise = self._writer.put(Entry(kind, subject))
         return promise if self._waits else otherwise
+
+    def counters(self, clock: Clock) -> Counters:
+        """What processes with these books count together, apart from all rows: who tells an alert."""
+        return Counters(self._database, self._tables.writing_beside, clock)
 
     # ------------------------------------------------------------ housekeeping
 

@@ -186,14 +186,29 @@ class Tables:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection to read with. Raises `StorageError` for whatever the database says."""
-        with self._quiet:
-            self._readers += 1
         try:
-            with self.database.connect() as connection:
+            with self._held(), self.database.connect() as connection:
                 yield connection
         except DBAPIError as error:
             said = " ".join(str(error.orig).split())
             raise StorageError(f"the ledger {self.database.name} could not be read: {said}") from error
+
+    @contextmanager
+    def writing_beside(self) -> Iterator[Connection]:
+        """A transaction of its own, beside the rows that are written. Raises as `writing` does.
+
+        Its connection is not kept, so that it may be needed after `disconnect` as well."""
+        with self._held(), self.writing() as connection:
+            connection.detach()
+            yield connection
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """A fork waits for it."""
+        with self._quiet:
+            self._readers += 1
+        try:
+            yield
         finally:
             with self._quiet:
                 self._readers -= 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ from support.faces import ask, every_face
 from support.gateways import deployment
 from support.servers import RedisServer
 
-from llmgate_plugins import Alert, Alerting, Gateway, StorageError
+from llmgate_plugins import Alert, Alerting, Context, Gateway, StorageError
 from llmgate_plugins.alerts import Severity
 from llmgate_plugins.ledger import MemoryLedger, SqlLedger
 from llmgate_plugins.plugins import FailureAlarms, LogChannel
+from llmgate_plugins.plugins.limits import Budget, Limits
 from llmgate_plugins.state import MemoryState
 from llmgate_plugins.state.redis import RedisState
 from llmgate_plugins.testing import ScriptedProvider, VirtualClock
+from llmgate_plugins.windows import Calendar
 
 HOUR = 3_600.0
 
@@ -85,6 +89,99 @@ def test_what_goes_on_is_told_again_by_one() -> None:
     fleet.report(alert())
     clock.advance(HOUR + 1)
     assert fleet.report(alert()) == ["east warning"] * 2
+
+
+class Started:
+    """A program that keeps its books in a database, begun anew for each job."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.clock, self.listener = url, VirtualClock(), Listener()
+
+    def run(self, *alerts: Alert, listener: Listener | None = None) -> list[str]:
+        """One job that reports these; what its channel has been told by then, by all jobs."""
+        books, channel = SqlLedger(self.url), listener or self.listener
+        gateway = Gateway(
+            plugins=[channel], defaults=False, clock=self.clock, alerts=Alerting(repeat=HOUR), ledger=books
+        )
+        for one in alerts:
+            gateway.services.alerts.report(one)
+        gateway.close()
+        books.close()
+        return channel.words
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> Started:
+    if request.param == "postgres":
+        return Started(request.getfixturevalue("postgres_url"))
+    return Started(f"sqlite:///{tmp_path / 'books.db'}")
+
+
+def test_a_program_that_is_begun_anew_does_not_tell_again_what_goes_on(program: Started) -> None:
+    assert program.run(alert()) == ["east warning"]
+    assert program.run(alert()) == ["east warning"]
+    assert program.run(alert("critical"))[1:] == ["east critical"]
+    program.clock.advance(HOUR + 1)
+    assert program.run(alert())[2:] == ["east warning"], "it still goes on"
+    assert program.run(alert(), over())[3:] == ["east over"]
+    assert program.run(alert())[4:] == ["east warning"], "it has come back"
+
+
+def test_what_ends_by_itself_is_told_once_until_then_and_anew_after_it(program: Started) -> None:
+    midnight = program.clock.time() + 24 * HOUR
+    today, tomorrow = replace(alert(), until=midnight), replace(alert(), until=midnight + 24 * HOUR)
+    for _ in range(23):
+        assert program.run(today) == ["east warning"]
+        program.clock.advance(HOUR)
+    assert program.run(tomorrow) == ["east warning"] * 2
+
+
+def test_channels_that_lead_elsewhere_are_each_told(program: Started) -> None:
+    for place in ("here", "there"):
+        listener = Listener()
+        listener.destination = place  # type: ignore[attr-defined]  # as channels that have an address
+        assert program.run(alert(), listener=listener) == ["east warning"]
+
+
+def test_processes_at_work_with_the_same_books_tell_once(program: Started) -> None:
+    books = [SqlLedger(program.url) for _ in range(3)]
+    listener = Listener()
+    gateways = [Gateway(plugins=[listener], defaults=False, ledger=one) for one in books]
+    for gateway in gateways:
+        gateway.services.alerts.report(alert())
+    assert all(gateway.alerts.flush(10) for gateway in gateways)
+    assert listener.words == ["east warning"]
+    for one in books:
+        one.close()
+
+
+def test_books_that_are_away_keep_nothing_from_being_told(tmp_path: Path) -> None:
+    program = Started(f"sqlite:///{tmp_path / 'books.db'}")
+    program.run(alert())
+    with closing(sqlite3.connect(tmp_path / "books.db", isolation_level=None)) as other:
+        other.execute("DROP TABLE llmgate_counters")
+        other.execute("CREATE VIEW llmgate_counters AS SELECT 1")
+    assert program.run(alert()) == ["east warning"] * 2
+
+
+def test_a_budget_that_is_passed_is_told_by_the_first_of_many_jobs(tmp_path: Path) -> None:
+    clock, listener = VirtualClock(), Listener()
+    for _ in range(5):
+        books = SqlLedger(f"sqlite:///{tmp_path / 'books.db'}")
+        limits = Limits([Budget("team", 100, Calendar("month"), hard=False, alert_at=(0.5, 0.8, 1.0))])
+        gateway = Gateway(
+            [deployment("a")],
+            plugins=[limits, listener],
+            transport=ScriptedProvider(default="word " * 200),
+            clock=clock,
+            ledger=books,
+        )
+        gateway.complete("fast", "Say hello.", context=Context(team="search"))
+        gateway.close()
+        books.close()
+        clock.advance(5 * HOUR)
+    assert [one.kind for one in listener.alerts] == ["budget_threshold"]
+    assert listener.alerts[0].severity == "critical"
 
 
 def test_what_began_unheard_is_told_when_it_begins_again() -> None:

@@ -79,6 +79,7 @@ def test_an_alert_arrives_as_json(there: Receiver) -> None:
         "resolved": False,
         "at": 1_614_265_330.4,
         "since": 1_614_265_330.4,
+        "until": None,
         "facts": {"provider": "openai", "status": 401, "until": None},
     }
 

@@ -99,6 +99,11 @@ class EmailChannel:
         self._ca_file = ca_file
         self._persistence = persistence or Persistence(attempts)
 
+    @property
+    def destination(self) -> str:
+        """Tells it apart from others of its name, in processes that share a state or books."""
+        return ", ".join((self._host, *self.recipients))
+
     @hookimpl
     def deliver_alert(self, alert: Alert, services: Services) -> None:
         """Send it, until the server has taken it."""

@@ -47,6 +47,11 @@ class Post:
         if self.url.reference is None:
             self._address()
 
+    @property
+    def destination(self) -> str:
+        """The reference to the address, or else the address, which may be a secret."""
+        return self.url.reference or self.url.reveal()
+
     def send(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Send it once.
 

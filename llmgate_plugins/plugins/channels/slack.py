@@ -72,6 +72,11 @@ class SlackChannel:
         self._post = Post(url, timeout=timeout, insecure=insecure, ca_file=ca_file)
         self._persistence = persistence or Persistence(attempts)
 
+    @property
+    def destination(self) -> str:
+        """Tells it apart from others of its name, in processes that share a state or books."""
+        return self._post.destination
+
     @hookimpl
     def deliver_alert(self, alert: Alert, services: Services) -> None:
         """Post it, until it has arrived."""

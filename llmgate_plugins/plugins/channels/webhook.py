@@ -71,6 +71,11 @@ class WebhookChannel:
         self._headers = dict(headers or {})
         self._persistence = persistence or Persistence(attempts)
 
+    @property
+    def destination(self) -> str:
+        """Tells it apart from others of its name, in processes that share a state or books."""
+        return self._post.destination
+
     @hookimpl
     def deliver_alert(self, alert: Alert, services: Services) -> None:
         """Post it, until it has arrived."""

@@ -43,14 +43,13 @@ class Watch:
         """Unix time at which the first of the open alerts is over."""
 
     def look(self, count: Count, services: Services) -> None:
-        """Report every threshold that is passed and was not told in this window, or that it is over."""
+        """Report the highest threshold that is passed and was not told in this window, or that it is over."""
         limit = count.limit
         told = count.alerted
         if count.used >= count.next_alert:
             while count.used >= count.next_alert:
                 count.next_threshold(count.alerted + 1)
-            for share in limit.alert_at[told : count.alerted]:
-                self._tell_threshold(count, share, services)
+            self._tell_threshold(count, limit.alert_at[count.alerted - 1], services)
         elif told and count.is_endless:
             for place, share in enumerate(limit.alert_at[:told]):
                 if count.used < CALM * share * limit.limit:
@@ -62,10 +61,8 @@ class Watch:
         shares = count.limit.alert_at
         full = sum(share <= 1 for share in shares)
         if full > count.alerted and amount <= count.limit.limit:
-            told = count.alerted
             count.next_threshold(full)
-            for share in shares[told:full]:
-                self._tell_threshold(count, share, services)
+            self._tell_threshold(count, shares[full - 1], services)
 
     def would_refuse(self, count: Count, left: int, wanted: int, services: Services) -> None:
         """A limit in shadow would have refused a call."""
@@ -76,6 +73,7 @@ class Watch:
                 subject=count.key,
                 summary=f"{count} would have refused a call: {limit} were left, and it might use {asked}",
                 severity="info",
+                until=None if count.is_endless else count.resets_at,
                 facts={"limit": count.limit.limit, "left": left, "wanted": wanted},
             ),
             services.clock.time() + min(count.limit.seconds, HOUR) if count.is_endless else count.resets_at,
@@ -142,6 +140,7 @@ class Watch:
                 summary=f"{count} has passed {share:.0%}: "
                 f"{words.amount(kind, count.used)} used{held}{resets}",
                 severity="critical" if share >= 1 else "warning",
+                until=None if count.is_endless else count.resets_at,
                 facts={
                     "threshold": share,
                     "spent": count.spent,
