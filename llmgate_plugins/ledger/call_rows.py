@@ -35,7 +35,7 @@ _BLANK: dict[str, Any] = {
 
 def call_row(record: DecisionRecord) -> dict[str, Any]:
     """The row of a call that is over, all of its columns in the order of the table."""
-    return _BLANK | closed_columns(*call_facts(record)) | decision_columns(record)
+    return _BLANK | closed_columns(*call_facts(record)[1:]) | decision_columns(record)
 
 
 def decision_columns(record: DecisionRecord) -> dict[str, Any]:
@@ -49,29 +49,16 @@ def decision_columns(record: DecisionRecord) -> dict[str, Any]:
 
 
 def closed_columns(
-    call_id: str,
-    at: float,
-    model: str,
-    operation: str,
-    stream: bool,
-    status: str,
-    latency: float,
-    first_token: float | None,
-    denied_by: str | None,
-    reason: str,
-    error: str | None,
-    trace_id: str | None,
-    policy: str | None,
-    policy_version: str | None,
-    rule: str | None,
-    shadow_of: str | None,
+    call: Sequence[Any],
     tags: Mapping[str, str] | None,
     experiments: Mapping[str, str] | None,
     who: Sequence[Any],
     attempts: Sequence[Sequence[Any]],
     *_: Any,
 ) -> dict[str, Any]:
-    """What there is to say in it besides, from `call_facts`."""
+    """What there is to say in it besides, from `call_facts` but for their kind."""
+    call_id, at, model, operation, stream, status, latency, first_token, denied_by, reason = call[:10]
+    error, trace_id, policy, policy_version, rule, shadow_of = call[10:16]
     context, priority, extra = who[:3]
     row: dict[str, Any] = {
         "call_id": plain_text(call_id),
@@ -138,18 +125,18 @@ def feedback_row(feedback: Feedback) -> dict[str, Any]:
 
 def _attempt_columns(attempts: Sequence[Sequence[Any]]) -> dict[str, Any]:
     """What all of them used together, what went wrong, and which of them served."""
-    columns = _used([attempt[7] for attempt in attempts])
-    sent = [attempt for attempt in attempts if attempt[4] != "skipped"]
-    columns["attempts"] = len(sent)
-    if sent:
-        columns["first_deployment"] = plain_text(sent[0][0])
-    for attempt in attempts:
-        if attempt[8] is not None:
-            columns["error_class"] = plain_text(attempt[8])
-    if cost := sum([attempt[6] for attempt in attempts]):
+    columns = _used([usage for _, _, usage, *_ in attempts])
+    asked = [sent for sent, (status, *_), *_ in attempts if status != "skipped"]
+    columns["attempts"] = len(asked)
+    if asked:
+        columns["first_deployment"] = plain_text(asked[0][0])
+    for _, _, _, went_wrong, *_ in attempts:
+        if went_wrong is not None:
+            columns["error_class"] = plain_text(went_wrong)
+    if cost := sum([came[2] for _, came, *_ in attempts]):
         columns["cost_nano_usd"] = cost
-    if attempts and attempts[-1][4] == "success":
-        deployment, provider, model, alias, _, served_model, *_ = attempts[-1]
+    if attempts and attempts[-1][1][0] == "success":
+        (deployment, provider, model, alias, *_), (_, served_model, *_), *_ = attempts[-1]
         columns["served_by"] = plain_text(deployment)
         columns["served_provider"] = plain_text(provider)
         columns["served_model"] = plain_text(served_model or model)

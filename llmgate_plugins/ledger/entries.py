@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.call_rows import closed_columns, decision_columns, feedback_row
-from llmgate_plugins.ledger.facts import Facts, call_facts, intent_facts, settlement_facts
+from llmgate_plugins.ledger.facts import READERS, Facts
 from llmgate_plugins.ledger.plain import dump_json, plain_text
 from llmgate_plugins.ledger.rows import opened_columns, settled_columns
 from llmgate_plugins.promises import Promise, Said
 from llmgate_plugins.records import DecisionRecord
 
-__all__ = ["Brief", "Entry", "Step", "brief", "certain_step", "step_of"]
+__all__ = ["Entry", "Step", "certain_step", "step_of"]
 
 log = logging.getLogger("llmgate.ledger")
 
@@ -32,22 +32,8 @@ class Step(NamedTuple):
     values: dict[str, Any]
 
 
-Brief: TypeAlias = tuple[tuple[str, Facts], DecisionRecord | None]
-"""A step to be: its kind and what it is made of, and the record that has more to say, if there is one."""
-
-
-def brief(kind: str, subject: Any) -> Brief | None:
-    """What is quickly read out of something handed over; None where it is a step at once."""
-    if kind == "open":
-        return (kind, intent_facts(subject)), None
-    if kind == "settle":
-        return (kind, settlement_facts(*subject)), None
-    if kind == "close":
-        return (kind, call_facts(subject)), subject
-    return None
-
-
-def _settle_values(call_id: str, number: int, *settlement: Any) -> dict[str, Any]:
+def _settle_values(which: Sequence[Any], *settlement: Any) -> dict[str, Any]:
+    call_id, number = which[:2]
     return {"key_call_id": plain_text(call_id), "key_number": number, **settled_columns(*settlement)}
 
 
@@ -76,29 +62,34 @@ _OF_OTHERS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
 
 def step_of(kind: str, subject: Any) -> Step:
     """The change that something stands for. Raises whatever is wrong with it."""
-    row = brief(kind, subject)
-    return Step(kind, _OF_OTHERS[kind](subject)) if row is None else _made(*row)
+    read = READERS.get(kind)
+    if read is None:
+        return Step(kind, _OF_OTHERS[kind](subject))
+    return _made(read(subject), subject if kind == "close" else None)
 
 
-def certain_step(row: Brief) -> Step:
+def certain_step(facts: Facts, record: DecisionRecord | None) -> Step:
     """The step of a row that has been acknowledged: it says less if need be, and is no more than
-    its facts, which no database takes, where nobody knows what to make of them."""
-    read, record = row
+    its facts, which no database takes, where nobody knows what to make of them.
+
+    Args:
+        record: What has more to say of a call, if it is still known.
+    """
     if record is not None:
         try:
-            return _made(read, record)
+            return _made(facts, record)
         except Exception:
             log.exception("a row of the ledger says less than it might")
     try:
-        return _made(read, None)
+        return _made(facts, None)
     except Exception:
         log.exception("nobody knows what to make of a row of the ledger")
-        return Step(read[0], {"facts": read[1]})
+        return Step(str(facts[0]), {"facts": facts[1:]})
 
 
-def _made(read: tuple[str, Sequence[Any]], record: DecisionRecord | None) -> Step:
-    kind, facts = read
-    values = _OF_FACTS[kind](*facts)
+def _made(facts: Facts, record: DecisionRecord | None) -> Step:
+    kind = facts[0]
+    values = _OF_FACTS[kind](*facts[1:])
     if record is not None:
         values |= decision_columns(record)
     return Step(kind, values)

@@ -2,13 +2,15 @@
 
 To read them out and to write them down as JSON takes a call a fraction of what its rows take,
 which are made of them later: by the ledger's writer, or by whoever finds them in an outbox after
-a crash, of this version or another. So their order is a file format. What a later version has to
-say comes at the end, and who reads them takes what an older one does not say for nothing, and
-leaves out what it does not know.
+a crash, of this version or another. So their order is a file format: first the kind of row, then
+one tuple for each object that they were read out of, since to unpack them into one costs a call
+as much as to read them. What a later version has to say comes at the end of a tuple, or of all, and
+who reads them takes what an older one does not say for nothing, and leaves out what it does not know.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +19,7 @@ from llmgate_plugins.records import DecisionRecord
 from llmgate_plugins.services import AttemptIntent, Settlement
 from llmgate_plugins.types import BUCKETS, Deployment
 
-__all__ = ["CONTEXT_COLUMNS", "Facts", "call_facts", "intent_facts", "settlement_facts"]
+__all__ = ["CONTEXT_COLUMNS", "READERS", "Facts", "call_facts", "intent_facts", "settlement_facts"]
 
 Facts: TypeAlias = tuple[Any, ...]
 """Text, numbers, mappings of text, and tuples of such (lists, once they were JSON); None for nothing."""
@@ -61,34 +63,35 @@ _came: Final = attrgetter("status", "model", "cost")
 def intent_facts(intent: AttemptIntent) -> Facts:
     """Of an attempt that is about to be made; see `opened_columns`."""
     call = intent.call
-    return (
-        *_intent(intent),
-        intent.labels or None,
-        _deployment(intent.deployment),
-        None if call is None else _call(call),
-    )
+    told = None if call is None else _call(call)
+    return ("open", _intent(intent), intent.labels or None, _deployment(intent.deployment), told)
 
 
-def settlement_facts(call_id: str, number: int, settlement: Settlement) -> Facts:
-    """Of its end; see `settled_columns`."""
+def settlement_facts(settled: tuple[str, int, Settlement]) -> Facts:
+    """Of the end of one; see `settled_columns`."""
+    call_id, number, settlement = settled
     price = settlement.price
     of = None if price is None else (price.source, price.as_of)
-    return (call_id, number, *_end(settlement), _usage(settlement.usage), of)
+    return ("settle", (call_id, number), _end(settlement), _usage(settlement.usage), of)
 
 
 def call_facts(record: DecisionRecord) -> Facts:
     """Of a call that is over: all but how it was decided; see `closed_columns`."""
-    attempts = [
-        (
-            *_sent(attempt),
-            *_came(outcome),
-            _usage(outcome.usage),
-            None if outcome.failure is None else outcome.failure.error_class,
-        )
-        for attempt, outcome in record.attempts
-    ]
+    attempts = []
+    for attempt, outcome in record.attempts:
+        failure = outcome.failure
+        went_wrong = None if failure is None else failure.error_class
+        attempts.append((_sent(attempt), _came(outcome), _usage(outcome.usage), went_wrong))
     tags, experiments = record.tags or None, record.experiments or None
-    return (*_closing(record), tags, experiments, _who(record.context), attempts)
+    return ("close", _closing(record), tags, experiments, _who(record.context), attempts)
+
+
+READERS: Final[Mapping[str, Callable[[Any], Facts]]] = {
+    "open": intent_facts,
+    "settle": settlement_facts,
+    "close": call_facts,
+}
+"""By kind: what reads them out of what is handed over."""
 
 
 _deployments: dict[int, tuple[Deployment, Facts]] = {}

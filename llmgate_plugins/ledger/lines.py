@@ -1,35 +1,45 @@
 """A row as a file has it: a line with a checksum (CRC-32, eight hex digits), a space, and JSON.
 
-The JSON is a step, as an object, or [kind, facts]: see `ledger.facts`.
+The JSON is a step, as an object, or facts, as an array: see `ledger.facts`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 from zlib import crc32
 
 from pydantic_core import from_json
 
-from llmgate_plugins.ledger.entries import Brief, Step, certain_step
+from llmgate_plugins.ledger.entries import Step, certain_step
+from llmgate_plugins.ledger.facts import Facts
 from llmgate_plugins.ledger.plain import json_bytes
 from llmgate_plugins.records import DecisionRecord
 
+_dumps: Callable[[Any], bytes]
+try:
+    from orjson import dumps as _dumps  # the quickest; what it does not take, the other does
+except ImportError:
+    _dumps = json_bytes
+
 __all__ = ["brief_line", "step_in", "step_line"]
+
+_LINE: Final = b"%08x %s\n"
 
 
 def step_line(step: Step) -> bytes:
     """The line of a step."""
-    return _line({"kind": step.kind, "values": step.values})
+    text = json_bytes({"kind": step.kind, "values": step.values})
+    return _LINE % (crc32(text), text)
 
 
-def brief_line(row: Brief) -> bytes:
+def brief_line(facts: Facts) -> bytes:
     """The line of what a step will be made of."""
-    return _line(row[0])
-
-
-def _line(value: object) -> bytes:
-    text = json_bytes(value)
-    return b"%08x %s\n" % (crc32(text), text)
+    try:
+        text = _dumps(facts)
+    except (TypeError, ValueError):  # not JSON, half a surrogate, or a number of more than 64 bits
+        text = json_bytes(facts)
+    return _LINE % (crc32(text), text)
 
 
 def step_in(line: bytes, record: DecisionRecord | None = None) -> Step | None:
@@ -46,6 +56,5 @@ def step_in(line: bytes, record: DecisionRecord | None = None) -> Step | None:
     except ValueError:
         return None
     if isinstance(read, list):
-        kind, facts = read
-        return certain_step(((kind, facts), record))
+        return certain_step(tuple(read), record)
     return Step(read["kind"], read["values"])

@@ -249,7 +249,7 @@ def _attempt_row(
 ) -> dict[str, Any]:
     row = attempt_row(intent_facts(intent))
     if settlement is not None:
-        _, _, *end = settlement_facts(intent.call_id, intent.number, settlement)
+        _, _, *end = settlement_facts((intent.call_id, intent.number, settlement))
         row |= settled_columns(*end) | {"late": recovered is not None}
     elif recovered is not None:
         row |= unknown_columns(intent, recovered)

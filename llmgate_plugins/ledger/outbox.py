@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from llmgate_plugins.errors import StorageError
-from llmgate_plugins.ledger.entries import Brief, Step
+from llmgate_plugins.ledger.entries import Step
+from llmgate_plugins.ledger.facts import Facts
 from llmgate_plugins.ledger.lines import brief_line, step_in, step_line
 from llmgate_plugins.ledger.segments import Extent, Segment
 from llmgate_plugins.records import DecisionRecord
@@ -85,11 +86,13 @@ class Outbox:
             if self.sync:
                 file.sync()
 
-    def put_brief(self, row: Brief) -> None:
-        """Keep one, as `put` does, in brief: the whole of it is known as long as this process lives.
+    def put_brief(self, facts: Facts, record: DecisionRecord | None = None) -> None:
+        """Keep one, as `put` does, in brief. Never waits for the disk.
 
-        Never waits for the disk."""
-        line, (_, record) = brief_line(row), row
+        Args:
+            record: What has more to say, and is known as long as this process lives.
+        """
+        line = brief_line(facts)
         with self._lock:
             waiting = self._waiting
             if waiting and self._files[-1].append(line, record):  # what is too much shows with the next file

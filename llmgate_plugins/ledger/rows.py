@@ -78,26 +78,18 @@ _BLANK: dict[str, Any] = {
 
 def attempt_row(facts: Facts) -> dict[str, Any]:
     """The row of an attempt that has just been opened, all of its columns in the order of the table."""
-    return _BLANK | opened_columns(*facts)
+    return _BLANK | opened_columns(*facts[1:])
 
 
 def opened_columns(
-    call_id: str,
-    number: int,
-    at: float,
-    alias: str,
-    reason: str,
-    estimate: int,
-    reserve: int,
-    reserve_tokens: int,
-    expires: float | None,
-    selection: int,
+    intent: Sequence[Any],
     labels: Mapping[str, str] | None,
     deployment: Sequence[Any],
     call: Sequence[Any] | None,
     *_: Any,
 ) -> dict[str, Any]:
-    """What such a row has besides its status, from `intent_facts`."""
+    """What such a row has besides its status, from `intent_facts` but for their kind."""
+    call_id, number, at, alias, reason, estimate, reserve, reserve_tokens, expires, selection = intent[:10]
     row: dict[str, Any] = {
         "call_id": plain_text(call_id),
         "number": number,
@@ -193,23 +185,12 @@ def not_an_end(settlement: Settlement) -> str:
 
 
 def settled_columns(
-    status: str,
-    at: float | None,
-    cost: int,
-    latency: float,
-    first_token: float | None,
-    finish_reason: str | None,
-    model: str | None,
-    error_class: str | None,
-    scope: str | None,
-    code: str | None,
-    http_status: int | None,
-    usage: Sequence[Any],
-    price: Sequence[str] | None,
-    *_: Any,
+    end: Sequence[Any], usage: Sequence[Any], price: Sequence[str] | None, *_: Any
 ) -> dict[str, Any]:
     """What a settlement changes in the row of its attempt, recovered or not, from `settlement_facts`
-    but for which attempt it is."""
+    but for their kind and which attempt it is."""
+    status, at, cost, latency, first_token, finish_reason, model, error_class, scope, code = end[:10]
+    http_status = end[10]
     row: dict[str, Any] = {
         "settled_at": at,
         "status": status,

@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger.delivering import Delivery
 from llmgate_plugins.ledger.draining import Drain
-from llmgate_plugins.ledger.entries import Entry, Step, brief, step_of
+from llmgate_plugins.ledger.entries import Entry, Step, step_of
+from llmgate_plugins.ledger.facts import READERS
 from llmgate_plugins.ledger.flushing import Flushing
 from llmgate_plugins.ledger.forking import hold_over_forks
 from llmgate_plugins.ledger.outbox import REMEMBERED, Outbox
@@ -134,12 +135,11 @@ class Writer:
         if drain.refuses or self.queue.closed:
             return False
         try:
-            whole = drain.fails or outbox.taken - outbox.given >= REMEMBERED
-            row = None if whole else brief(kind, subject)
-            if row is not None:
-                outbox.put_brief(row)
-            else:
+            read = READERS.get(kind)
+            if read is None or drain.fails or outbox.taken - outbox.given >= REMEMBERED:
                 outbox.put((step_of(kind, subject),))
+            else:
+                outbox.put_brief(read(subject), subject if kind == "close" else None)
         except Exception:  # noqa: BLE001 - whoever waits for the entry that is put is told
             return False
         if self._dozing or self._thread is None:

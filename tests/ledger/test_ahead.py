@@ -20,7 +20,8 @@ from support.patience import PATIENCE, until
 from llmgate_plugins import DecisionRecord
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger import SqlLedger
-from llmgate_plugins.ledger.entries import Step, brief
+from llmgate_plugins.ledger.entries import Step
+from llmgate_plugins.ledger.facts import intent_facts
 from llmgate_plugins.ledger.outbox import Outbox
 from llmgate_plugins.ledger.segments import SIZE, Extent
 from llmgate_plugins.ledger.tables import Tables
@@ -175,9 +176,7 @@ def test_a_reader_waits_for_what_was_written_before_and_not_for_what_goes_on_bei
 def test_a_reader_waits_for_much_that_others_have_left_as_long_as_it_gets_less(file: Path) -> None:
     for number in range(4):
         outbox = Outbox(Path(f"{file}.outbox"), sync=False)
-        row = brief("open", intent(f"c{number}"))
-        assert row is not None
-        outbox.put_brief(row)
+        outbox.put_brief(intent_facts(intent(f"c{number}")))
         outbox.close()
     ledger, write = impatient(f"sqlite:///{file}"), Tables.write
 

@@ -23,7 +23,8 @@ from support.writers import processes
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger import SqlLedger
-from llmgate_plugins.ledger.entries import Brief, Step, brief
+from llmgate_plugins.ledger.entries import Step
+from llmgate_plugins.ledger.facts import call_facts
 from llmgate_plugins.ledger.outbox import Outbox
 from llmgate_plugins.ledger.pen import Pen
 from llmgate_plugins.ledger.segments import SIZE, Extent
@@ -68,12 +69,6 @@ def kept(file: Path) -> list[Path]:
 
 def a_step(name: str, text: str = "") -> Step:
     return Step("content", {"call_id": name, "at": 1.0, "tenant": None, "messages": [text], "answer": None})
-
-
-def a_closing(name: str) -> Brief:
-    row = brief("close", record(name))
-    assert row is not None
-    return row
 
 
 @contextmanager
@@ -276,7 +271,8 @@ def test_all_files_of_a_dead_process_are_taken_over_by_one_and_read_in_their_ord
     outbox, names = Outbox(tmp_path, sync=False), [f"{number:02}" for number in range(12)]
     for name in names:
         outbox.put([a_step(name, "x" * (SIZE // 3))])
-    outbox.put_brief(a_closing("last"))
+    last = record("last")
+    outbox.put_brief(call_facts(last), last)
     outbox.make_whole()  # which writes the last of them anew
     assert len(list(tmp_path.glob("*.outbox"))) == 6
     outbox.close()
