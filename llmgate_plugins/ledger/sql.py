@@ -243,5 +243,5 @@ class SqlLedger(Reading):
     def close(self) -> None:
         """Write what waits and let go of the database and the thread. Idempotent.
 
-        Rows can still be read; nothing can be written any more."""
+        Rows can still be read, and what is under way still settled; nothing new can be begun."""
         self._closing()

@@ -27,6 +27,10 @@ log = logging.getLogger("llmgate.ledger")
 
 LATER: Final = 5.0
 """Seconds until housekeeping that the books did not allow is tried again."""
+LATE: Final = frozenset({"settle", "close", "content", "assign"})
+"""Kinds of rows with which ends what was begun before the books were closed."""
+LATEST: Final = 5.0
+"""Seconds that such a row waits for what was handed over before it."""
 
 
 class Books(Protocol):
@@ -67,6 +71,7 @@ class Writer:
           Only when the outbox takes no more either, promises get a `StorageError`.
         - At most `limit` entries wait. `put` then blocks for up to `patience` seconds and
           raises `StorageError`, having taken nothing.
+        - Once closed, it takes nothing but the ends of what was begun before, and writes them at once.
         - After a fork the child starts with an empty queue, no connection, no outbox and
           threads of its own; the parent goes on and writes what was handed over before. No
           connection is ever open across a fork.
@@ -149,10 +154,24 @@ class Writer:
 
     def put(self, entry: Entry) -> Promise[Any]:
         """Hand an entry over. Raises `StorageError` if closed, or full for too long."""
+        if self.queue.closed and entry.kind in LATE:
+            return self._put_late(entry)
         self.queue.put(entry)
         if self._thread is None:
             self._start()
         self.watch.look_again()
+        return entry
+
+    def _put_late(self, entry: Entry) -> Promise[Any]:
+        """The end of what was under way when all was closed: written here and now, after the rest."""
+        if self._thread is not None:
+            self._thread.join(LATEST)
+            if self._thread.is_alive():
+                raise StorageError("the ledger is closed, and its database does not answer")
+        with self.gate:
+            self._delivery.bring_in([entry])
+            self.drain.close()
+            self.books.disconnect()
         return entry
 
     def _start(self) -> None:

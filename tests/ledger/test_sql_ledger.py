@@ -275,6 +275,31 @@ def test_nothing_is_written_after_closing_and_what_waited_is(ledger: SqlLedger) 
     assert len(ledger.attempts()) == 1_200
 
 
+@pytest.mark.parametrize("durability", ["queued", "normal", "full"])
+def test_what_was_under_way_when_it_was_closed_still_comes_to_its_end(file: Path, durability: str) -> None:
+    ledger = SqlLedger(f"sqlite:///{file}", durability=durability)
+    for name in ("c1", "c2"):
+        ledger.open_attempt(intent(name))
+    ledger.close()
+    assert answer(ledger.settle_attempt("c1", 1, settlement(cost=7))) is True
+    answer(ledger.close_call(record("c1")))
+    with pytest.raises(StorageError, match="closed"):
+        ledger.open_attempt(intent("new"))
+    assert {row["call_id"]: (row["status"], row["cost_nano_usd"]) for row in ledger.attempts()} == {
+        "c1": ("success", 7),
+        "c2": ("intent", 0),
+    }
+    assert [row["call_id"] for row in ledger.calls()] == ["c1"]
+
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    ledger.settle_attempt("c2", 1, settlement(cost=8))
+    other.close()
+    after = SqlLedger(f"sqlite:///{file}")
+    assert after.attempts("c2")[0]["cost_nano_usd"] == 8
+    after.close()
+
+
 def test_a_lock_held_by_another_program_is_waited_out(ledger: SqlLedger, file: Path) -> None:
     other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
