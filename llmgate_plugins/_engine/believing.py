@@ -96,6 +96,8 @@ def _checked(
         least = estimate_tokens(characters)
         if least > written and (not whole or written * _LONG < characters):
             changes["output"] = reported.output + least - written
+            if attempt.deployment.price is not None:
+                changes["charged"] = None  # it is for what was reported
     return replace(reported, **changes, estimated=True, iterations=()) if changes else reported
 
 

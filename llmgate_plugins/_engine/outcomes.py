@@ -41,7 +41,9 @@ def _booked(
             if price is None or not price.tells(usage):
                 return usage, usage.charged, Price(source=usage.charged_by)
         elif deployment.provider in SAY_WHAT_THEY_CHARGE and (price is None or price.source != "config"):
-            return usage, usage.charged, CHARGED
+            if usage.charged or price is None or not price.cost(usage):
+                return usage, usage.charged, CHARGED
+            usage = replace(usage, charged=None, estimated=True)  # nothing, for what is not free
     if price is None:
         return usage, 0, None
     if usage.iterations:

@@ -66,7 +66,11 @@ def usage_from_openai(report: Any, *, tier: Any = None) -> Usage | None:
         if type(inner) is not dict:
             inner = _fields(inner)
         cached = inner.get("cached_tokens")
-        written = inner.get("cache_write_tokens") or inner.get("cache_creation_tokens")
+        written = (
+            inner.get("cache_write_tokens")
+            or inner.get("cache_creation_tokens")
+            or inner.get("cache_creation_input_tokens")
+        )
         audio, image, unasked = (
             inner.get("audio_tokens"),
             inner.get("image_tokens"),
@@ -74,8 +78,12 @@ def usage_from_openai(report: Any, *, tier: Any = None) -> Usage | None:
         )
         if audio and (lately := inner.get("cached_tokens_details")):
             audio = sane(audio) - sane(_fields(lately).get("audio_tokens"))
-    if not cached:  # DeepSeek, and gateways that keep Anthropic's names beside the totals
-        cached = fields.get("prompt_cache_hit_tokens") or fields.get("cache_read_input_tokens")
+    if not cached:  # DeepSeek, gateways that keep Anthropic's names beside the totals, Moonshot
+        cached = (
+            fields.get("prompt_cache_hit_tokens")
+            or fields.get("cache_read_input_tokens")
+            or fields.get("cached_tokens")
+        )
     if not written:
         written = fields.get("cache_creation_input_tokens")
     if written and (

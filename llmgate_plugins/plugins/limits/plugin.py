@@ -116,7 +116,8 @@ class Limits:
         asked.gather(self._for_calls if call.record.shadow_of is None else self._for_shadows)
         if not asked.counts:
             return None
-        if attempt.deployment.price is None and any(one.rule.kind == "budget" for one in asked.counts):
+        unknown = attempt.deployment.price is None and not asked.nano_usd  # nor does the host know it
+        if unknown and any(one.rule.kind == "budget" for one in asked.counts):
             self._watch.unpriced(attempt.deployment, services)
         admission = self._admission
         if asked.taken.refused is not None or admission.moves_alias:
