@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import statistics
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
@@ -11,10 +12,12 @@ from zoneinfo import ZoneInfo
 from llmgate_plugins.insight.pattern import Pattern, pattern_of
 from llmgate_plugins.windows import Calendar
 
-__all__ = ["HISTORY", "Days", "learned"]
+__all__ = ["HISTORY", "Days", "Spent", "learned"]
 
 HISTORY: Final = 56
 """Whole days that a forecast is learned from: eight weeks."""
+_LATE: Final = 3600.0
+"""Seconds by which a day that begins later than others has missed a part of what it would have cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,40 @@ class Days:
         ]
 
 
-def learned(costs: Sequence[int], days: Days) -> tuple[Pattern, int]:
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was spent on each of some days.
+
+    Attributes:
+        costs: Nano-dollars.
+        began: Unix time of each day's first spending; infinite where there was none.
+    """
+
+    costs: list[int]
+    began: list[float]
+
+    @classmethod
+    def nothing(cls, days: Days) -> Spent:
+        """Nothing, on all of these."""
+        return cls([0] * len(days), [math.inf] * len(days))
+
+    def add(self, other: Spent) -> None:
+        """What others spent on the same days."""
+        for place, cost in enumerate(other.costs):
+            self.costs[place] += cost
+            self.began[place] = min(self.began[place], other.began[place])
+
+
+def learned(spent: Spent, days: Days) -> tuple[Pattern, int]:
     """What can be learned from whole days, and the number of the first of them.
 
-    Days before anything was spent are no history: nobody was there yet."""
-    whole = costs[: len(days) - 1][-HISTORY:]
-    offset = len(days) - 1 - len(whole)
-    begun = next((place for place, cost in enumerate(whole) if cost), len(whole))
-    return pattern_of(whole[begun:]), offset + begun
+    Days before anything was spent are no history: nobody was there yet. Nor is the first one,
+    where it began later in the day than others do: nobody knows what the whole would have cost."""
+    today = len(days) - 1
+    oldest = max(today - HISTORY, 0)
+    first = next((day for day in range(oldest, today) if spent.costs[day]), today)
+    others = [spent.began[day] - days.bounds[day] for day in range(first + 1, today) if spent.costs[day]]
+    if first > oldest and others:
+        since = spent.began[first] - days.bounds[first]
+        first += since > statistics.median_low(others) + _LATE
+    return pattern_of(spent.costs[first:today]), first

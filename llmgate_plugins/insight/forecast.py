@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from sqlalchemy import func, select
 
 from llmgate_plugins.insight.books import Books, open_books
 from llmgate_plugins.insight.conditions import Condition, Where, conditions_of
-from llmgate_plugins.insight.days import Days, learned
+from llmgate_plugins.insight.days import Days, Spent, learned
 from llmgate_plugins.insight.facts import fact_of, shadows
 from llmgate_plugins.insight.outlook import BudgetOutlook, outlook_of
 from llmgate_plugins.insight.pattern import ENOUGH, LEAST, Method
@@ -151,11 +152,13 @@ def read_forecast(
     with open_books(ledger) as books:
         days = Days.of(begins, now, zone)
         series = _series(books, names, conditions_of(where), checked(shadow_calls), days)
-        totals = [sum(costs) for costs in zip(*series.values(), strict=True)] or [0] * len(days)
+        totals = Spent.nothing(days)
+        for spent in series.values():
+            totals.add(spent)
         rows = [
-            _row(dict(zip(names, key, strict=True)), costs, days, begins, ends)
-            for key, costs in series.items()
-            if names and any(costs)
+            _row(dict(zip(names, key, strict=True)), spent, days, begins, ends)
+            for key, spent in series.items()
+            if names and any(spent.costs)
         ]
         outlooks = list(_outlooks(books, budgets, now))
     rows.sort(key=lambda row: (-(row.expected if row.expected is not None else row.spent), str(row.group)))
@@ -170,11 +173,9 @@ def read_forecast(
     )
 
 
-def _row(
-    group: Mapping[str, Any], costs: Sequence[int], days: Days, begins: float, ends: float
-) -> ForecastRow:
-    spent = sum(cost for at, cost in zip(days.bounds, costs, strict=True) if at >= begins)
-    pattern, first = learned(costs, days)
+def _row(group: Mapping[str, Any], series: Spent, days: Days, begins: float, ends: float) -> ForecastRow:
+    spent = sum(cost for at, cost in zip(days.bounds, series.costs, strict=True) if at >= begins)
+    pattern, first = learned(series, days)
     if pattern.method == "none":
         return ForecastRow(
             group=group,
@@ -184,7 +185,7 @@ def _row(
             high=None,
             method="none",
             days=pattern.days,
-            note=f"no forecast: {pattern.days} whole days of history, {LEAST} are needed",
+            note=f"no forecast: {_days(pattern.days)} of history, {LEAST} are needed",
         )
     band = pattern.sum([(number - first, part) for number, part in days.ahead(ends)])
     return ForecastRow(
@@ -197,8 +198,12 @@ def _row(
         days=pattern.days,
         note=""
         if pattern.method == "trend"
-        else f"short history: {pattern.days} whole days; from {ENOUGH} on there are weekdays and a trend",
+        else f"short history: {_days(pattern.days)}; from {ENOUGH} on there are weekdays and a trend",
     )
+
+
+def _days(number: int) -> str:
+    return f"{number} whole day{'' if number == 1 else 's'}"
 
 
 def _series(
@@ -207,20 +212,22 @@ def _series(
     conditions: Sequence[Condition],
     shadow_calls: ShadowCalls,
     days: Days,
-) -> dict[tuple[Any, ...], list[int]]:
-    """Nano-dollars of each day, by group."""
+) -> dict[tuple[Any, ...], Spent]:
+    """What was spent on each day, by group."""
     keys = [fact_of(name).column("attempts", books).label(f"key_{place}") for place, name in enumerate(names)]
+    at, cost = attempts.c.at, attempts.c.cost_nano_usd
     statement = (
         select(
-            *keys, books.bucket(attempts.c.at, days.bounds).label("day"), func.sum(attempts.c.cost_nano_usd)
+            *keys, books.bucket(at, days.bounds).label("day"), func.sum(cost), func.min(at).filter(cost > 0)
         )
         .where(attempts.c.at >= days.bounds[0], attempts.c.at < days.now)
         .where(*shadows("attempts", shadow_calls), *(one.clause("attempts", books) for one in conditions))
         .group_by(*(key.name for key in keys), "day")
     )
-    series: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(days))
-    for *key, day, cost in books.connection.execute(statement):
-        series[tuple(key)][day - 1] = int(cost)
+    series: defaultdict[tuple[Any, ...], Spent] = defaultdict(lambda: Spent.nothing(days))
+    for *key, day, spent, began in books.connection.execute(statement):
+        series[tuple(key)].costs[day - 1] = int(spent)
+        series[tuple(key)].began[day - 1] = math.inf if began is None else began
     return dict(series)
 
 
@@ -233,12 +240,12 @@ def _outlooks(books: Books, budgets: Sequence[Budget], now: float) -> Iterator[B
         days = Days.of(window.bounds(now)[0], now, zone)
         names = tuple(scope.name for scope in rule.scopes)
         series = _series(books, names, (), rule.shadow_calls, days)
-        for key, costs in sorted(series.items(), key=str):
+        for key, spent in sorted(series.items(), key=lambda one: str(one[0])):
             limit = _limit_for(rule, key)
             if limit is not None:
-                pattern, first = learned(costs, days)
+                pattern, first = learned(spent, days)
                 group = dict(zip(names, key, strict=True))
-                yield outlook_of(limit, limit.key(*key), group, costs, days, pattern, first)
+                yield outlook_of(limit, limit.key(*key), group, spent.costs, days, pattern, first)
 
 
 def _limit_for(rule: Rule, values: Sequence[str | None]) -> Limit | None:

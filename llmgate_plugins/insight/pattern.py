@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
@@ -18,11 +18,15 @@ ENOUGH: Final = 14
 """Whole days from which on there are weekdays and a trend: each weekday twice."""
 
 _BURST: Final = 5.0
-"""A day further above the middle than so many usual deviations is spent, but not expected again."""
+"""A day further above the middle than so many usual deviations stands apart from the others."""
+_WEEKS: Final = 3
+"""From so many of a weekday on its own middle counts: a job that runs once a week is no burst."""
 _Z80: Final = 1.2815515655446004
 """Of the middle 80 % of a normal distribution."""
 _STEEP: Final = 0.01
 """Of the level, by which spending usually grows or falls from day to day: a third in a month."""
+_BENDS: Final = 0.3
+"""Of a slope, by which it usually is another from the next month on: growth is no straight line."""
 _UNSEEN: Final = 0.35
 """Relative deviation of a day that is believed until two weeks have shown what it is."""
 
@@ -49,6 +53,8 @@ class Pattern:
         doubt: By what the deviation of a sum is larger than that of independent days.
         slope_deviation: How unsure the slope is.
         freedom: Days beyond what had to be estimated.
+        bursts: Days far above the others.
+        extra, extra_variance: What bursts add to any day, as often as they have come again.
     """
 
     method: Method
@@ -61,9 +67,12 @@ class Pattern:
     doubt: float = 1.0
     slope_deviation: float = 0.0
     freedom: int = 1
+    bursts: int = 0
+    extra: float = 0.0
+    extra_variance: float = 0.0
 
     def day(self, number: float) -> float:
-        """What that day is expected to cost."""
+        """What that day is expected to cost, without bursts."""
         factor = self.profile[int(number) % 7]
         return max(self.level + self.slope * (number - self.middle), 0.0) * factor
 
@@ -84,6 +93,10 @@ class Pattern:
             weight * (number - self.middle) for (number, _), weight in zip(days, weights, strict=True)
         )
         variance = self.deviation**2 * (noise + learned) * self.doubt + (self.slope_deviation * lever) ** 2
+        if self.bursts:
+            whole = sum(part for _, part in days)
+            expected += self.extra * whole
+            variance += self.extra_variance * whole + (self.extra * whole) ** 2 / self.bursts
         half = _quantile(self.freedom) * math.sqrt(variance)
         return Band(expected, max(expected - half, 0.0), expected + half)
 
@@ -92,15 +105,23 @@ def pattern_of(costs: Sequence[float]) -> Pattern:
     """Learn from the cost of whole days, oldest first.
 
     From two weeks on a weekday profile times a linear trend; before that the mean, with a wide
-    band. Days far above the others are taken down to where the others could be.
+    band. Days far above the others are taken down to where the others could be, and what they
+    were above that is expected to come again as often as it has.
     """
     days = len(costs)
     if days < LEAST:
         return Pattern("none", days)
     calm = _without_bursts(costs)
-    if days < ENOUGH:
-        return _run_rate(calm)
-    return _trend(calm)
+    found = _run_rate(calm) if days < ENOUGH else _trend(calm)
+    above = [cost - rest for cost, rest in zip(costs, calm, strict=True) if cost > rest]
+    if not above:
+        return found
+    # The first burst was a surprise: so many of them have come again.
+    again = (len(above) - 1) / len(above)
+    extra = again * sum(above) / days
+    # Of two weeks one cannot tell whether it comes again.
+    usual = (1.0 if days < ENOUGH else again) * sum(one * one for one in above) / days
+    return replace(found, bursts=len(above), extra=extra, extra_variance=max(usual - extra * extra, 0.0))
 
 
 def _run_rate(costs: Sequence[float]) -> Pattern:
@@ -152,7 +173,7 @@ def _trend(costs: Sequence[float]) -> Pattern:
         # how steep slopes usually are.
         seen, usual = deviation**2 / spread, (_STEEP * level) ** 2
         slope *= usual / (usual + seen)
-        slope_deviation = math.sqrt(usual * seen / (usual + seen))
+        slope_deviation = math.hypot(math.sqrt(usual * seen / (usual + seen)), _BENDS * slope)
     return Pattern(
         "trend",
         days,
@@ -182,9 +203,13 @@ def _profile(costs: Sequence[float], trend: Sequence[float]) -> list[float]:
 
 def _without_bursts(costs: Sequence[float]) -> list[float]:
     middle = _median(costs)
-    usual = 1.4826 * _median([abs(cost - middle) for cost in costs])
-    most = middle + _BURST * max(usual, 0.25 * middle)
-    return [min(cost, most) for cost in costs] if most > 0 else list(costs)
+    if not middle:
+        return list(costs)
+    weekdays = [costs[weekday::7] for weekday in range(7)]
+    middles = [max(middle, _median(some)) if len(some) >= _WEEKS else middle for some in weekdays]
+    usual = 1.4826 * _median([abs(cost - middles[number % 7]) for number, cost in enumerate(costs)])
+    most = [one + _BURST * max(usual, 0.25 * one) for one in middles]
+    return [min(cost, most[number % 7]) for number, cost in enumerate(costs)]
 
 
 def _median(values: Sequence[float]) -> float:

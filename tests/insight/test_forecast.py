@@ -103,6 +103,41 @@ def test_a_burst_is_not_expected_again() -> None:
     assert 2_900 < band.expected < 3_600
 
 
+def test_a_job_that_runs_once_a_week_is_no_burst() -> None:
+    costs = [1_000.0 if day % 7 == 3 else 100.0 for day in range(42)]
+    band = pattern_of(costs).sum([(42 + day, 1.0) for day in range(28)])
+    assert band.expected == pytest.approx(4 * 1_000 + 24 * 100, rel=0.07)
+    assert band.low <= 6_400 <= band.high
+
+
+@pytest.mark.parametrize(("history", "least"), [(14, 0.5), (28, 0.8), (56, 0.9)])
+def test_bursts_that_come_again_and_again_are_expected_again(history: int, least: float) -> None:
+    chance = random.Random(history)
+    shares, inside = [], 0
+    for _ in range(200):
+        days = [
+            (1_000.0 if chance.random() < 0.12 else 100.0) * math.exp(chance.gauss(0, 0.15))
+            for _ in range(history + 20)
+        ]
+        band = pattern_of(days[:history]).sum([(history + day, 1.0) for day in range(20)])
+        actual = sum(days[history:])
+        shares.append(band.expected / actual)
+        inside += band.low <= actual <= band.high
+    assert least <= statistics.median(shares) <= 1.1
+    assert inside >= least * 0.55 * 200
+
+
+@pytest.mark.parametrize("history", [28, 42, 56])
+def test_growth_that_is_no_straight_line_stays_within_the_band(history: int) -> None:
+    inside = 0
+    for seed in range(200):
+        chance = random.Random(seed)
+        days = [1.014**day * math.exp(chance.gauss(0, 0.15)) for day in range(history + 20)]  # 10 % a week
+        band = pattern_of(days[:history]).sum([(history + day, 1.0) for day in range(20)])
+        inside += band.low <= sum(days[history:]) <= band.high
+    assert inside >= 0.65 * 200
+
+
 NOW = datetime(2026, 11, 20, tzinfo=UTC).timestamp()
 USD = NANO
 
@@ -138,7 +173,7 @@ def test_each_group_has_its_own_and_the_dearest_comes_first() -> None:
 def test_less_than_two_days_give_no_forecast_and_say_why(days: int) -> None:
     row = told({"search": [USD] * days} if days else {}).totals
     assert (row.method, row.expected, row.low, row.high) == ("none", None, None, None)
-    assert row.note == f"no forecast: {days} whole days of history, 2 are needed"
+    assert row.note == f"no forecast: {days} whole day{'s' if days != 1 else ''} of history, 2 are needed"
 
 
 def test_less_than_two_weeks_go_on_as_they_are_and_say_so() -> None:
@@ -151,6 +186,31 @@ def test_less_than_two_weeks_go_on_as_they_are_and_say_so() -> None:
 
 def test_days_before_the_first_spending_are_no_history() -> None:
     assert told({"old": [USD] * 50, "new": [0] * 45 + [USD] * 5}, by="team").rows[1].days == 5
+
+
+def at_hours(hours: dict[int, Sequence[int]]) -> RowsLedger:
+    """A dollar at each of these hours of each day."""
+    rows = [
+        row | {"call_id": f"{day}-{hour}", "at": NOW - (len(hours) - day) * 86_400 + hour * 3_600 + 60}
+        for day, some in hours.items()
+        for hour in some
+        for row in daily({"search": [USD]}, NOW).attempt_rows
+    ]
+    return RowsLedger(rows, [])
+
+
+@pytest.mark.parametrize("days", [3, 4, 7, 20])
+def test_a_first_day_that_began_late_is_not_taken_for_a_whole_one(days: int) -> None:
+    around_the_clock = {day: range(18 if day == 0 else 0, 24) for day in range(days)}
+    row = read_forecast(at_hours(around_the_clock).as_ledger(), now=NOW).totals
+    assert row.days == days - 1
+    assert row.expected == pytest.approx(row.spent + 11 * 24 * USD, rel=0.01)
+
+
+@pytest.mark.parametrize("hours", [[2], [9, 10, 11], [23]])
+def test_a_first_day_that_began_when_days_begin_is_a_whole_one(hours: list[int]) -> None:
+    row = read_forecast(at_hours(dict.fromkeys(range(4), hours)).as_ledger(), now=NOW).totals
+    assert row.days == 4
 
 
 def test_a_month_that_has_just_begun_goes_by_the_month_before() -> None:
