@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from llmgate_plugins.types import EMPTY
 
-__all__ = ["GROUP", "Allowed", "Installed", "Misfit", "find", "installed"]
+__all__ = ["GROUP", "Allowed", "Installed", "NotFound", "find", "installed"]
 
 GROUP: Final = "llmgate"
 """The entry-point group. An entry point names a plugin, or what makes one when called."""
@@ -59,7 +59,7 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Misfit:
+class NotFound:
     """Why an entry of the allow-list allows nothing that is there.
 
     Attributes:
@@ -86,10 +86,10 @@ def installed(group: str = GROUP) -> tuple[Installed, ...]:
     return tuple(sorted(found, key=lambda one: (one.name, one.dist)))
 
 
-def find(one: Allowed, there: Sequence[Installed], group: str = GROUP) -> Installed | Misfit:
+def find(one: Allowed, there: Sequence[Installed], group: str = GROUP) -> Installed | NotFound:
     """What this entry allows, of what is there; nothing is imported."""
     if os.environ.get(DISABLED, "0") not in ("", "0"):
-        return Misfit(
+        return NotFound(
             key="name",
             message=f"may not be loaded: {DISABLED} is set",
             remedy="unset it, or remove the plugin",
@@ -101,36 +101,36 @@ def find(one: Allowed, there: Sequence[Installed], group: str = GROUP) -> Instal
     if not fitting:
         dists = ", ".join(found.dist for found in named)
         remedy = f"write dist: {named[0].dist}, if that is what you reviewed"
-        return Misfit(key="dist", message=f"comes from {dists}, not from {one.dist}", remedy=remedy)
+        return NotFound(key="dist", message=f"comes from {dists}, not from {one.dist}", remedy=remedy)
     if len(fitting) > 1:
         dists = ", ".join(found.dist for found in fitting)
         message, remedy = f"is claimed by several distributions: {dists}", "say which with `dist`"
-        return Misfit(key="name", message=message, remedy=remedy)
+        return NotFound(key="name", message=message, remedy=remedy)
     (found,) = fitting
     return found if one.version is None else _of_version(found, one.version)
 
 
-def _absent(one: Allowed, there: Sequence[Installed], group: str) -> Misfit:
+def _absent(one: Allowed, there: Sequence[Installed], group: str) -> NotFound:
     """Why there is nothing of that name, as far as metadata tell."""
 
-    def misfit(message: str, remedy: str) -> Misfit:
-        return Misfit(key="name", message=message, remedy=remedy)
+    def not_found(message: str, remedy: str) -> NotFound:
+        return NotFound(key="name", message=message, remedy=remedy)
 
     near = difflib.get_close_matches(one.name, [found.name for found in there], n=1)
     if near:
-        return misfit("is not installed", f"did you mean {near[0]}?")
+        return not_found("is not installed", f"did you mean {near[0]}?")
     dists = list(dict.fromkeys((one.dist or one.name, one.name)))  # which may stand in its place
     for dist in dists:
         offered = [found.name for found in there if found.is_of(dist)]
         if offered:
-            return misfit(
+            return not_found(
                 f"is not installed: {dist} offers {', '.join(offered)}",
                 "a plugin's name is that of its entry point",
             )
     section = f"[project.entry-points.{group}]"
     for point in entry_points(name=one.name):
         if "llmgate" in point.group and point.dist is not None:
-            return misfit(
+            return not_found(
                 f"{point.dist.name} offers it in the group {point.group!r}, which is not read",
                 f"write {section}, and install it again",
             )
@@ -139,36 +139,37 @@ def _absent(one: Allowed, there: Sequence[Installed], group: str) -> Misfit:
             version = distribution(dist).version
         except (PackageNotFoundError, ValueError):
             continue
-        return misfit(
+        return not_found(
             f"{dist} {version} is installed, but offers no plugin",
             f"if it is yours, add {section} to its pyproject.toml; install it again",
         )
     names = ", ".join(found.name for found in there) or "none"
-    return misfit("is not installed", f"install its distribution into {sys.prefix}; installed are: {names}")
+    remedy = f"install its distribution into {sys.prefix}; installed are: {names}"
+    return not_found("is not installed", remedy)
 
 
-def _of_version(found: Installed, version: str) -> Installed | Misfit:
+def _of_version(found: Installed, version: str) -> Installed | NotFound:
     """The same, if a configured version or range allows it."""
     remedy = f"review it and write version: {found.version}, or install the allowed one"
     if not any(sign in version for sign in "<>~!*,"):
         if found.version == version.removeprefix("==").strip():
             return found
         message = f"{found.dist} is installed in version {found.version}, allowed is {version}"
-        return Misfit(key="version", message=message, remedy=remedy)
+        return NotFound(key="version", message=message, remedy=remedy)
     try:
         from packaging.specifiers import InvalidSpecifier, SpecifierSet
     except ImportError:
         message = f"the range {version!r} needs the package packaging to be read"
-        return Misfit(key="version", message=message, remedy="pip install packaging, or allow one version")
+        return NotFound(key="version", message=message, remedy="pip install packaging, or allow one version")
     try:
         allowed = SpecifierSet(version)
     except InvalidSpecifier:
         message = f"{version!r} is no range of versions"
-        return Misfit(key="version", message=message, remedy='write ">=1.2,<2", or one version: 1.2.0')
+        return NotFound(key="version", message=message, remedy='write ">=1.2,<2", or one version: 1.2.0')
     if allowed.contains(found.version, prereleases=True):
         return found
     message = f"allowed is {version}, installed is {found.source}"
-    return Misfit(key="version", message=message, remedy=remedy)
+    return NotFound(key="version", message=message, remedy=remedy)
 
 
 def _normal(dist: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import dropwhile
 from typing import Any
 
-from llmgate_plugins._discovery import GROUP, Allowed, Installed, Misfit, find, installed
+from llmgate_plugins._discovery import GROUP, Allowed, Installed, NotFound, find, installed
 from llmgate_plugins.errors import ConfigurationError, PluginRefused, Problem
 from llmgate_plugins.hookspecs import MARK
 from llmgate_plugins.redaction import redact_error
@@ -50,7 +50,7 @@ def load_allowed(allowed: Iterable[Allowed], group: str = GROUP) -> list[object]
     problems = [
         Problem(message=f"plugin {one.name!r}: {found.message}", remedy=found.remedy)
         for one, found in chosen
-        if isinstance(found, Misfit)
+        if isinstance(found, NotFound)
     ]
     if problems:
         raise ConfigurationError(problems=problems)

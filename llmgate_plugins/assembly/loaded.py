@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmgate_plugins._discovery import Misfit
+from llmgate_plugins._discovery import NotFound
 from llmgate_plugins._loading import Loaded, make
 from llmgate_plugins.config import GatewayConfig
 from llmgate_plugins.config.plugin_checks import Found
@@ -23,7 +23,7 @@ def loaded_plugins(config: GatewayConfig, plugins: Sequence[Found]) -> list[Load
     refused: list[PluginRefused] = []
     for path, one, found in plugins:
         place = config.locator.problem(path, "")
-        if isinstance(found, Misfit):
+        if isinstance(found, NotFound):
             raise PluginRefused(found.message, plugin=one.name, remedy=found.remedy).at(place)
         try:
             plugin = make(one, found)

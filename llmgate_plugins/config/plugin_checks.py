@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from llmgate_plugins._discovery import Allowed, Installed, Misfit, find, installed
+from llmgate_plugins._discovery import Allowed, Installed, NotFound, find, installed
 from llmgate_plugins.config.gateway_config import GatewayConfig
 from llmgate_plugins.config.problems import Path
 from llmgate_plugins.config.salvage import STAND_IN
@@ -13,7 +13,7 @@ from llmgate_plugins.errors import Problem
 
 __all__ = ["Found", "allowed_plugins", "plugin_problems"]
 
-Found: TypeAlias = tuple[Path, Allowed, Installed | Misfit]
+Found: TypeAlias = tuple[Path, Allowed, Installed | NotFound]
 """Where an entry stands, what it says, and what it allows of what is installed."""
 
 
@@ -30,6 +30,6 @@ def allowed_plugins(config: GatewayConfig) -> tuple[Found, ...]:
 def plugin_problems(config: GatewayConfig, plugins: Iterable[Found]) -> Iterator[Problem]:
     """A problem for each entry that allows nothing that is installed."""
     for path, one, found in plugins:
-        if isinstance(found, Misfit) and one.name != STAND_IN:
+        if isinstance(found, NotFound) and one.name != STAND_IN:
             message = f"plugin {one.name!r}: {found.message}"
             yield config.locator.problem((*path, found.key), message, found.remedy)
