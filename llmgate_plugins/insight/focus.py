@@ -19,10 +19,11 @@ PriceOf: TypeAlias = Callable[[str, str], Price | None]
 """(provider, model) -> its list price, or None."""
 
 _MONTH: Final = Calendar("month")
+_FINEST: Final = Decimal(1).scaleb(-15)
 _OWN: Final = (
     *("call_id", "number", "deployment", "alias", "reason", "status", "error_class", "team", "project"),
     *("user_id", "feature", "cohort", "environment", "policy", "policy_version", "decision_id", "trace_id"),
-    *("estimated", "latency_s", "first_token_s"),
+    *("shadow_of", "price_source", "price_as_of", "estimated", "latency_s", "first_token_s"),
 )
 """Columns of the books that FOCUS has no name for; they become x_CallId and so on."""
 
@@ -39,7 +40,7 @@ FOCUS_COLUMNS: Final = (
     *("PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName", "RegionId"),
     *("RegionName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory", "ServiceName"),
     *("ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SubAccountId", "SubAccountName", "Tags"),
-    *("x_CostNanoUsd", "x_CostSplit"),
+    *("x_CostNanoUsd", "x_CostSplit", "x_UnitPriceFrom"),
     *map(_own_name, _OWN),
 )
 """In the order of the specification, our own at the end."""
@@ -51,8 +52,10 @@ def focus_rows(attempts: Iterable[Mapping[str, Any]], price_of: PriceOf) -> Iter
 
     The books keep what an attempt cost as a whole. It is split by what each bucket's tokens
     cost at the list price (`x_CostSplit` "price"), where no price is known by their numbers
-    ("tokens"). What was billed without tokens, such as an attempt whose process died, is one
-    row with the unit "Requests". What was never sent, or is still under way, is left out.
+    ("tokens"). A unit price is the list price, or what was billed for each token where no list
+    price explains the cost (`x_UnitPriceFrom` "list" or "billed"). What was billed without
+    tokens, such as an attempt whose process died, is one row with the unit "Requests". What
+    was never sent, or is still under way, is left out.
     """
     for row in attempts:
         if row["status"] not in ("skipped", "intent"):
@@ -99,26 +102,27 @@ def _charge(
     split: str,
 ) -> dict[str, Any]:
     usd = Decimal(cost).scaleb(-9)
-    listed = usd if unit_price is None else unit_price * number  # to the last fraction of a nano-dollar
+    # What FOCUS wants: never empty, and times the quantity just the list cost.
+    each = (usd / number).quantize(_FINEST) if unit_price is None else unit_price
+    listed = each * number
     model = row["served_model"] or row["model"]
     sku = f"{row['provider']}/{model}/{meter}"
     tier = f"/{row['service_tier']}" if row["service_tier"] else ""
-    known = row["price_source"] is not None
     return {
         **dict.fromkeys(("BilledCost", "EffectiveCost"), usd),
         **dict.fromkeys(("ListCost", "ContractedCost"), listed),
         "ChargeDescription": f"{model}, {meter.replace('_', ' ')}",
         "ConsumedQuantity": number,
         "ConsumedUnit": unit,
-        "ContractedUnitPrice": unit_price,
-        "ListUnitPrice": unit_price,
+        **dict.fromkeys(("ListUnitPrice", "ContractedUnitPrice"), each),
         "PricingQuantity": number,
         "PricingUnit": unit,
         "SkuId": sku,
         "SkuMeter": meter,
-        "SkuPriceId": f"{sku}{tier}@{row['price_source']}:{row['price_as_of'] or ''}" if known else None,
+        "SkuPriceId": f"{sku}{tier}",  # the same whatever the price is by then
         "x_CostNanoUsd": cost,
         "x_CostSplit": split,
+        "x_UnitPriceFrom": "billed" if unit_price is None else "list",
     }
 
 

@@ -151,6 +151,8 @@ def test_focus_rows_of_an_attempt_add_up_to_its_cost(rows: RowsLedger, priced: b
         assert one["BilledCost"] == Decimal(one["x_CostNanoUsd"]).scaleb(-9)
         assert one["BilledCost"] >= 0
         assert one["ConsumedQuantity"] > 0
+        assert one["ListUnitPrice"] * one["PricingQuantity"] == one["ListCost"] == one["ContractedCost"]
+        assert abs(one["ListCost"] - one["BilledCost"]) < Decimal(1).scaleb(-9)
         costs[one["x_CallId"], one["x_Number"]] += one["x_CostNanoUsd"]
     for row in rows.attempt_rows:
         assert costs[row["call_id"], row["number"]] == row["cost_nano_usd"]
@@ -191,7 +193,19 @@ def test_a_price_that_explains_the_cost_is_the_unit_price() -> None:
     assert written["ListUnitPrice"] == Decimal(2) / NANO
     read, written = focus_rows([row], no_price)
     assert (read["x_CostNanoUsd"], written["x_CostNanoUsd"], read["x_CostSplit"]) == (18, 72, "tokens")
-    assert read["ListUnitPrice"] is None
+    assert (read["ListUnitPrice"], read["x_UnitPriceFrom"]) == (Decimal(18) / 10 / NANO, "billed")
+
+
+def test_a_price_has_one_id_whatever_it_is_and_wherever_it_is_from() -> None:
+    row = failed_over().attempt_rows[1] | {"input_tokens": 10, "output_tokens": 40}
+    ids = {
+        one["SkuPriceId"]
+        for known in ({"price_source": None}, {"price_source": "litellm", "price_as_of": "2026-11-01"})
+        for one in focus_rows([row | known], no_price)
+    }
+    assert ids == {
+        f"{row['provider']}/{row['served_model'] or row['model']}/{meter}" for meter in ("input", "output")
+    }
 
 
 def test_a_list_cost_is_the_list_price_of_so_many_to_the_last_fraction() -> None:
