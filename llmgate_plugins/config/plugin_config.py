@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from llmgate_plugins.config.deployment_config import Name, Text
 from llmgate_plugins.config.section import Section
@@ -31,6 +32,9 @@ class PluginConfig(Section):
     def _from_name(cls, value: Any) -> Any:
         if isinstance(value, str):
             return {"name": value}
+        if isinstance(value, Mapping) and len(value) == 1 and not cls.model_fields.keys() & value.keys():
+            told = "{name: ..., options: {...}}"
+            raise PydanticCustomError("plugin", "has a plugin's name as a key; write {told}", {"told": told})
         options = value.get("options") if isinstance(value, Mapping) else None
         if isinstance(options, Mapping):
             return {**value, "options": shield("", options)}

@@ -105,6 +105,12 @@ def test_python_objects_of_the_same_shape_give_the_same_configuration() -> None:
 BAD = [
     ("unknown key", ONE + "polices: {}\n", 4, "unknown key 'polices' (did you mean policies?)"),
     (
+        "a plugin's name as a key",
+        ONE + "plugins:\n  - quiet: {loud: 1}\n",
+        5,
+        "plugins[0]: has a plugin's name as a key (write {name: ..., options: {...}})",
+    ),
+    (
         "unknown key of an entry",
         "model_list:\n  - model_nam: a\n    model_name: a\n    litellm_params: {model: openai/x}\n",
         2,
