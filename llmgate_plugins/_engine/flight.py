@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmgate_plugins._building import quickly_built
+from llmgate_plugins._engine.echoes import said_by
 from llmgate_plugins._engine.effects import Effect
 from llmgate_plugins._engine.narrowing import Narrowing
 from llmgate_plugins._registry import Hooks
@@ -132,11 +133,11 @@ class Flight:
 
     def report(self, plugin: str, hook: str, error: BaseException) -> None:
         """Note a plugin's failure that does not stop the call, and say it once in the log."""
-        report(self.call.record, plugin, hook, error)
+        report(self.call, plugin, hook, error)
 
 
-def report(record: DecisionRecord, plugin: str, hook: str, error: BaseException) -> None:
+def report(call: Call, plugin: str, hook: str, error: BaseException) -> None:
     """Note a plugin's failure that does not stop the call, and say it once in the log."""
     redact_error(error)
-    record.problems.append((plugin, hook, f"{type(error).__name__}: {error}"))
+    call.record.problems.append((plugin, hook, said_by(error, call.request)))
     log.error("plugin %r failed in %s; the call goes on", plugin, hook, exc_info=error)

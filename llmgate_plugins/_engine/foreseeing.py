@@ -44,7 +44,7 @@ def foresee(flight: Flight, foreseen: list[Foreseen]) -> Steps:
             for deployment in islice(left, MOST_NAMED):
                 yield from _look_ahead(flight, deployment, alias, foreseen)
     except (RequestDenied, HookFailed, UnknownModel) as error:
-        note_failure(record, error)
+        note_failure(call, error)
         record.status = "denied" if isinstance(error, RequestDenied) else "error"
 
 

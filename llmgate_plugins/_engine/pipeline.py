@@ -8,6 +8,7 @@ from llmgate_plugins._asking import Said
 from llmgate_plugins._building import builder
 from llmgate_plugins._engine.attempts import serve
 from llmgate_plugins._engine.dispatch import settle, tell
+from llmgate_plugins._engine.echoes import said_by
 from llmgate_plugins._engine.effects import Emit, Left
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.origins import may_have_made
@@ -154,21 +155,22 @@ def _review(flight: Flight, response: Response, said: Said | None) -> Steps:
 
 
 def _end_badly(flight: Flight, error: Exception) -> Steps:
-    note_failure(flight.call.record, error)
+    note_failure(flight.call, error)
     if isinstance(error, LLMGateError):
         error.call_id = flight.call.id
     yield from _end(flight, "denied" if isinstance(error, RequestDenied) else "error") or ()
     _follow(flight)
 
 
-def note_failure(record: DecisionRecord, error: Exception) -> None:
+def note_failure(call: Call, error: Exception) -> None:
     """What kept a call from an answer, and whose word that was."""
+    record = call.record
     if isinstance(error, RequestDenied):
         record.denied_by = error.plugin
         record.reason = error.code
     elif isinstance(error, HookFailed):
         record.denied_by = error.plugin
-    record.error = f"{type(error).__name__}: {error}"
+    record.error = said_by(error, call.request)
 
 
 def _end(flight: Flight, status: CallStatus) -> Steps | None:

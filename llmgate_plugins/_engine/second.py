@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from llmgate_plugins._engine.echoes import said_by
 from llmgate_plugins._engine.flight import Flight, Steps
 from llmgate_plugins._engine.selection import select
 from llmgate_plugins.context import Call
@@ -37,7 +38,7 @@ def _ask(flight: Flight, alias: str, second: SecondOpinion) -> Steps:
     try:
         left, _ = yield from select(hypothetical, alias)
     except Exception as error:  # noqa: BLE001 - it denies the call, or a plugin failed; it is only a question
-        second.error = f"{type(error).__name__}: {error}"
+        second.error = said_by(error, call.request)
         return
     second.error = None
     second.found.append((record.selections[-1], left[0] if left else None))

@@ -52,7 +52,7 @@ def _first(left: Iterator[Implementation], given: tuple[Any, ...], call: Call) -
                 return _when_there(one, answer, left, given, call)
             scores = _checked(answer)
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-            report(call.record, one.plugin, one.hook, error)
+            report(call, one.plugin, one.hook, error)
             continue
         if scores is not None:
             return scores
@@ -65,7 +65,7 @@ async def _when_there(
     try:
         scores = _checked(await arrived(answer))
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises
-        report(call.record, one.plugin, one.hook, error)
+        report(call, one.plugin, one.hook, error)
         scores = None
     if scores is None:
         scores = await arrived(_first(left, given, call))
