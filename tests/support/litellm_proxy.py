@@ -21,6 +21,7 @@ import yaml
 from llmgate_plugins.ledger import open_ledger
 from llmgate_plugins.testing import ProviderSimulator
 from support.litellm_routers import KEY, entry
+from support.media_servers import MediaServer, media_server
 from support.patience import PATIENCE
 
 __all__ = ["CALLBACK", "MASTER", "MOST_SECONDS", "Proxy", "free_port", "running_proxy", "start", "stop"]
@@ -71,8 +72,16 @@ async def who(request, api_key):
 class Proxy:
     """A running proxy: its address, its files, its clients."""
 
-    def __init__(self, sim: ProviderSimulator, folder: Path, port: int, process: subprocess.Popen) -> None:
+    def __init__(
+        self,
+        sim: ProviderSimulator,
+        media: MediaServer,
+        folder: Path,
+        port: int,
+        process: subprocess.Popen,
+    ) -> None:
         self.sim = sim
+        self.media = media
         self.folder = folder
         self.url = f"http://127.0.0.1:{port}"
         self.process = process
@@ -110,6 +119,7 @@ class Proxy:
             provider.heal()
             provider.pace()
             provider.reply(None)
+        self.media.heal()
 
     def wait_until_ready(self) -> None:
         until = time.monotonic() + MOST_SECONDS
@@ -125,7 +135,7 @@ class Proxy:
             time.sleep(0.3)
 
 
-def model_list(sim: ProviderSimulator) -> list[dict[str, Any]]:
+def model_list(sim: ProviderSimulator, media: MediaServer) -> list[dict[str, Any]]:
     """The proxy's deployments, each at a provider of its own. Heavy ones are what LiteLLM itself picks."""
     heavy, light = {"weight": 1_000_000}, {"weight": 1}
     at = sim.provider
@@ -149,6 +159,13 @@ def model_list(sim: ProviderSimulator) -> list[dict[str, Any]]:
         entry("new", "new", at("new")),
         entry("copied", "original", at("original")),
         entry("copies", "copy", at("copy")),
+        entry("draw", "drawing", media.url, model="openai/gpt-image-1"),
+        entry("speak", "speaking", media.url, model="openai/tts-1"),
+        entry("hear", "hearing", media.url, model="openai/whisper-1"),
+        entry("rank", "ranking", f"{media.url}/rerank", model="cohere/rerank-v3.5"),
+        entry("judge", "judging", media.url, model="openai/omni-moderation-latest"),
+        entry("read", "reading", media.url, model="mistral/mistral-ocr-latest"),
+        entry("film", "filming", media.url, model="openai/sora-2"),
     ]
     for one in entries:
         one["litellm_params"]["api_key"] = "os.environ/PROVIDER_KEY"
@@ -172,6 +189,7 @@ POLICIES: Mapping[str, Any] = {
             "arms": [{"name": "control", "weight": 0.5}, {"name": "newer", "weight": 0.5, "model": "new"}],
         }
     },
+    "budgets": [{"scope": "team=poor", "limit": "0.0001 USD/day"}],
     "shadow": [{"name": "beside", "to": "copies", "when": {"alias": "copied"}}],
 }
 """The policies of the gateway's file. Calls of the master key to other groups are under none."""
@@ -180,9 +198,9 @@ POLICIES: Mapping[str, Any] = {
 @contextmanager
 def running_proxy(folder: Path, site: Path) -> Iterator[Proxy]:
     """A proxy with its files in one folder and its plugin in another."""
-    with ProviderSimulator(seed=11) as sim:
+    with ProviderSimulator(seed=11) as sim, media_server() as media:
         config = {
-            "model_list": model_list(sim),
+            "model_list": model_list(sim, media),
             "router_settings": {
                 "fallbacks": [{"fast": ["strong"]}, {"dying": ["strong"]}, {"american-first": ["placed"]}],
                 "disable_cooldowns": True,
@@ -196,7 +214,7 @@ def running_proxy(folder: Path, site: Path) -> Iterator[Proxy]:
         port = free_port()
         process = start(folder, {"PYTHONPATH": str(plugin_package(site))}, port)
         try:
-            running = Proxy(sim, folder, port, process)
+            running = Proxy(sim, media, folder, port, process)
             running.wait_until_ready()
             yield running
         finally:

@@ -12,6 +12,7 @@ __all__ = [
     "healthy",
     "healthy_name",
     "install_name",
+    "knows",
     "own_attributes",
     "pick_name",
     "routes_before_picking",
@@ -58,6 +59,12 @@ async def healthy(router: Any, model: str, request_kwargs: dict[str, Any], **ask
     if since_1_109(router):
         return await router.select(model, request_kwargs, kind="healthy", **asked)
     return await router.async_get_healthy_deployments(model=model, request_kwargs=request_kwargs, **asked)
+
+
+def knows(router: Any, model: str) -> bool:
+    """Whether this is one of the router's groups, by whatever name."""
+    core = router._core if since_1_109(router) else router
+    return bool(core.get_model_list(model_name=model))
 
 
 def entries(router: Any) -> Sequence[Entry]:

@@ -12,9 +12,10 @@ from litellm.types.utils import Choices, EmbeddingResponse, ModelResponse
 from litellm.types.utils import Message as LiteLLMMessage
 from litellm.types.utils import Usage as LiteLLMUsage
 
-from litellm_llmgate.endpoints import ENDPOINTS
+from litellm_llmgate.endpoints import MEDIA, WORDED
 from litellm_llmgate.endpoints.reports import FREE, fields_of, quota_in, usage_in
-from llmgate_plugins.errors import ProviderError
+from litellm_llmgate.quotes import usage_told
+from llmgate_plugins.errors import LLMGateError, ProviderError
 from llmgate_plugins.limits import Quota
 from llmgate_plugins.messages import from_message, to_message
 from llmgate_plugins.types import Attempt, Message, Request, Response, Usage
@@ -32,18 +33,22 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
     Raises:
         ProviderError: It holds no choice at all.
     """
-    endpoint, fields = ENDPOINTS.get(request.operation), fields_of(answer)
+    operation, fields = request.operation, fields_of(answer)
+    endpoint = WORDED.get(operation)
     hidden = fields("_hidden_params")
     usage: Usage | None = FREE
     quota: Quota | None = None
     kept = isinstance(hidden, dict) and hidden.get("cache_hit") is True
     if not kept or _is_partly_new(answer, hidden):
-        usage = usage_in(answer) if endpoint is None else endpoint.usage_in(answer)
+        if operation in MEDIA:
+            usage = usage_told(operation, answer, attempt.deployment)
+        else:
+            usage = usage_in(answer) if endpoint is None else endpoint.usage_in(answer)
         quota = quota_in(hidden)
         if kept and usage is not None:
             usage = replace(usage, estimated=True)
     model = fields("model")
-    if request.operation != "chat":
+    if operation != "chat":
         return Response(
             source=NO_MESSAGE if endpoint is None else lambda: endpoint.message_in(answer),
             usage=usage,
@@ -96,7 +101,7 @@ def native_answer(response: Response, sent: Response | None, request: Request) -
     """What LiteLLM's caller gets: the provider's answer untouched, or what a plugin made of it."""
     if response is sent:
         return response.native
-    message, endpoint = response.message, ENDPOINTS.get(request.operation)
+    message, endpoint = response.message, WORDED.get(request.operation)
     if response.native is not None and request.operation != "chat":
         answer = response.native
         if endpoint is not None and message != (
@@ -106,6 +111,11 @@ def native_answer(response: Response, sent: Response | None, request: Request) -
         return _free(answer) if sent is None else answer
     if endpoint is not None:
         return endpoint.made(response, request.model, uuid.uuid4().hex)
+    if request.operation != "chat":
+        raise LLMGateError(
+            f"a plugin answered a call of {request.operation!r} by itself, which is not answered with text; "
+            "let it leave such calls alone, or deny them"
+        )
     if isinstance(response.native, ModelResponse):
         answer = response.native
         if message != (_message_of(answer) if sent is None else sent.message):

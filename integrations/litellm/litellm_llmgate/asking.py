@@ -6,20 +6,27 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from litellm_llmgate.endpoints.google import bounds_in, instruction_in, messages_in
+from litellm_llmgate.endpoints import MEDIA
+from litellm_llmgate.endpoints.google import bounds_in, instruction_in
 from litellm_llmgate.per_call import OURS, check_word
-from llmgate_plugins.errors import ConfigurationError
+from litellm_llmgate.quotes import Quotes
+from litellm_llmgate.said import said_in, say
 from llmgate_plugins.foreign import tables
-from llmgate_plugins.messages import from_message, to_message
-from llmgate_plugins.types import EMPTY, Attempt, LazyMessages, Message, OnBreak, Request
+from llmgate_plugins.types import EMPTY, Attempt, OnBreak, Request
 
 __all__ = ["begun_answer", "is_streamed", "operation_of", "request_of", "written_back"]
 
 OPERATIONS: Final[Mapping[str, str]] = {
     "_acompletion": "chat",
-    "_completion": "chat",
     "_aembedding": "embedding",
+    "_aimage_generation": "image_generation",
+    "_arerank": "rerank",
+    "_aspeech": "speech",
+    "_atranscription": "transcription",
+    "_completion": "chat",
     "_embedding": "embedding",
+    "_image_generation": "image_generation",
+    "_pass_through_moderation_endpoint_factory": "moderation",
     "_atext_completion": "text",
 }
 """LiteLLM's own functions that make one attempt, and what they are for."""
@@ -30,24 +37,20 @@ _ENDPOINTS: Final[Mapping[str, str]] = {
     "acompact_responses": "responses",
     "agenerate_content": "generate_content",
     "agenerate_content_stream": "generate_content",
+    "aimage_edit": "image_edit",
+    "aocr": "ocr",
     "aresponses": "responses",
     "anthropic_messages": "messages",
     "aanthropic_messages": "messages",
+    "avideo_generation": "video_generation",
 }
-_CONVERSATION: Final[Mapping[str, str]] = {
-    "chat": "messages",
-    "messages": "messages",
-    "text": "prompt",
-    "responses": "input",
-    "generate_content": "contents",
-}
-"""Operation -> the argument that holds what is said."""
-
 PARAMS: Final = frozenset(
     [
         "audio",
+        "background",
         "best_of",
         "dimensions",
+        "documents",
         "encoding_format",
         "extra_body",
         "frequency_penalty",
@@ -56,6 +59,7 @@ PARAMS: Final = frozenset(
         "inference_geo",
         "input",
         "instructions",
+        "language",
         "logit_bias",
         "logprobs",
         "max_completion_tokens",
@@ -63,23 +67,30 @@ PARAMS: Final = frozenset(
         "max_tokens",
         "modalities",
         "n",
+        "output_format",
+        "pages",
         "parallel_tool_calls",
         "prediction",
         "presence_penalty",
         "prompt",
         "prompt_cache_key",
         "prompt_cache_retention",
+        "quality",
+        "query",
         "reasoning",
         "reasoning_effort",
         "response_format",
         "safety_identifier",
+        "seconds",
         "seed",
         "service_tier",
+        "size",
         "speed",
         "stop",
         "stop_sequences",
         "store",
         "stream_options",
+        "style",
         "system",
         "systemInstruction",
         "system_instruction",
@@ -89,18 +100,17 @@ PARAMS: Final = frozenset(
         "tool_choice",
         "tools",
         "top_k",
+        "top_n",
         "top_logprobs",
         "top_p",
         "user",
         "verbosity",
+        "voice",
         "web_search_options",
         *(tables.TAKEN_BY.keys() - {"metadata"}),  # LiteLLM's own metadata go nowhere
     ]
 )
 """What plugins see of a call. An allow-list: keys, addresses, headers and clients stay out of sight."""
-
-_UNREAD: Final = frozenset({"type", "id", "call_id", "status"})
-"""What no model reads of an item of the Responses API."""
 
 _HOSTS_AND_OURS: Final = re.compile(
     r"user_api_key|litellm|llmgate|model_group|original_model_group|deployment|attempted_|max_retries|api_base|caching_groups"
@@ -124,31 +134,26 @@ def request_of(
     operation: str, kwargs: Mapping[str, Any], native: Any, on_break: OnBreak | None = None
 ) -> Request:
     """The neutral request in the keyword arguments of one of LiteLLM's calls."""
-    said = kwargs.get(_CONVERSATION.get(operation, ""))
-    if isinstance(said, str):
-        said = [{"role": "user", "content": said}]
-    elif operation == "text" and isinstance(said, Sequence):
-        said = [{"role": "user", "content": one} for one in said if isinstance(one, str)]
     params = {name: value for name, value in kwargs.items() if name in PARAMS and value is not None}
-    messages: Sequence[Message] = ()
     if operation == "generate_content":
-        messages = messages_in(said)
         config = kwargs.get("config") or kwargs.get("generationConfig")
         params |= bounds_in(config)
         if (instruction := instruction_in(kwargs, config)) is not None:
             params["system"] = instruction
-    elif isinstance(said, Sequence) and said:
-        messages = LazyMessages(said, _message)
+    elif operation == "rerank":
+        params.pop("input", None)  # LiteLLM has Python's own function of that name there
+    is_media = operation in MEDIA
     return Request(
         model=kwargs["model"],
-        messages=messages,
+        messages=said_in(operation, kwargs),
         params=params,
         tags=tags_of(kwargs),
-        stream=operation != "embedding" and is_streamed(kwargs),
+        stream=operation != "embedding" and not is_media and is_streamed(kwargs),
         operation=operation,
         session=_session(kwargs),
         on_break=on_break if operation == "chat" else "raise",  # others are passed on as they come
         native=native,
+        quote=Quotes(operation, kwargs) if is_media else None,
     )
 
 
@@ -178,17 +183,8 @@ def written_back(asked: Request, admitted: Request, kwargs: dict[str, Any]) -> N
             kwargs.pop(name, None)
         before = asked.params
         kwargs.update({name: one for name, one in admitted.params.items() if before.get(name) is not one})
-    if admitted.messages is asked.messages:
-        return
-    place = _CONVERSATION.get(asked.operation)
-    if place == "messages":
-        kwargs[place] = [_native(message) for message in admitted.messages]
-    elif place is not None and isinstance(kwargs.get(place), str) and len(admitted.messages) == 1:
-        kwargs[place] = admitted.messages[0].text
-    else:
-        raise ConfigurationError(
-            f"a policy changed the messages of a {asked.operation!r} call, which has none"
-        )
+    if admitted.messages is not asked.messages:
+        say(asked, admitted, kwargs)
 
 
 def begun_answer(attempt: Attempt) -> dict[str, Any]:
@@ -225,25 +221,3 @@ def tags_of(kwargs: Mapping[str, Any]) -> Mapping[str, str]:
             name, _, value = str(tag)[:_LONGEST_TAG].partition(":")
             found.setdefault(name, value)
     return {name: value for name, value in found.items() if not _SECRET.search(name)} if found else EMPTY
-
-
-def _message(native: Any) -> Message:
-    plain = native if isinstance(native, Mapping) else native.model_dump(exclude_none=True)
-    if isinstance(plain.get("role"), str):
-        return to_message(plain)
-    # The Responses API also lists calls, their results and thoughts, none of which has a role.
-    output = plain.get("output")
-    if isinstance(output, Mapping):
-        output = (output,)
-    if isinstance(output, Sequence) and not isinstance(output, str):
-        return Message(role="user", content=tuple(output), native=native)
-    said = [str(value) for name, value in plain.items() if name not in _UNREAD]
-    return Message(role="user", content=" ".join(said), native=native)
-
-
-def _native(message: Message) -> Any:
-    """The host's own message where nothing changed."""
-    native = message.native
-    if native is not None and _message(native) == message:
-        return native
-    return from_message(message)

@@ -11,6 +11,7 @@ from typing import Any
 from litellm_llmgate.answers import native_answer
 from litellm_llmgate.endpoints.streams import aopened_endpoint
 from litellm_llmgate.errors import for_litellm
+from litellm_llmgate.headers import WITHOUT_HOOK, headers_of
 from litellm_llmgate.host_call import HostCall, Sending
 from litellm_llmgate.router_transport import RouterTransport
 from litellm_llmgate.streams import aopened, opened
@@ -116,6 +117,8 @@ def _noted(answer: Any, host: HostCall, sending: Sending | None) -> Any:
     per_1k = None if host.asked.stream else record.cost_per_1k
     told["cost_usd"] = None if host.asked.stream else record.cost / NANO
     told["cost_per_1k_usd"] = None if per_1k is None else per_1k / NANO
+    if kept is not None and host.asked.operation in WITHOUT_HOOK and isinstance(hidden, dict):
+        hidden["additional_headers"] = {**(hidden.get("additional_headers") or {}), **headers_of(told)}
     return answer
 
 

@@ -29,6 +29,7 @@ _CAPABILITY: Final = {
     "supports_reasoning": "reasoning",
     "supports_assistant_prefill": "assistant_prefill",
 }
+_PRICED: Final = (*PRICED, "pages", "quality", "seconds", "size")
 _SECRET: Final = re.compile(r"key|token|secret|passw|auth|credential|cookie", re.IGNORECASE)
 _LIMITS: Final = ("rpm", "tpm", "input_tpm", "output_tpm", "max_parallel_requests")
 _NOT_SHOWN: Final = frozenset({"db_model", "created_by", "updated_by"})
@@ -86,7 +87,7 @@ class DeploymentBook:
             max_output=info.get("max_output_tokens") or (card.max_output if card else None),
             capabilities=_capabilities(info, card.capabilities if card else frozenset()),
             weight=float(params.get("weight") or 1.0),
-            params={name: params[name] for name in PRICED if params.get(name) is not None},
+            params={name: params[name] for name in _PRICED if params.get(name) is not None},
             endpoint=_endpoint(params),
             info={
                 **{name: params[name] for name in _LIMITS if params.get(name) is not None},

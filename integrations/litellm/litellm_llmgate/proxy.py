@@ -12,7 +12,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from litellm_llmgate.carrying import proxy_context, proxy_told
 from litellm_llmgate.configured import gateway_of
-from litellm_llmgate.feedback import HEADER
+from litellm_llmgate.headers import headers_of
 from litellm_llmgate.per_call import proxy_key
 from litellm_llmgate.registration import MARK, Registration, register
 from llmgate_plugins import Gateway
@@ -107,27 +107,7 @@ class ProxyGateway(CustomLogger):  # type: ignore[misc]
             told = hidden.get("llmgate") if isinstance(hidden, dict) else None
         if not isinstance(told, Mapping):
             return None
-        named = {
-            HEADER: told.get("call_id"),
-            "x-llmgate-deployment": told.get("deployment"),
-            "x-llmgate-attempts": told.get("attempts"),
-            "x-llmgate-policy": told.get("policy"),
-            "x-llmgate-policy-version": told.get("policy_version"),
-            "x-llmgate-rule": told.get("rule"),
-            "x-llmgate-experiments": _listed(told.get("experiments")),
-            "x-llmgate-dropped": _listed(told.get("dropped")),
-        }
-        return {name: _header(value) for name, value in named.items() if value is not None}
-
-
-def _listed(pairs: Any) -> str | None:
-    """ "tone=b, size=a"."""
-    return ", ".join(f"{name}={value}" for name, value in pairs.items()) if pairs else None
-
-
-def _header(value: Any) -> str:
-    """As much of it as a header can hold."""
-    return str(value).encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")[:256]
+        return headers_of(told)
 
 
 def context_of(key: Any) -> Context:

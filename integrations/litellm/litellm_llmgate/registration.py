@@ -19,6 +19,7 @@ from litellm_llmgate.configured import gateway_of
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.router_transport import RouterTransport
 from litellm_llmgate.selection import OwnSelection, PinnedStrategy, current_pin
+from litellm_llmgate.uploads import kept
 from llmgate_plugins import Gateway
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.redaction import redact_error, redact_logs
@@ -33,7 +34,7 @@ MARK = "_llmgate_registration"
 
 
 def register(router: Any, gateway_or_config: Gateway | str | Path | Mapping[str, Any]) -> Registration:
-    """Let a gateway carry out the router's chat and embedding calls, sync and async, whole and streamed.
+    """Let a gateway carry out the router's calls, sync and async, whole and streamed.
 
     The router keeps its list, its health and its strategy, which decides wherever no
     plugin has an opinion, and its fallbacks between groups. The gateway takes over what
@@ -131,8 +132,9 @@ class Registration:
         self._replace(router, "_reset_custom_routing_strategy", self._after_reset)
         self._replace(router, "make_call", self._gated_call)
         self._replace(router, "async_function_with_retries", self._without_retries)
-        self._replace(router, "async_function_with_fallbacks", self._without_keys)
+        self._replace(router, "async_function_with_fallbacks", self._with_whole_files)
         self._replace(router, "function_with_fallbacks", self._with_context)
+        self._replace(router, "_pass_through_moderation_endpoint_factory", self._gated_moderation)
         for name in ("_acompletion_streaming_iterator", "_completion_streaming_iterator"):
             self._replace(router, name, self._noting_stream)
 
@@ -190,18 +192,32 @@ class Registration:
 
         return once
 
-    def _without_keys(self, with_fallbacks: Any) -> Any:
-        """LiteLLM's frames hold the list of deployments, keys included, where an error tracker shows them."""
+    def _gated_moderation(self, moderate: Any) -> Any:
+        """LiteLLM has one attempt for moderation, past all of the above."""
+
+        @functools.wraps(moderate)
+        async def gated(original_function: Any, *args: Any, **kwargs: Any) -> Any:
+            model = kwargs.get("model")
+            if not model or not _compat.knows(self.router, model):
+                return await moderate(original_function, *args, **kwargs)
+            self._check_strategy()
+            attempt = self._carrier.through_gateway(moderate, "moderation")
+            return await _without_keys(attempt)(original_function, *args, **kwargs)
+
+        return gated
+
+    def _with_whole_files(self, with_fallbacks: Any) -> Any:
+        """Every group that LiteLLM falls back to is sent the same files."""
+        carried_out = _without_keys(with_fallbacks)
 
         @functools.wraps(with_fallbacks)
-        async def redacted(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return await with_fallbacks(*args, **kwargs)
-            except BaseException as error:
-                redact_error(error)
-                raise
+        async def with_whole_files(*args: Any, **kwargs: Any) -> Any:
+            operation = operation_of(kwargs.get("original_function"), kwargs)
+            if operation is not None:
+                kept(operation, kwargs)
+            return await carried_out(*args, **kwargs)
 
-        return redacted
+        return with_whole_files
 
     def _with_context(self, sync_call: Any) -> Any:
         """LiteLLM may run a sync call in a thread of its own, where context variables are not seen."""
@@ -242,6 +258,20 @@ class Registration:
             return wrap_stream(*args, **kwargs)
 
         return noting
+
+
+def _without_keys(call: Any) -> Any:
+    """LiteLLM's frames hold the list of deployments, keys included, where an error tracker shows them."""
+
+    @functools.wraps(call)
+    async def redacted(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await call(*args, **kwargs)
+        except BaseException as error:
+            redact_error(error)
+            raise
+
+    return redacted
 
 
 def _refused(message: str, remedy: str) -> ConfigurationError:

@@ -24,6 +24,7 @@ from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
 from litellm_llmgate.splicing import StreamSplicer
 from litellm_llmgate.supported import supported
 from litellm_llmgate.timeouts import client_timeout
+from litellm_llmgate.uploads import afresh
 from litellm_llmgate.usage_on_streams import UsageOnStreams
 from llmgate_plugins.context import Call
 from llmgate_plugins.services import Clock
@@ -243,6 +244,7 @@ class RouterTransport:
         entry = host.entries[attempt.deployment.id]
         kwargs = dict(host.kwargs)
         written_back(host.asked, supported(attempt, request), kwargs)
+        afresh(request.operation, kwargs)
         if attempt.prefill is not None:
             kwargs["messages"] = [*kwargs["messages"], begun_answer(attempt)]
         if attempt.reason == "hedge":  # LiteLLM notes there whom it asks; another attempt is on its way
@@ -291,7 +293,7 @@ def _asked(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a selection, besides model and the call's own."""
     return {
         "messages": kwargs.get("messages"),
-        "input": kwargs.get("input"),
+        "input": said if isinstance(said := kwargs.get("input"), str | list) else None,
         "specific_deployment": kwargs.get("specific_deployment"),
     }
 

@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from llmgate_plugins.errors import ProviderError
 from llmgate_plugins.types import Chunk, Message, Response, Usage
 
-__all__ = ["Endpoint", "Reading", "failure", "of", "put"]
+__all__ = ["Asked", "Endpoint", "Media", "Reading", "Worded", "failure", "of", "put"]
 
 Reading: TypeAlias = Iterator[tuple[Chunk, bool]]
 """What a piece of a stream says, and whether anything of the answer is in it."""
 
 
-class Endpoint(Protocol):
-    """One shape of answers."""
+class Asked(NamedTuple):
+    """What is asked of an endpoint whose money is not by the tokens of a text.
+
+    Attributes:
+        texts: What is said.
+        params: As they are sent.
+        kwargs: What LiteLLM was called with: the files.
+        model: The provider's name of it.
+        most: Whether it is to be as much as it may be, and not as is to be expected.
+    """
+
+    texts: tuple[str, ...]
+    params: Mapping[str, Any]
+    kwargs: Mapping[str, Any]
+    model: str
+    most: bool
+
+    @property
+    def text(self) -> str:
+        """All that is said."""
+        return "\n".join(self.texts)
+
+
+class Media(Protocol):
+    """One whose answers LiteLLM prices by other things than tokens of text."""
+
+    @property
+    def call_type(self) -> str:
+        """LiteLLM's word for it."""
+
+    def usage_in(self, answer: Any) -> Usage | None:
+        """Tokens that it used, as reported; None where none are told."""
+
+    def expected(self, asked: Asked) -> Iterator[Any]:
+        """Answers as they are to be expected, of which LiteLLM can say what they cost; the first that
+        has a price counts. An answer that is None is told by the text alone."""
+
+
+class Worded(Protocol):
+    """One whose answers have words."""
 
     def usage_in(self, answer: Any) -> Usage | None:
         """What it used, as reported; None where that is not told."""
@@ -33,6 +71,10 @@ class Endpoint(Protocol):
             model: The model that was asked.
             name: Tells answers apart.
         """
+
+
+class Endpoint(Worded, Protocol):
+    """One whose answers can come in pieces."""
 
     def reader(self) -> Callable[[Any], Reading]:
         """Reads the pieces of one stream, one after the other.
