@@ -178,6 +178,11 @@ class Outbox:
                 file.close(remove=True)
             self._waiting = sum(file.end - file.done for file in self._files)
 
+    def others(self) -> int:
+        """How many others hold files here now, as each does from its first row on until it is closed."""
+        held = {_process_of(path) for path in self.directory.glob("*.outbox") if Segment.is_held(path)}
+        return len(held - {self._name})
+
     def waiting_of_all(self) -> Mapping[Path, Extent]:
         """The files in which rows wait, of every process that has this directory, dead ones included."""
         found = {path: Extent.of(path) for path in self.directory.glob("*.outbox")}
@@ -196,7 +201,7 @@ class Outbox:
         before its intent would change nothing."""
         groups: dict[str, list[Path]] = {}
         for path in sorted(self.directory.glob("*.outbox")):
-            groups.setdefault(path.name.rpartition("-")[0], []).append(path)
+            groups.setdefault(_process_of(path), []).append(path)
         groups.pop(self._name, None)
         for paths in groups.values():
             first = Segment.take_over(paths[0])
@@ -231,6 +236,11 @@ class Outbox:
         self._name, self._numbers = "", count(1)
         while self._files:
             self._files.popleft().close(remove=False)
+
+
+def _process_of(path: Path) -> str:
+    """What files of one outbox have in common."""
+    return path.name.rpartition("-")[0]
 
 
 def _taken_over(path: Path) -> Segment | None:

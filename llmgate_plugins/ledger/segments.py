@@ -147,6 +147,23 @@ class Segment:
         """Whether so many bytes fit."""
         return self.end + more <= self._room
 
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        """Whether a process that lives has it, this one included; False where that cannot be told."""
+        if fcntl is None:
+            return False
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def append(self, line: bytes, record: DecisionRecord | None = None) -> bool:
         """Keep a line, and in memory the record that has more to say; False if it does not fit."""
         begin = self.end

@@ -146,6 +146,11 @@ class SqlLedger(Reading):
         return self._writer.away
 
     @property
+    def others(self) -> int:
+        """How many other ledgers write to it now, of this machine. SQLite, "normal"; else 0."""
+        return self._writer.outbox.others() if self._ahead else 0
+
+    @property
     def engine(self) -> Engine:
         """Connections to the database, for reading; see `reading`."""
         return self._database.engine

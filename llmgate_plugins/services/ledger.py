@@ -116,8 +116,10 @@ class Ledger(Protocol):
 
     Thread-safe. An answer may be pending (see `MaybePending`); when it is there, the
     row is as safe as the ledger's documentation says. It may have an attribute `away`: True
-    while rows wait for the books, which is alerted; and a method `gather()`, asked before a state
-    is told of the books: done when no row that was acknowledged waits elsewhere, or `StorageError`.
+    while rows wait for the books, which is alerted; an attribute `others`: how many more write
+    to it now, as far as that can be told, which is alerted where limits are kept in memory; and
+    a method `gather()`, asked before a state is told of the books: done when no row that was
+    acknowledged waits elsewhere, or `StorageError`.
 
     Attributes:
         durable: Whether the rows outlive the process, and are those of all processes that

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.books import intent
 from support.faces import ask, every_face
 from support.gateways import deployment
 from support.values import DEAR, a_call, a_deployment, a_request, an_attempt, some_services
@@ -152,9 +153,9 @@ def test_a_budget_that_refuses_is_used_up_whatever_is_left() -> None:
     stepped.begin(), stepped.begin()
     assert stepped.told.alerts == []
     assert isinstance(stepped.begin()[2], RequestDenied)
-    assert [alert.severity for alert in stepped.told.alerts] == ["warning", "critical"]
+    assert [alert.severity for alert in stepped.told.alerts] == ["critical"]
     assert isinstance(stepped.begin()[2], RequestDenied)
-    assert len(stepped.told.alerts) == 2
+    assert len(stepped.told.alerts) == 1
 
 
 def test_a_call_that_is_dearer_than_the_whole_budget_does_not_use_it_up() -> None:
@@ -201,6 +202,43 @@ def test_a_limit_in_shadow_is_told_once_per_window() -> None:
     for _ in range(2):
         stepped.spend(0)
     assert [resolved for _, _, resolved in stepped.told.short] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (RequestLimit("global", 100, 60.0), ["limits_apart"]),
+        (RequestLimit("global", 100, 60.0, shadow=True), []),
+        (Budget("global", 10**9, DAY, hard=False), []),
+    ],
+    ids=["hard", "in shadow", "soft"],
+)
+def test_a_hard_limit_in_memory_tells_that_another_process_writes_the_same_books(
+    limit: Limit, told: list[str], tmp_path: Path
+) -> None:
+    clock = VirtualClock()
+    own, other = (open_ledger(f"sqlite:///{tmp_path}/books.db") for _ in range(2))
+    gateway = Gateway(
+        [A],
+        transport=ScriptedProvider(default="ok"),
+        plugins=[Limits([limit])],
+        ledger=own,
+        clock=clock,
+        sleeper=VirtualSleeper(clock),
+    )
+    other.open_attempt(intent("another"))
+    gateway.complete("fast", "hi")
+    assert gateway.alerts.recent == (), "it may be one that makes room for this"
+    clock.advance(60)
+    gateway.complete("fast", "hi")
+    gateway.complete("fast", "hi")
+    assert [one.kind for one in gateway.alerts.recent] == told
+    assert all("1 more write to the same ledger" in one.summary for one in gateway.alerts.recent)
+    other.close()
+    clock.advance(3_600)
+    gateway.complete("fast", "hi")
+    assert [one.resolved for one in gateway.alerts.recent] == [False, True][: 2 * len(told)]
+    own.close()
 
 
 # ------------------------------------------------------------ a state that is away

@@ -136,6 +136,8 @@ class Limits:
             # Slots of a process that died come back as it does; only a shared state had others'.
             counted = rule.window is not None or not in_memory
             rule.seeded = bool(durable) and counted
+        if in_memory and durable and any(rule.mode == "hard" for rule in self._rules):
+            self._watch.look_for_others(services)
         self._services = services
 
     # ------------------------------------------------------------ after

@@ -1,4 +1,5 @@
-"""What people should know of limits: thresholds that are passed, limits in shadow, a state that is gone."""
+"""What people should know of limits: thresholds that are passed, limits in shadow, a state that is gone
+or that others do not share."""
 
 from __future__ import annotations
 
@@ -19,6 +20,10 @@ ALERTS: Final = (
     ("limit_shadow", "A limit in shadow would have refused a call."),
     ("price_unknown", "A budget counts nothing for a deployment, since nobody knows its price."),
     ("state_unavailable", "The state that limits are kept in does not answer, until it does."),
+    (
+        "limits_apart",
+        "Limits are counted in memory, and another process writes the same ledger, until none does.",
+    ),
 )
 """(kind, when) of each."""
 
@@ -28,6 +33,9 @@ CALM: Final = 0.9
 """Part of a threshold that a count without an end must fall below for its alert to be over."""
 HOUR: Final = 3_600.0
 """Seconds after which a limit in shadow is spoken of again, if its window does not end."""
+SETTLED_IN: Final = 60.0
+"""Seconds after which a process that one took the place of is gone."""
+_APART: Final = "limits_apart"
 
 
 class Watch:
@@ -39,8 +47,14 @@ class Watch:
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], tuple[Alert, float]] = {}
         self._gone: Alert | None = None
+        self._look_at = math.inf
         self.next_end = math.inf
-        """Unix time at which the first of the open alerts is over."""
+        """Unix time at which the first of the open alerts is over, or others are looked for."""
+
+    def look_for_others(self, services: Services) -> None:
+        """From a while on now and then: whether others count for themselves what is counted here."""
+        self._look_at = services.clock.time() + SETTLED_IN
+        self.next_end = min(self.next_end, self._look_at)
 
     def look(self, count: Count, services: Services) -> None:
         """Report the highest threshold that is passed and was not told in this window, or that it is over."""
@@ -126,7 +140,31 @@ class Watch:
         for key, (_, until) in list(self._open.items()):
             if until <= now:
                 self._resolve(key, services)
+        if self._look_at <= now:
+            self._look_at = now + HOUR
+            self._look_around(services)
         self.next_end = min((until for _, until in list(self._open.values())), default=math.inf)
+        self.next_end = min(self.next_end, self._look_at)
+
+    def _look_around(self, services: Services) -> None:
+        ledger = services.ledger
+        others = getattr(ledger, "others", 0)
+        name = str(getattr(ledger, "name", "ledger"))
+        if not others:
+            self._resolve((_APART, name), services)
+            return
+        self._tell(
+            Alert(
+                kind=_APART,
+                subject=name,
+                summary=f"limits are kept in the memory of this process, and {others} more write to the same "
+                f"ledger, {name}: each may spend a whole limit; name a Redis for all of them under `state`",
+                severity="warning",
+                facts={"others": others},
+            ),
+            None,
+            services,
+        )
 
     def _tell_threshold(self, count: Count, share: float, services: Services) -> None:
         limit = count.limit
