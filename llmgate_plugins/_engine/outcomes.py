@@ -34,7 +34,7 @@ def _booked(
     """
     deployment = attempt.deployment
     price = deployment.price
-    if model is not None and model != deployment.model:
+    if model is not None and model != deployment.model and isinstance(model, str):  # by anybody's word
         price = flight.core.price_of(deployment, model)
     if usage.charged is not None:
         if usage.charged_by:

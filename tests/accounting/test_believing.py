@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,14 @@ def test_no_input_for_output_is_not_believed(face: str) -> None:
     ask(face, gateway, prompt="y" * 40)
     row = booked(gateway)
     assert (row["input_tokens"], row["output_tokens"], row["estimated"]) == (10, 97, True)
+
+
+@every_face
+@pytest.mark.parametrize("model", [5, ["m"], {"name": "m"}, ""])
+def test_a_model_that_is_no_name_is_none(face: str, model: Any) -> None:
+    gateway = gate(Stream(Chunk(text=WORDS, model=model)), price=replace(DEAR, source="litellm"))
+    assert ask(face, gateway, prompt="y" * 40).text == WORDS
+    assert booked(gateway)["cost_nano_usd"] == 10 * 3_000 + 100 * 15_000
 
 
 @every_face

@@ -21,10 +21,20 @@ from llmgate_plugins.usage import (
     iterated,
     sent_params,
     tier_of,
+    together,
     usage_from_langchain,
+    usage_from_litellm,
 )
 
-__all__ = ["ChunkMeter", "finish_reason_of", "has_content", "model_of", "newly_used", "quota_told"]
+__all__ = [
+    "ChunkMeter",
+    "finish_reason_of",
+    "has_content",
+    "model_of",
+    "newly_used",
+    "quota_told",
+    "usage_told",
+]
 
 TEXT_KEYS: Final = ("text", "thinking", "reasoning", "summary")
 TEXT_TYPES: Final = frozenset({"text", "thinking", "reasoning", "output_text", "non_standard"})
@@ -98,6 +108,17 @@ def newly_used(before: UsageMetadata | None, report: UsageMetadata) -> UsageMeta
     return fresh if fresh["input_tokens"] or fresh["output_tokens"] else None
 
 
+def usage_told(*told: Mapping[str, Any] | None) -> Usage | None:
+    """What a provider reported in its own words, where its package makes no `usage_metadata` of them."""
+    for one in told:
+        report = (one.get("token_usage") or one.get("usage")) if one else None
+        if one and isinstance(report, Mapping):
+            usage = usage_from_litellm(report, tier=one.get("service_tier"))
+            if usage is not None:
+                return usage
+    return None
+
+
 def quota_told(*told: Mapping[str, Any] | None) -> Quota | None:
     """What the provider said of its rate limits, where the inner model keeps its headers."""
     for one in told:
@@ -143,6 +164,9 @@ class ChunkMeter:
                 found.model = found.model or model_of(told) or (model_of(info) if info else None)
                 found.id = found.id or told.get("id")
                 found.tier = told.get("service_tier") or (info or {}).get("service_tier") or found.tier
+                report = usage_told(told, info)
+                if report is not None:
+                    found.told = together(found.told, report)
             used = message.usage_metadata  # type: ignore[attr-defined]
             if used is not None:
                 fresh = newly_used(found.usage, used)
@@ -158,7 +182,7 @@ class ChunkMeter:
         """What all reports say together."""
         found = self._so_far()
         if found.usage is None:
-            return None
+            return found.told
         usage = usage_from_langchain(
             found.usage, metadata={"service_tier": found.tier} if found.tier else None
         )
@@ -229,6 +253,7 @@ class _Found:
     """What the chunks of a stream have told."""
 
     usage: UsageMetadata | None = None
+    told: Usage | None = None
     finish_reason: str | None = None
     model: str | None = None
     id: str | None = None

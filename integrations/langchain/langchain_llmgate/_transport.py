@@ -13,7 +13,14 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_llmgate._deferred import Deferred
 from langchain_llmgate._leaf import Leaf
 from langchain_llmgate._messages import as_chunk, read_message, write_messages
-from langchain_llmgate._meter import ChunkMeter, finish_reason_of, has_content, model_of, quota_told
+from langchain_llmgate._meter import (
+    ChunkMeter,
+    finish_reason_of,
+    has_content,
+    model_of,
+    quota_told,
+    usage_told,
+)
 from langchain_llmgate._report import introduce
 from langchain_llmgate._splicing import SPLICER
 from llmgate_plugins.errors import ProviderError
@@ -196,7 +203,7 @@ def _response(leaf: Leaf, result: ChatResult) -> Response:
         source=served.read,
         usage=usage_from_langchain(usage, metadata=result.llm_output or message.response_metadata)
         if usage is not None
-        else None,
+        else usage_told(result.llm_output, message.response_metadata, generation.generation_info),
         finish_reason=finish_reason_of(generation),
         model=leaf.own_name(model),
         id=message.response_metadata.get("id"),
