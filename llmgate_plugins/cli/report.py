@@ -259,20 +259,23 @@ def _that_fit(
 
 def _labels(shown: Report) -> list[list[str]]:
     """The names in a table's first columns, as long as they fit beside two measures."""
+    groups = [dict(row.group) for row in shown.rows]
+    if "hour" in shown.by:
+        # How far the clock is ahead is told where it changes: an hour may be there twice.
+        end = None if len({group["hour"][16:] for group in groups}) > 1 else 16
+        groups = [group | {"hour": group["hour"][:end].replace("T", " ")} for group in groups]
     for most in range(_LONGEST, _SHORTEST, -1):
-        labels = [[_label(name, row.group[name], most) for name in shown.by] for row in shown.rows]
+        labels = [[_label(row[name], most) for name in shown.by] for row in groups]
         taken = sum(max(map(cells, column)) + 2 for column in zip(shown.by, *labels, strict=True))
         if taken <= width() - _MEASURES:
             break
     return labels
 
 
-def _label(name: str, value: object, most: int) -> str:
+def _label(value: object, most: int) -> str:
     if value is None:
         return "-"
-    if name == "hour":
-        return str(value)[:16].replace("T", " ")
-    whole = short(str(value), 2 * len(str(value)))
+    whole = short(str(value), 2 * len(str(value))) or '""'  # an empty name is not none
     if cells(whole) <= most:
         return whole
     end = (most - 3) // 2  # names that begin alike often end otherwise

@@ -106,9 +106,9 @@ class _Answer:
                 _run(mine)
                 reading.result()
         found.add(other)
-        rows = [group.row(self._named(key), level) for key, group in found.groups.items()]
+        rows = [(key, group.row(self._named(key), level)) for key, group in found.groups.items()]
         rows.sort(key=self._order)
-        return tuple(rows), found.whole.row({}, level)
+        return tuple(row for _, row in rows), found.whole.row({}, level)
 
     def _reader(self, books: Books) -> Reader:
         return Reader(self._question, self._span, self._times, books)
@@ -137,9 +137,11 @@ class _Answer:
             for name, value in zip(self._question.by, key, strict=True)
         }
 
-    def _order(self, row: ReportRow) -> tuple[Any, ...]:
+    def _order(self, one: tuple[Key, ReportRow]) -> tuple[Any, ...]:
+        key, row = one
         texts = tuple(str(value or "") for value in row.group.values())
-        timed = tuple(row.group[name] for name in self._question.by if name in TIMES)
+        # By number: where clocks are set back an hour comes twice, and its names sort the other way round.
+        timed = tuple(place for name, place in zip(self._question.by, key, strict=True) if name in TIMES)
         return *timed, -row.cost, -row.requests, texts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -210,7 +211,10 @@ class Report:
             known = tuple(self._blank())
             if by not in known or by == "error_classes":
                 raise ValueError(f"rows cannot be sorted by {by!r}; there are: {', '.join(known)}")
-            rows.sort(key=lambda row: _rank(row.to_dict()[by], rising=by in self.by))
+            if by == "hour":  # where clocks are set back names of hours sort the other way round
+                rows.sort(key=lambda row: datetime.fromisoformat(row.group["hour"]))
+            else:
+                rows.sort(key=lambda row: _rank(row.to_dict()[by], rising=by in self.by))
         return replace(self, rows=tuple(rows[:top]))
 
     def to_dict(self) -> dict[str, Any]:

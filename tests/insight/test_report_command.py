@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from support.ledger_rows import Filled, failed_over
+from support.ledger_rows import Filled, RowsLedger, failed_over
 
 from benchmarks.month import make_rows
 from llmgate_plugins.cli._main import llmgate
@@ -50,6 +52,27 @@ def test_a_table_says_what_it_is_about(ledger: str) -> None:
     told = run("--ledger", ledger, "--where", "team=search", "--where", "cost>0.001", "--zone", "Asia/Tokyo")
     assert "Requests are attempts" in told.output
     assert "where team=search and cost>$0.001" in " ".join(told.output.split())
+
+
+def test_hours_tell_how_far_the_clock_is_ahead_where_it_changes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'books.db'}"
+    filled = Filled(url)
+    at = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+    rows = [
+        row | {"call_id": f"c{hour}", "at": at + hour * 3_600, "team": ""}
+        for hour in range(2)
+        for row in failed_over().attempt_rows
+    ]
+    filled.fill(RowsLedger(rows, []))
+    filled.close()
+    told = run("--ledger", url, "--by", "hour,team", "--zone", "Europe/Berlin", "--of", "attempts").output
+    assert re.findall(r"^(2026-\S+ \S+)", told, re.MULTILINE) == [
+        "2026-10-25 02:00+02:00",
+        "2026-10-25 02:00+01:00",
+    ]
+    assert told.count('""') == 2, "an empty name can be told from none"
+    told = run("--ledger", url, "--by", "hour", "--of", "attempts").output
+    assert re.findall(r"^(2026-\S+ \S+)", told, re.MULTILINE) == ["2026-10-25 00:00", "2026-10-25 01:00"]
 
 
 def test_rows_can_be_sorted_and_cut(ledger: str) -> None:

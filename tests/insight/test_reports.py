@@ -449,6 +449,31 @@ def test_a_report_sees_one_moment_of_books_that_are_written_to(
     assert seen[0].calls < seen[-1].calls
 
 
+def test_an_hour_that_comes_twice_stands_in_its_order(opened: Opened) -> None:
+    rows = failed_over()
+    hours = [
+        datetime(2026, 10, 24, 22 + hour, tzinfo=UTC)
+        if hour < 2
+        else datetime(2026, 10, 25, hour - 2, tzinfo=UTC)
+        for hour in range(5)
+    ]
+    made = RowsLedger(
+        [
+            row | {"call_id": f"c{place}", "at": hour.timestamp()}
+            for place, hour in enumerate(hours)
+            for row in rows.attempt_rows
+        ],
+        [],
+    )
+    report = read_report(opened(made), by=("hour",), of="attempts", zone="Europe/Berlin")
+    wanted = [
+        f"2026-10-25T0{hour}"
+        for hour in ("0:00+02:00", "1:00+02:00", "2:00+02:00", "2:00+01:00", "3:00+01:00")
+    ]
+    assert [row.group["hour"] for row in report] == wanted
+    assert [row.group["hour"] for row in report.ordered("cost_usd").ordered("hour")] == wanted
+
+
 def test_an_empty_ledger_gives_an_empty_report(opened: Opened) -> None:
     report = read_report(opened(RowsLedger([], [])), by=["team", "day"])
     assert (len(report), report.totals.requests, report.totals.cost) == (0, 0, 0)
