@@ -55,7 +55,7 @@ def status(which: str, as_json: bool) -> None:
     from llmgate_plugins.ledger.opening import open_database
 
     url, config = _address(which)
-    database = open_database(url, durability=config.durability if config else None)
+    database = open_database(url, durability=config.durability if config else None, reading=True)
     outbox = Path(config.outbox) if config and config.outbox else database.outbox
     with closing(_Engine(database)):
         found = inspect_ledger(database, outbox, time.time())

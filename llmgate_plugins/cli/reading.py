@@ -37,7 +37,7 @@ CONFIG: Final = "llmgate.yaml"
 """The configuration that is read where none is named."""
 
 ledger_option: Final = click.option(
-    "--ledger", "ledger", metavar="URL", help="The ledger: sqlite:///FILE or postgresql://..."
+    "--ledger", "ledger", metavar="URL", help="The ledger: FILE, sqlite:///FILE or postgresql://..."
 )
 config_option: Final = click.option(
     "--config", "config", metavar="FILE", help=f"The configuration that names it (default: {CONFIG})."
@@ -94,7 +94,8 @@ def ledger_of(ledger: str | None, config: str | None) -> str:
         ConfigurationError: The configuration has a mistake, or keeps its books in memory.
     """
     if ledger is not None:
-        return ledger
+        is_file = "://" not in ledger and Path(ledger).is_file()
+        return f"sqlite:///{Path(ledger).absolute()}" if is_file else ledger
     known = config_of(config)
     if known is None:
         raise click.UsageError(
@@ -117,7 +118,7 @@ def refuse_no_books(url: str) -> None:
     from llmgate_plugins.ledger.opening import open_database
     from llmgate_plugins.ledger.upgrading import refuse_missing
 
-    database = open_database(url)
+    database = open_database(url, reading=True)
     try:
         refuse_missing(database)
     finally:

@@ -250,7 +250,7 @@ def _database(url: str) -> Iterator[Connection]:
         raise ConfigurationError(
             f"a ledger {kind!r} cannot be read by others; there are: sqlite:///FILE, postgresql://..."
         )
-    database = open_database(url.strip())
+    database = open_database(url.strip(), reading=True)
     try:
         refuse_missing(database)
         prepare(database)  # makes nothing, since it is there; refuses what another version wrote

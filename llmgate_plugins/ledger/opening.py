@@ -8,8 +8,11 @@ from llmgate_plugins.ledger.database import DURABILITY, Database
 __all__ = ["open_database"]
 
 
-def open_database(url: str, *, durability: str | None = None) -> Database:
+def open_database(url: str, *, durability: str | None = None, reading: bool = False) -> Database:
     """The database that a URL names. Opens nothing yet.
+
+    Args:
+        reading: For whoever only looks: nothing is changed, and no right to write is needed.
 
     Raises:
         ConfigurationError: No such kind of database, or a package that is not installed.
@@ -24,4 +27,4 @@ def open_database(url: str, *, durability: str | None = None) -> Database:
         return open_postgres(url, durability=durability)
     from llmgate_plugins.ledger.sqlite import open_sqlite
 
-    return open_sqlite(url, durability=durability)
+    return open_sqlite(url, durability=durability, reading=reading)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,12 @@ __all__ = ["open_sqlite"]
 _TO_WRITE: Final = "BEGIN IMMEDIATE"
 """Takes the lock at once: a transaction that began by reading cannot wait for it, it fails."""
 
+_CONNECTION: Final[Mapping[str, Any]] = {
+    "timeout": PATIENCE,
+    "check_same_thread": False,
+    "isolation_level": None,
+}
+
 _AWAY: Final = frozenset(
     {
         sqlite3.SQLITE_PERM,
@@ -38,9 +46,10 @@ _AWAY: Final = frozenset(
     }
 )
 """Results that no row is to blame for."""
+_NO_RIGHT: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
-def open_sqlite(url: str, *, durability: str | None = None) -> Database:
+def open_sqlite(url: str, *, durability: str | None = None, reading: bool = False) -> Database:
     """The database that an SQLite URL names. Opens nothing yet.
 
     Raises:
@@ -51,7 +60,7 @@ def open_sqlite(url: str, *, durability: str | None = None) -> Database:
     place = Place(path)
     return Database(
         name=str(path),
-        engine=_engine(path, durability, place),
+        engine=_engine(path, durability, place, reading=reading),
         place=place,
         durability=durability,
         outbox=outbox or path.with_name(f"{path.name}.outbox"),
@@ -83,10 +92,11 @@ def _address(url: str) -> tuple[Path, str | None, Path | None]:
     return path, options.durability, options.outbox
 
 
-def _engine(path: Path, durability: str, place: Place) -> Engine:
+def _engine(path: Path, durability: str, place: Place, *, reading: bool) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": PATIENCE, "check_same_thread": False, "isolation_level": None},
+        connect_args=_CONNECTION,
+        **({"creator": partial(_to_read, path)} if reading else {}),
         pool_size=2,
         max_overflow=8,
         hide_parameters=True,
@@ -101,7 +111,8 @@ def _engine(path: Path, durability: str, place: Place) -> Engine:
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        _use_wal(cursor)
+        if not reading:
+            _use_wal(cursor)
         cursor.execute(f"PRAGMA synchronous = {synchronous}")
         cursor.execute("PRAGMA foreign_keys = OFF")
         cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()  # then all its files are there
@@ -114,6 +125,21 @@ def _engine(path: Path, durability: str, place: Place) -> Engine:
         connection.exec_driver_sql(_TO_WRITE if writing else "BEGIN")
 
     return engine
+
+
+def _to_read(path: Path) -> sqlite3.Connection:
+    """A connection that leaves the file as it is, also one that is not ours, or may not be written."""
+    connection: sqlite3.Connection = sqlite3.connect(path, **_CONNECTION)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        # Whoever has it open has these beside it. Where there are none and none can be made, it is at rest.
+        beside = [path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal")]
+        if error.sqlite_errorcode & 0xFF not in _NO_RIGHT or any(file.exists() for file in beside):
+            raise
+        connection = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, **_CONNECTION)
+    return connection
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:

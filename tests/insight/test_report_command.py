@@ -155,6 +155,10 @@ def test_what_makes_no_sense_is_said_in_a_line(ledger: str, arguments: list[str]
     assert "Traceback" not in told.output
 
 
+def test_a_ledger_may_be_named_by_its_file(ledger: str) -> None:
+    assert run("--ledger", ledger.removeprefix("sqlite:///")).output == run("--ledger", ledger).output
+
+
 def test_a_ledger_that_is_not_there_is_named(tmp_path: Path) -> None:
     told = run("--ledger", f"sqlite:///{tmp_path}/no.db")
     assert told.exit_code == 2

@@ -8,10 +8,13 @@ import itertools
 import json
 import math
 import sqlite3
+import subprocess
 import sys
+import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -533,6 +536,48 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no ledger"):
         read_report(f"sqlite:///{tmp_path / 'no.db'}")
     assert list(tmp_path.iterdir()) == []
+
+
+READ_BY_SOMEBODY_ELSE = """
+import os, sys
+from llmgate_plugins.insight import read_report
+url = sys.argv[1]
+read_report(url)  # what is imported only now is so while all may be read
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    open(sys.argv[2], "a")
+except PermissionError:
+    print(read_report(url).totals.attempts)
+"""
+
+
+def test_books_may_be_read_where_nothing_may_be_written() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        filled = Filled(f"sqlite:///{place / 'books.db'}")
+        url = filled.fill(failed_over())
+        filled.close()
+        (place / "books.db").chmod(0o444)
+        place.chmod(0o555)
+        told = subprocess.run(
+            [sys.executable, "-c", READ_BY_SOMEBODY_ELSE, url, str(place / "books.db")],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        place.chmod(0o755)
+        assert (told.stdout, told.stderr) == ("2\n", "")
+
+
+def test_who_only_looks_changes_no_file_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "others.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE attempts (id INTEGER)")
+        other.commit()
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="not llmgate's"):
+        read_report(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["others.db"]
 
 
 def test_what_is_no_ledger_says_so(tmp_path: Path) -> None:
