@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -145,3 +146,6 @@ def _plain(error: Exception) -> Failed:
 @click.option("--debug", is_flag=True, help="Show where an error came from.")
 def llmgate(debug: bool) -> None:
     """An LLM gateway as a library: routing, failover and accounting as plugins."""
+    log = logging.getLogger("sqlalchemy")
+    if not debug and not log.handlers:  # of a connection that Ctrl-C closes it logs a trace, for nobody
+        log.addHandler(logging.NullHandler())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -316,3 +317,17 @@ def test_a_reader_that_leaves_early_ends_it_quietly(ledger: str) -> None:
     told = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert json.loads(told.stdout)["status"]
     assert "Traceback" not in told.stderr
+
+
+def test_who_interrupts_it_sees_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "books.db"
+    make_rows(path, 20_000)
+    for lines in (1, 50, 3_000):
+        command = [sys.executable, "-m", "llmgate_plugins.cli", "export", "attempts", "--ledger", str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            for _ in range(lines):
+                running.stdout.readline()
+            running.send_signal(signal.SIGINT)
+            _, said = running.communicate(timeout=60)
+        assert (running.returncode, said) == (130, "Interrupted.\n")
