@@ -11,6 +11,7 @@ import click
 
 from llmgate_plugins.cli.output import count, print_json, print_table, short, wrapped
 from llmgate_plugins.cli.reading import refuse_no_books
+from llmgate_plugins.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from llmgate_plugins.config import GatewayConfig
@@ -47,7 +48,7 @@ def budgets(file: str, scopes: tuple[str, ...], as_json: bool) -> None:
     config = load_config(file)
     limits = configured_limits(config).limits
     now = time.time()
-    rows = [row for row in _read(config, limits, now) if _is_wanted(row, scopes)]
+    rows = [row for row in _read(file, config, limits, now) if _is_wanted(row, scopes)] if limits else []
     if as_json:
         print_json({"at": now, "limits": [row.to_dict() for row in rows]})
         return
@@ -62,16 +63,21 @@ def budgets(file: str, scopes: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{count(len(nobody), 'limit')} not shown: nothing to tell of.")
 
 
-def _read(config: GatewayConfig, limits: Sequence[Limit], now: float) -> Sequence[LimitStanding]:
+def _read(file: str, config: GatewayConfig, limits: Sequence[Limit], now: float) -> Sequence[LimitStanding]:
     from llmgate_plugins.insight.standings import read_standings
     from llmgate_plugins.ledger import open_ledger
-    from llmgate_plugins.state import open_state
+    from llmgate_plugins.state import MemoryState, open_state
 
+    state = open_state(config.state_url())
     if config.ledger.address != "memory":
         refuse_no_books(config.ledger.address)
+    elif isinstance(state, MemoryState):
+        raise ConfigurationError(
+            f"{file} keeps its books in memory, where nobody else can read them; write "
+            "ledger: sqlite:///llmgate.db"
+        )
     ledger = open_ledger(config.ledger.address)
     try:
-        state = open_state(config.state_url())
         return asyncio.run(read_standings(limits, ledger=ledger, state=state, now=now))
     finally:
         ledger.close()

@@ -65,6 +65,16 @@ def test_looking_makes_no_books(place: Path) -> None:
     assert [one.name for one in place.iterdir()] == ["llmgate.yaml"]
 
 
+def test_what_stands_in_the_memory_of_another_process_is_not_said_to_be_nothing(place: Path) -> None:
+    (place / "llmgate.yaml").write_text(
+        FILE.replace("STATE", "memory").replace("sqlite:///books.db", "memory")
+    )
+    for arguments in ([], ["--json"]):
+        result = CliRunner().invoke(llmgate, ["budgets", *arguments])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "keeps its books in memory" in result.stderr
+
+
 def test_every_limit_is_told_with_everybody_who_used_it(place: Path) -> None:
     written(place)
     text = told()
