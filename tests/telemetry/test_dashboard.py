@@ -57,7 +57,8 @@ def emitted() -> dict[str, set[str]]:
     )
     for face in ("sync", "stream"):
         ask(face, s.gateway, context=Context(team="search"))
-    ask("sync", s.gateway, Request(model="fast", operation="embedding", params={"input": ["text"]}))
+    for model in ("fast", "nobody"):
+        ask("sync", s.gateway, Request(model=model, operation="embedding", params={"input": ["text"]}))
     ask("sync", s.gateway, "nobody")
     s.gateway.services.alerts.report(Alert(kind="slo_burn", subject="fast", summary="too slow"))
     s.gateway.close()
@@ -80,6 +81,32 @@ def test_everything_that_is_emitted_is_shown_or_left_out_on_purpose(emitted: dic
     shown = {SUFFIXES.sub("", metric) for _, query in QUERIES for metric in metrics_of(query)}
     there = {SUFFIXES.sub("", name) for name in emitted}
     assert there - shown == set(UNUSED)
+
+
+def test_shares_and_times_are_those_of_reports() -> None:
+    """What was denied, cancelled, left or never sent is neither success nor failure; no refusal is fast."""
+    asked = dict(QUERIES)
+    ended = 'llmgate_call_status=~"success|answered|error"'
+    assert asked["Success"].rpartition(" / ")[2].count(ended) == 1
+    assert f"or 0 * {asked['Success'].rpartition(' / ')[2]}" in asked["Success"], (
+        "an outage from the start is 0 %"
+    )
+    failed, _, of = asked["Failed attempts by deployment"].partition(" / ")
+    assert 'llmgate_attempt_status="error"' in failed
+    assert 'llmgate_attempt_status=~"success|error"' in of
+    for title in ("Attempts by deployment", "Attempts per call"):
+        assert 'llmgate_attempt_status!="skipped"' in asked[title]
+    for title, query in QUERIES:
+        durations = re.findall(r"_duration_seconds_bucket\{([^}]*)\}", query)
+        assert all('error_type=""' in one for one in durations), title
+
+
+def test_a_model_without_output_has_a_cost_per_token() -> None:
+    per_token = dict(QUERIES)["Cost of 1,000 tokens by model"]
+    assert "gen_ai_token_type" not in per_token
+    assert re.search(
+        r"or 0 \* sum by \(gen_ai_request_model\) \(rate\(gen_ai_client_inference_usage_input", per_token
+    )
 
 
 def test_variables_are_read_from_what_there_is(emitted: dict[str, set[str]]) -> None:
