@@ -149,6 +149,12 @@ class GatewayConfig(Section):
         strict=True,
         description="Whether `gateway.live()` tells how the last minutes and hours of this process were.",
     )
+    ungated: Literal["pass", "refuse"] | tuple[Name, ...] = Field(
+        "pass",
+        description="What becomes of calls in a LiteLLM router or proxy that do not go through the gateway "
+        "(files, batches, realtime sessions ...): pass, refuse, or the names of those that pass while all "
+        "others are refused: [aretrieve_batch].",
+    )
     router_settings: RouterSettings = Field(
         default_factory=RouterSettings, description="LiteLLM's router settings."
     )

@@ -39,6 +39,7 @@ TESTS = (
     "test_failures.py",
     "test_limits.py",
     "test_call_ids.py",
+    "test_media.py",
 )
 A_WEEK = 7 * 86400.0
 

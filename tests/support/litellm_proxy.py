@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import openai
@@ -196,8 +197,10 @@ POLICIES: Mapping[str, Any] = {
 
 
 @contextmanager
-def running_proxy(folder: Path, site: Path) -> Iterator[Proxy]:
-    """A proxy with its files in one folder and its plugin in another."""
+def running_proxy(
+    folder: Path, site: Path, environment: Mapping[str, str] = MappingProxyType({}), **more: Any
+) -> Iterator[Proxy]:
+    """A proxy with its files in one folder and its plugin in another; with more in the gateway's file."""
     with ProviderSimulator(seed=11) as sim, media_server() as media:
         config = {
             "model_list": model_list(sim, media),
@@ -209,10 +212,11 @@ def running_proxy(folder: Path, site: Path) -> Iterator[Proxy]:
             "general_settings": {"master_key": MASTER, "custom_auth": "people.who"},
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
-        gate = {"ledger": f"sqlite:///{folder / 'books.db'}", "plugins": [{"name": "guard"}], **POLICIES}
+        books = f"sqlite:///{folder / 'books.db'}"
+        gate = {"ledger": books, "plugins": [{"name": "guard"}], **POLICIES, **more}
         (folder / "llmgate.yaml").write_text(yaml.safe_dump(gate))
         port = free_port()
-        process = start(folder, {"PYTHONPATH": str(plugin_package(site))}, port)
+        process = start(folder, {"PYTHONPATH": str(plugin_package(site)), **environment}, port)
         try:
             running = Proxy(sim, media, folder, port, process)
             running.wait_until_ready()

@@ -74,7 +74,7 @@ def _answer(sent: Sent) -> tuple[str, bytes]:
             if b"gpt-4o" in sent.body:
                 told = {"text": "hello there", "usage": HEARD}
             else:
-                told = {"text": "hello there", "usage": {"type": "duration", "seconds": 13}}
+                told = {"text": "hello there", "usage": {"type": "duration", "seconds": 2}}
         case "rerank":
             ranked = [{"index": 0, "relevance_score": 0.9}]
             told = {"id": "r", "results": ranked, "meta": {"billed_units": {"search_units": 1}}}

@@ -63,8 +63,9 @@ async def healthy(router: Any, model: str, request_kwargs: dict[str, Any], **ask
 
 def knows(router: Any, model: str) -> bool:
     """Whether this is one of the router's groups, by whatever name."""
-    core = router._core if since_1_109(router) else router
-    return bool(core.get_model_list(model_name=model))
+    if since_1_109(router):
+        return bool(router.registry().deployments(model))
+    return bool(router.get_model_list(model_name=model))
 
 
 def entries(router: Any) -> Sequence[Entry]:

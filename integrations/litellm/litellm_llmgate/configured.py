@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from litellm_llmgate.ungated import PASSES, Ungated
 from llmgate_plugins import Gateway
 from llmgate_plugins.config import (
     LiteLLMSettings,
@@ -13,7 +14,7 @@ from llmgate_plugins.config import (
     load_config,
 )
 
-__all__ = ["gateway_of"]
+__all__ = ["set_up"]
 
 Entry = Mapping[str, Any]
 
@@ -26,10 +27,10 @@ PLACES = ("model", "custom_llm_provider", "region_name", "aws_region_name", "ver
 """The parameters that say where a deployment is, and nothing secret."""
 
 
-def gateway_of(
+def set_up(
     gateway_or_config: Gateway | str | Path | Mapping[str, Any], entries: Iterable[Entry] = ()
-) -> Gateway:
-    """The gateway itself, or one built from a configuration.
+) -> tuple[Gateway, Ungated]:
+    """The gateway itself, or one built from a configuration; and what becomes of calls that pass by it.
 
     Of a LiteLLM `config.yaml` only what a gateway adds is taken: strategy, aliases and
     fallbacks stay LiteLLM's.
@@ -42,13 +43,13 @@ def gateway_of(
         ConfigurationError: With every mistake in it.
     """
     if isinstance(gateway_or_config, Gateway):
-        return gateway_or_config
+        return gateway_or_config, Ungated(PASSES)
     named = [_named(entry) for entry in entries] or NOBODY
     config = load_config(gateway_or_config, model_list=named)
     settings = RouterSettings(num_retries=config.num_retries)
     config = config.model_copy(update={"router_settings": settings, "litellm_settings": LiteLLMSettings()})
     built: Any = config  # what `load_config` returned is accepted as well
-    return Gateway.from_config(built, check_secrets=False)
+    return Gateway.from_config(built, check_secrets=False), Ungated(config.ungated)
 
 
 def _named(entry: Entry) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class DeploymentBook:
             endpoint=_endpoint(params),
             info={
                 **{name: params[name] for name in _LIMITS if params.get(name) is not None},
+                **_prices(params),
                 **{n: value for n, value in info.items() if n not in _NOT_SHOWN and value is not None},
             },
         )

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 
 from litellm_llmgate.carrying import proxy_context, proxy_told
-from litellm_llmgate.configured import gateway_of
+from litellm_llmgate.configured import set_up
+from litellm_llmgate.errors import CallDenied
 from litellm_llmgate.headers import headers_of
 from litellm_llmgate.per_call import proxy_key
-from litellm_llmgate.registration import MARK, Registration, register
+from litellm_llmgate.registration import MARK, Registration, attach
+from litellm_llmgate.ungated import PASSES, Ungated
 from llmgate_plugins import Gateway
 from llmgate_plugins.context import Context
 from llmgate_plugins.errors import ConfigurationError, Problem
@@ -40,12 +43,14 @@ class ProxyGateway(CustomLogger):  # type: ignore[misc]
     Args:
         gateway: The gateway.
         source: The configuration file, for messages.
+        ungated: What becomes of requests that do not go through the gateway.
     """
 
-    def __init__(self, gateway: Gateway, source: str) -> None:
+    def __init__(self, gateway: Gateway, source: str, ungated: Ungated | None = None) -> None:
         super().__init__()
         self.gateway = gateway
         self.source = source
+        self.ungated = Ungated(PASSES) if ungated is None else ungated
         self.registration: Registration | None = None
         self.self_check()
 
@@ -73,7 +78,7 @@ class ProxyGateway(CustomLogger):  # type: ignore[misc]
             return None
         if self.registration is None or self.registration.router is not router:
             existing: Registration | None = getattr(router, MARK, None)
-            self.registration = existing or register(router, self.gateway)
+            self.registration = existing or attach(router, self.gateway, self.ungated)
             log.warning("llmgate is at work in the proxy's router")
         return self.registration
 
@@ -81,11 +86,20 @@ class ProxyGateway(CustomLogger):  # type: ignore[misc]
         self,
         user_api_key_dict: Any,
         cache: Any,  # noqa: ARG002 - LiteLLM passes them by name
-        data: Any,  # noqa: ARG002
-        call_type: str,  # noqa: ARG002
+        data: Any,
+        call_type: str,
     ) -> None:
-        """Before each request is routed."""
+        """Before each request is routed.
+
+        Raises:
+            HTTPException: It would pass by the gateway, and may not. Not all of the proxy's endpoints
+                know another error.
+        """
         self.attach()
+        try:
+            self.ungated.check_request(call_type, data)
+        except CallDenied as error:
+            raise HTTPException(error.status_code, error.reason) from error
         proxy_context.set(context_of(user_api_key_dict))
         proxy_key.set(owner_of(user_api_key_dict))
         proxy_told.set([])
@@ -150,7 +164,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     source = _configuration()
     try:
-        made = ProxyGateway(gateway_of(source, _own_entries()), source)
+        gateway, ungated = set_up(source, _own_entries())
+        made = ProxyGateway(gateway, source, ungated)
     except ConfigurationError as error:
         log.error("llmgate cannot start: %s", error)  # noqa: TRY400 - the traceback says nothing more
         raise

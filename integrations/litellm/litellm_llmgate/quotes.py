@@ -12,7 +12,7 @@ import litellm
 
 from litellm_llmgate.endpoints import MEDIA
 from litellm_llmgate.endpoints.endpoint import Asked, Media
-from litellm_llmgate.endpoints.sound import Speech
+from litellm_llmgate.endpoints.sound import Speech, Transcription
 from llmgate_plugins.types import NANO, Deployment, Message, Quote, Request, Usage
 from llmgate_plugins.usage import sent_params
 
@@ -31,7 +31,10 @@ def usage_told(operation: str, answer: Any, deployment: Deployment) -> Usage | N
     if isinstance(media, Speech) and not media.is_told(_prices(deployment)):
         return usage
     hidden = getattr(answer, "_hidden_params", None)
-    return _charged(usage, hidden.get("response_cost") if isinstance(hidden, dict) else None)
+    usd = hidden.get("response_cost") if isinstance(hidden, dict) else None
+    if not usd and isinstance(media, Transcription) and (heard := media.heard(answer)) is not None:
+        usd = _cost(media, heard, deployment, Asked((), {}, {}, deployment.model, most=False))
+    return _charged(usage, usd)
 
 
 class Quotes:
@@ -128,6 +131,5 @@ def _prices(deployment: Deployment) -> Mapping[str, Any]:
 
 
 def _own_prices(deployment: Deployment) -> Mapping[str, Any]:
-    """What a router's entry names itself: LiteLLM keeps that under the entry's id."""
-    kept = litellm.model_cost.get(deployment.id) or {}
-    return {name: value for name, value in kept.items() if "cost" in name and value is not None}
+    """What a router's entry names itself. LiteLLM keeps it under the entry's id, also when it is gone."""
+    return {name: value for name, value in deployment.info.items() if "_cost" in name}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ from litellm.litellm_core_utils.asyncify import run_async_function
 from litellm_llmgate import _compat
 from litellm_llmgate.asking import operation_of
 from litellm_llmgate.carrying import Carrier
-from litellm_llmgate.configured import gateway_of
+from litellm_llmgate.configured import set_up
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.router_transport import RouterTransport
 from litellm_llmgate.selection import OwnSelection, PinnedStrategy, current_pin
+from litellm_llmgate.ungated import WAYS_PAST, Ungated, name_of
 from litellm_llmgate.uploads import kept
 from llmgate_plugins import Gateway
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.redaction import redact_error, redact_logs
 from llmgate_plugins.types import Deployment
 
-__all__ = ["MARK", "Registration", "register"]
+__all__ = ["MARK", "Registration", "attach", "register"]
 
 log = logging.getLogger("llmgate.litellm")
 
@@ -33,7 +34,12 @@ MARK = "_llmgate_registration"
 """The attribute of a router that has a gateway."""
 
 
-def register(router: Any, gateway_or_config: Gateway | str | Path | Mapping[str, Any]) -> Registration:
+def register(
+    router: Any,
+    gateway_or_config: Gateway | str | Path | Mapping[str, Any],
+    *,
+    ungated: str | Collection[str] | None = None,
+) -> Registration:
     """Let a gateway carry out the router's calls, sync and async, whole and streamed.
 
     The router keeps its list, its health and its strategy, which decides wherever no
@@ -45,16 +51,27 @@ def register(router: Any, gateway_or_config: Gateway | str | Path | Mapping[str,
         router: A `litellm.Router`.
         gateway_or_config: A gateway, a configuration file, or a mapping of the same shape. It need
             not name deployments; LiteLLM's strategy, aliases and fallbacks stay LiteLLM's.
+        ungated: What becomes of calls that do not go through the gateway (files, batches, sessions):
+            "pass", "refuse", or the names of those that pass while all others are refused. Default: what
+            the configuration says, else "pass".
 
     Raises:
         ConfigurationError: The router has a gateway already, or this is no router; or the
             configuration is wrong.
     """
-    if not all(hasattr(router, name) for name in ("make_call", "async_function_with_retries")):
-        raise _refused(f"{type(router).__name__} is no litellm.Router", "pass the router itself")
-    if getattr(router, MARK, None) is not None:
-        raise _refused("this router has a gateway already", "call registration.unregister() first")
-    return Registration(router, gateway_of(gateway_or_config, _compat.entries(router)))
+    _check(router)
+    gateway, configured = set_up(gateway_or_config, _compat.entries(router))
+    return Registration(router, gateway, configured if ungated is None else Ungated(ungated))
+
+
+def attach(router: Any, gateway: Gateway, ungated: Ungated) -> Registration:
+    """The same for what has been set up.
+
+    Raises:
+        ConfigurationError: The router has a gateway already, or this is no router.
+    """
+    _check(router)
+    return Registration(router, gateway, ungated)
 
 
 class Registration:
@@ -65,9 +82,10 @@ class Registration:
         gateway: The gateway.
     """
 
-    def __init__(self, router: Any, gateway: Gateway) -> None:
+    def __init__(self, router: Any, gateway: Gateway, ungated: Ungated) -> None:
         self.router = router
         self.gateway = gateway
+        self._ungated = ungated
         self._replaced: dict[str, tuple[bool, Any]] = {}
         self._own = OwnSelection(router)
         self._book = DeploymentBook(gateway.catalog, gateway.deployments)
@@ -135,6 +153,8 @@ class Registration:
         self._replace(router, "async_function_with_fallbacks", self._with_whole_files)
         self._replace(router, "function_with_fallbacks", self._with_context)
         self._replace(router, "_pass_through_moderation_endpoint_factory", self._gated_moderation)
+        for name in WAYS_PAST if self._ungated.refuses else ():
+            self._replace(router, name, self._ungated.checked)
         for name in ("_acompletion_streaming_iterator", "_completion_streaming_iterator"):
             self._replace(router, name, self._noting_stream)
 
@@ -173,6 +193,7 @@ class Registration:
         async def gated_call(original_function: Any, *args: Any, **kwargs: Any) -> Any:
             operation = operation_of(original_function, kwargs)
             if operation is None:
+                self._ungated.check(name_of(original_function, kwargs))
                 return await make_call(original_function, *args, **kwargs)
             self._check_strategy()
             return await make_call(
@@ -199,6 +220,7 @@ class Registration:
         async def gated(original_function: Any, *args: Any, **kwargs: Any) -> Any:
             model = kwargs.get("model")
             if not model or not _compat.knows(self.router, model):
+                self._ungated.check(name_of(moderate, {"original_function": original_function}))
                 return await moderate(original_function, *args, **kwargs)
             self._check_strategy()
             attempt = self._carrier.through_gateway(moderate, "moderation")
@@ -258,6 +280,13 @@ class Registration:
             return wrap_stream(*args, **kwargs)
 
         return noting
+
+
+def _check(router: Any) -> None:
+    if not all(hasattr(router, name) for name in ("make_call", "async_function_with_retries")):
+        raise _refused(f"{type(router).__name__} is no litellm.Router", "pass the router itself")
+    if getattr(router, MARK, None) is not None:
+        raise _refused("this router has a gateway already", "call registration.unregister() first")
 
 
 def _without_keys(call: Any) -> Any:

@@ -9,8 +9,9 @@ from typing import Any
 
 import litellm
 
-from litellm_llmgate.configured import gateway_of
-from litellm_llmgate.registration import Registration, register
+from litellm_llmgate.configured import set_up
+from litellm_llmgate.registration import Registration, attach
+from litellm_llmgate.ungated import PASSES, Ungated
 from llmgate_plugins import Gateway
 
 __all__ = ["Router"]
@@ -38,9 +39,9 @@ class Router(litellm.Router):  # type: ignore[misc]
     ) -> None:
         # Before the router is built: a bad configuration must not leave one behind in LiteLLM's callbacks.
         entries = kwargs.get("model_list") or (args[0] if args else None) or ()
-        made = Gateway() if gateway is None else gateway_of(gateway, entries)
+        made = (Gateway(), Ungated(PASSES)) if gateway is None else set_up(gateway, entries)
         super().__init__(*args, **kwargs)
-        self.llmgate = register(self, made)
+        self.llmgate = attach(self, *made)
 
 
 Router.__init__.__signature__ = inspect.signature(litellm.Router.__init__)  # type: ignore[attr-defined]

@@ -81,15 +81,19 @@ class Transcription:
             }
         )
 
+    def heard(self, answer: Any) -> Any:
+        """An answer that tells LiteLLM the seconds that this one tells, where it has not seen them itself."""
+        told = of(answer, "usage")
+        seconds = of(told, "seconds") if of(told, "type") == "duration" else of(answer, "duration")
+        return _lasting(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+
     def expected(self, asked: Asked) -> Iterator[Any]:
         """So many seconds, by the file's own word or its size; or as many tokens."""
         file = asked.kwargs.get("file")
         seconds = calculate_request_duration(file)
         if seconds is None:
             seconds = _length(file) / (_LEAST_SOUND if asked.most else _USUAL_SOUND)
-        answer = TranscriptionResponse(text="")
-        answer._hidden_params = {"audio_transcription_duration": seconds}
-        yield answer
+        yield _lasting(seconds)
         heard, written = (-int(-seconds * one) for one in (_TOKENS_OF_SOUND, _TOKENS_OF_WORDS))
         answer = TranscriptionResponse(text="")
         answer.usage = TranscriptionUsageTokensObject(
@@ -117,6 +121,12 @@ class Transcription:
     def made(self, response: Response, model: str, name: str) -> Any:  # noqa: ARG002 - one signature for all
         """A plugin's answer in this shape."""
         return TranscriptionResponse(text=response.message.text)
+
+
+def _lasting(seconds: float) -> TranscriptionResponse:
+    answer = TranscriptionResponse(text="")
+    answer._hidden_params = {"audio_transcription_duration": seconds}
+    return answer
 
 
 def _length(file: Any) -> int:
