@@ -158,8 +158,9 @@ class Outbox:
     def _tell(self, alert: Alert) -> None:
         if alert.resolved and alert.key in self._untold:
             self._claims.tells(alert)  # nobody here knows that it had begun, and others need not tell it
-        elif alert.id in self._kept or self._claims.tells(alert):
+        elif not self._claims.was_told(alert) if alert.id in self._kept else self._claims.tells(alert):
             hand_over(self.channel, alert, self.services)
+            self._claims.arrived(alert)
 
     def _arrived(self, alert: Alert) -> None:
         with self._changed:

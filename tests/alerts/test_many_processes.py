@@ -15,7 +15,7 @@ from support.faces import ask, every_face
 from support.gateways import deployment
 from support.servers import RedisServer
 
-from llmgate_plugins import Alert, Alerting, Context, Gateway, StorageError
+from llmgate_plugins import Alert, Alerting, AlertUndelivered, Context, Gateway, StorageError
 from llmgate_plugins.alerts import Severity
 from llmgate_plugins.ledger import MemoryLedger, SqlLedger
 from llmgate_plugins.plugins import FailureAlarms, LogChannel
@@ -134,6 +134,30 @@ def test_what_ends_by_itself_is_told_once_until_then_and_anew_after_it(program: 
         assert program.run(today) == ["east warning"]
         program.clock.advance(HOUR)
     assert program.run(tomorrow) == ["east warning"] * 2
+
+
+def test_what_never_arrived_is_told_by_the_next_job_also_until_the_end_of_a_window(program: Started) -> None:
+    today = replace(alert(), until=program.clock.time() + 24 * HOUR)
+    program.listener.error = AlertUndelivered("nobody answers", passing=True)
+    tries = len(program.run(today))
+    program.listener.error = None
+    program.clock.advance(300)
+    assert program.run(today)[tries:] == ["east warning"]
+    program.clock.advance(300)
+    assert program.run(today)[tries:] == ["east warning"]
+
+
+def test_what_waits_for_its_channel_is_not_told_again_once_another_has_told_it(program: Started) -> None:
+    books, away = SqlLedger(program.url), Listener(error=AlertUndelivered("nobody answers", passing=True))
+    gateway = Gateway(plugins=[away], defaults=False, clock=program.clock, ledger=books)
+    gateway.services.alerts.report(alert())
+    assert not gateway.alerts.flush(10)
+    program.clock.advance(300)
+    assert program.run(alert()) == ["east warning"]
+    away.error, tries = None, len(away.alerts)
+    assert gateway.alerts.flush(10)
+    assert len(away.alerts) == tries
+    gateway.close()
 
 
 def test_channels_that_lead_elsewhere_are_each_told(program: Started) -> None:
