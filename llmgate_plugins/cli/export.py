@@ -17,6 +17,7 @@ from llmgate_plugins.cli.reading import (
     understood,
     waiting,
     where_option,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +70,6 @@ def export(
         with understood():
             export_rows(url, sys.stdout, what, format=format or "jsonl", focus=focus, **which)
         return
-    with understood(), waiting("Writing"):
+    with understood(), waiting("Writing"), writing(output):
         number = export_rows(url, output, what, format=format, focus=focus, **which)
     click.echo(f"{output}: {count(number, 'row')}")

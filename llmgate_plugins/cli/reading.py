@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ __all__ = [
     "understood",
     "waiting",
     "where_option",
+    "writing",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -132,6 +134,16 @@ def understood() -> Iterator[None]:
         yield
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say which file cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise click.ClickException(f"{path} cannot be written: {why}") from error
 
 
 @contextmanager

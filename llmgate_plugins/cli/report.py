@@ -29,6 +29,7 @@ from llmgate_plugins.cli.reading import (
     understood,
     waiting,
     where_option,
+    writing,
 )
 from llmgate_plugins.types import NANO
 
@@ -196,7 +197,8 @@ def report(
         )
         shown = whole.ordered(order, top=top)
     if parquet is not None:
-        shown.to_parquet(parquet)
+        with writing(parquet):
+            shown.to_parquet(parquet)
         click.echo(f"{parquet}: {count(len(shown), 'row')}", err=as_json or as_csv)
     if as_json:
         print_json(shown.to_dict())

@@ -96,7 +96,8 @@ def export_rows(
 
     Args:
         ledger: A gateway's, or the URL of one in a database.
-        to: A path, which is replaced when all is written, or a text file that is open.
+        to: A path, which is replaced when all is written (a pipe, a device or a link is written
+            as it stands), or a text file that is open.
         what: "attempts" or "calls".
         format: None for what the path ends in.
         focus: In the columns of FOCUS 1.2; of attempts alone.
@@ -201,7 +202,12 @@ def _format_of(to: str | Path | TextIO) -> Format:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside this one, which takes its place when all went well."""
+    """A path beside this one, which takes its place when all went well.
+
+    What is no file of its own, such as a pipe, a device or a link, is written as it stands."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        yield path
+        return
     beside = path.with_name(f".{path.name}.part")
     try:
         yield beside

@@ -32,6 +32,8 @@ def _own_name(column: str) -> str:
     return "x_" + "".join(part.capitalize() for part in column.split("_"))
 
 
+_OWN_NAMES: Final = tuple((_own_name(column), column) for column in _OWN)
+
 FOCUS_COLUMNS: Final = (
     *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd"),
     *("BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency"),
@@ -41,7 +43,7 @@ FOCUS_COLUMNS: Final = (
     *("RegionName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory", "ServiceName"),
     *("ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SubAccountId", "SubAccountName", "Tags"),
     *("x_CostNanoUsd", "x_CostSplit", "x_UnitPriceFrom"),
-    *map(_own_name, _OWN),
+    *(name for name, _ in _OWN_NAMES),
 )
 """In the order of the specification, our own at the end."""
 
@@ -156,7 +158,7 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
         "SubAccountId": row["tenant"],
         "SubAccountName": row["tenant"],
         "Tags": json.dumps(tags, ensure_ascii=False, sort_keys=True),
-        **{_own_name(column): row[column] for column in _OWN},
+        **{name: row[column] for name, column in _OWN_NAMES},
     }
 
 

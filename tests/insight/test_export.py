@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -317,6 +319,29 @@ def test_a_reader_that_leaves_early_ends_it_quietly(ledger: str) -> None:
     told = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert json.loads(told.stdout)["status"]
     assert "Traceback" not in told.stderr
+
+
+def test_pipes_and_links_are_written_and_not_replaced(ledger: str, tmp_path: Path) -> None:
+    pipe, link, meant = tmp_path / "pipe.csv", tmp_path / "link.csv", tmp_path / "meant.csv"
+    os.mkfifo(pipe)
+    link.symlink_to(meant)
+    with ThreadPoolExecutor(1) as thread:
+        read = thread.submit(pipe.read_text)
+        number = export_rows(ledger, pipe)
+        lines = read.result(30).splitlines()
+    assert len(lines) == number + 1
+    assert pipe.is_fifo()
+    export_rows(ledger, link)
+    assert link.is_symlink()
+    assert meant.read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize("command", [["export", "attempts", "-o"], ["report", "--parquet"]])
+def test_what_cannot_be_written_is_named(ledger: str, tmp_path: Path, command: list[str]) -> None:
+    path = tmp_path / "nowhere" / "rows.parquet"
+    told = CliRunner().invoke(llmgate, [*command, str(path), "--ledger", ledger])
+    assert told.exit_code == 1
+    assert " ".join(told.stderr.split()) == f"Error: {path} cannot be written: No such file or directory"
 
 
 def test_who_interrupts_it_sees_no_trace(tmp_path: Path) -> None:
