@@ -151,7 +151,7 @@ def seconds(value: float | None) -> str:
     """A time: "12 ms", "1.25 s"; "-" if not known."""
     if value is None:
         return "-"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+    return f"{value * 1000:.0f} ms" if value < 0.9995 else f"{value:.2f} s"
 
 
 def tokens(usage: Usage) -> str:

@@ -27,6 +27,7 @@ def test_small_amounts_keep_two_telling_digits(nano: int, shown: str) -> None:
 
 def test_times_tokens_and_counts_are_short() -> None:
     assert (seconds(None), seconds(0.0123), seconds(1.257)) == ("-", "12 ms", "1.26 s")
+    assert (seconds(0.9994), seconds(0.9996)) == ("999 ms", "1.00 s")
     assert tokens(Usage(input=1, cached_input=2, cache_write=3, output=4, reasoning=5)) == "6 in, 9 out"
     assert tokens(Usage(input=1, estimated=True)) == "about 1 in, 0 out"
     assert (count(1, "call"), count(2, "call")) == ("1 call", "2 calls")
