@@ -30,9 +30,11 @@ from llmgate_plugins.plugins.preferences import (
 )
 from llmgate_plugins.policies import Policy
 from llmgate_plugins.types import (
+    Deployment,
     ErrorClass,
     LazyMessages,
     Price,
+    Quote,
     Request,
     Scope,
     Usage,
@@ -61,6 +63,18 @@ def test_the_cheapest_is_first_and_the_unpriced_last() -> None:
         "dear": pytest.approx((1_000 * 3 + 256 * 15) / 1e6),
     }
     assert ranking.state["dear"] == {"input_tokens": 1_000, "output_tokens": 256}
+
+
+def test_the_cheapest_is_the_one_that_a_host_says_costs_least() -> None:
+    dollars = {"a": 3, "b": 1}
+
+    def quote(one: Deployment, _: Request) -> Quote | None:
+        told = Usage(charged=dollars.get(one.id, 0) * USD, charged_by="host")
+        return Quote(told, told) if one.id in dollars else None
+
+    picture = a_request("a cat", operation="image_generation", quote=quote)
+    ranking = Choosing(Cheapest()).ranking(A, C, B, request=picture)
+    assert ([one.id for one in ranking.order], ranking.scores) == (["b", "a", "c"], {"b": 1.0, "a": 3.0})
 
 
 def test_those_that_cost_the_same_stay_in_their_order() -> None:

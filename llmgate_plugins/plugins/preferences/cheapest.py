@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking, Scores
+from llmgate_plugins.plugins.estimates import quoted, quoted_cost
 from llmgate_plugins.plugins.observations import Lengths
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.expected import Asked, asked_at, asked_of, cost_of
@@ -109,6 +111,8 @@ class Cheapest(Scored):
         self, request: Request, deployments: Sequence[Deployment], context: Context, services: Services
     ) -> Ranking:
         """By cost alone, reckoned once for each price and not for each deployment."""
+        if request.quote is not None:
+            return self._by_quote(request, deployments[:MOST_KINDS], context, services)
         table = self._tables.of(deployments, None)
         costs = self._costs(table, request, context, services)
         places = tuple([place for _, place, _ in costs])
@@ -127,6 +131,14 @@ class Cheapest(Scored):
                 break
         return Ranking(order, scores=values, reason="cheapest first, USD", state=state, rest=table.rest)
 
+    def _by_quote(
+        self, request: Request, deployments: Sequence[Deployment], context: Context, services: Services
+    ) -> Ranking:
+        """By what the host expects of each, of many the first; those without a price last."""
+        values, state = self._expected(request, deployments, context, services)
+        order = sorted(deployments, key=lambda one: values.get(one.id, math.inf))
+        return Ranking(order, scores=values, reason="cheapest first, USD", state=state)
+
     def scores(
         self,
         request: Request,
@@ -136,17 +148,26 @@ class Cheapest(Scored):
         services: Services,
     ) -> Scores:
         """US dollars."""
+        values, state = self._expected(request, deployments, context, services)
+        return Scores(values, self.unit, state)
+
+    def _expected(
+        self, request: Request, deployments: Sequence[Deployment], context: Context, services: Services
+    ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """(US dollars, what they come from), by deployment."""
         store = self.observations(services)
         asked = asked_of(request, deployments[0].alias, context.feature, store)
         values: dict[str, float] = {}
         state: dict[str, dict[str, float]] = {}
         for one in deployments:
-            if one.price is not None:
+            if (quote := quoted(one, request)) is not None:
+                values[one.id] = quoted_cost(one, quote.probable) / NANO
+            elif one.price is not None:
                 lengths = None if store is None else store.lengths(one.provider, one.model)
                 cost, written = cost_of(one, one.price, lengths, asked_at(one, request, asked))
                 values[one.id] = cost / NANO
                 state[one.id] = {"input_tokens": asked.read, "output_tokens": written}
-        return Scores(values, self.unit, state)
+        return values, state
 
     def nominated(self, deployments: Sequence[Deployment]) -> Sequence[Deployment]:
         """Of a large group, the cheapest for calls of some sorts: what else is cheap is found in time."""
