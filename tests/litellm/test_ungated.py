@@ -27,7 +27,8 @@ DOCUMENT = {"type": "document_url", "document_url": "https://example.org/a.pdf"}
 BATCH = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
 JOB = {"training_file": "file-1", "custom_llm_provider": "openai"}
 PAST = {"acreate_file": FILE, "acreate_batch": BATCH, "acreate_fine_tuning_job": JOB}
-PAST_NOW = {"responses": {"input": "hello"}, "text_completion": {"prompt": "hello"}}
+CONTENTS = [{"role": "user", "parts": [{"text": "hello"}]}]
+PAST_NOW = {"generate_content_stream": {"contents": CONTENTS}, "text_completion": {"prompt": "hello"}}
 
 
 @pytest.fixture

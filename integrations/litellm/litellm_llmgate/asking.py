@@ -33,6 +33,8 @@ OPERATIONS: Final[Mapping[str, str]] = {
 
 _GENERIC: Final = "_ageneric_api_call_with_fallbacks"
 """How the functions begin that make one attempt of an endpoint of another shape."""
+_GENERIC_NOW: Final = "_generic_api_call_with_fallbacks"
+"""The one for threads."""
 _ENDPOINTS: Final[Mapping[str, str]] = {
     "acompact_responses": "responses",
     "agenerate_content": "generate_content",
@@ -43,6 +45,10 @@ _ENDPOINTS: Final[Mapping[str, str]] = {
     "anthropic_messages": "messages",
     "aanthropic_messages": "messages",
     "avideo_generation": "video_generation",
+    "generate_content": "generate_content",
+    "ocr": "ocr",
+    "responses": "responses",
+    "video_generation": "video_generation",
 }
 PARAMS: Final = frozenset(
     [
@@ -125,8 +131,8 @@ _LONGEST_TAG: Final = 256
 def operation_of(function: Any, kwargs: Mapping[str, Any]) -> str | None:
     """What this function of LiteLLM's makes an attempt of; None for what the gateway leaves alone."""
     name = getattr(function, "__name__", "")
-    if name.startswith(_GENERIC):
-        return _ENDPOINTS.get(getattr(kwargs.get("original_generic_function"), "__name__", ""))
+    if name.startswith((_GENERIC, _GENERIC_NOW)):
+        return _ENDPOINTS.get(_endpoint_in(kwargs))
     return OPERATIONS.get(name)
 
 
@@ -159,8 +165,13 @@ def request_of(
 
 def is_streamed(kwargs: Mapping[str, Any]) -> bool:
     """Whether LiteLLM answers in pieces: an argument says so, or the function of the endpoint."""
-    endpoint: str = getattr(kwargs.get("original_generic_function"), "__name__", "")
-    return kwargs.get("stream") is True or endpoint.endswith("_stream")
+    return kwargs.get("stream") is True or _endpoint_in(kwargs).endswith("_stream")
+
+
+def _endpoint_in(kwargs: Mapping[str, Any]) -> str:
+    """LiteLLM's name of the endpoint's own function."""
+    inner = kwargs.get("original_generic_function") or kwargs.get("original_function")
+    return getattr(inner, "__name__", "")
 
 
 def _session(kwargs: Mapping[str, Any]) -> str | None:

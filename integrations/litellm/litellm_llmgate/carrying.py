@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from litellm_llmgate.answers import native_answer
-from litellm_llmgate.endpoints.streams import aopened_endpoint
+from litellm_llmgate.endpoints.streams import aopened_endpoint, opened_endpoint
 from litellm_llmgate.errors import for_litellm
 from litellm_llmgate.headers import WITHOUT_HOOK, headers_of
 from litellm_llmgate.host_call import HostCall, Sending
@@ -84,7 +84,8 @@ class Carrier:
                     chunks = self.gateway.stream(
                         request, context=caller(), transport=self._transport, call_id=host.call_id
                     )
-                    answer, sending = opened(chunks, request)
+                    opening = opened if operation == "chat" else opened_endpoint
+                    answer, sending = opening(chunks, request)
                 else:
                     response = self.gateway.complete(
                         request, context=caller(), transport=self._transport, call_id=host.call_id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextvars import copy_context
@@ -18,9 +17,10 @@ from litellm_llmgate.carrying import Carrier
 from litellm_llmgate.configured import set_up
 from litellm_llmgate.deployments import DeploymentBook
 from litellm_llmgate.router_transport import RouterTransport
-from litellm_llmgate.selection import OwnSelection, PinnedStrategy, current_pin
+from litellm_llmgate.selection import OwnSelection, PinnedStrategy
 from litellm_llmgate.ungated import WAYS_PAST, Ungated, name_of
 from litellm_llmgate.uploads import kept
+from litellm_llmgate.wraps import noting_stream, without_keys
 from llmgate_plugins import Gateway
 from llmgate_plugins.errors import ConfigurationError, Problem
 from llmgate_plugins.redaction import redact_error, redact_logs
@@ -153,10 +153,11 @@ class Registration:
         self._replace(router, "async_function_with_fallbacks", self._with_whole_files)
         self._replace(router, "function_with_fallbacks", self._with_context)
         self._replace(router, "_pass_through_moderation_endpoint_factory", self._gated_moderation)
+        self._replace(router, "_generic_api_call_with_fallbacks", self._gated_now)
         for name in WAYS_PAST if self._ungated.refuses else ():
             self._replace(router, name, self._ungated.checked)
         for name in ("_acompletion_streaming_iterator", "_completion_streaming_iterator"):
-            self._replace(router, name, self._noting_stream)
+            self._replace(router, name, noting_stream)
 
     def _reinstall(self) -> None:
         self._install_strategy(PinnedStrategy(self.router, self._own))
@@ -224,13 +225,32 @@ class Registration:
                 return await moderate(original_function, *args, **kwargs)
             self._check_strategy()
             attempt = self._carrier.through_gateway(moderate, "moderation")
-            return await _without_keys(attempt)(original_function, *args, **kwargs)
+            return await without_keys(attempt)(original_function, *args, **kwargs)
+
+        return gated
+
+    def _gated_now(self, call_now: Any) -> Any:
+        """In a thread LiteLLM has one attempt for endpoints of other shapes than chat's."""
+
+        @functools.wraps(call_now)
+        def gated(*args: Any, **kwargs: Any) -> Any:
+            operation = operation_of(call_now, kwargs)
+            if operation is None or "model" not in kwargs:
+                self._ungated.check(name_of(call_now, kwargs))
+                return call_now(*args, **kwargs)
+            self._check_strategy()
+            kept(operation, kwargs)
+            try:
+                return self._carrier.through_gateway(call_now, operation)(*args, **kwargs)
+            except BaseException as error:
+                redact_error(error)
+                raise
 
         return gated
 
     def _with_whole_files(self, with_fallbacks: Any) -> Any:
         """Every group that LiteLLM falls back to is sent the same files."""
-        carried_out = _without_keys(with_fallbacks)
+        carried_out = without_keys(with_fallbacks)
 
         @functools.wraps(with_fallbacks)
         async def with_whole_files(*args: Any, **kwargs: Any) -> Any:
@@ -257,50 +277,12 @@ class Registration:
 
         return with_context
 
-    def _noting_stream(self, wrap_stream: Any) -> Any:
-        """Keep hold of the provider's stream: only that knows whether it ended or was cut."""
-
-        def note(kwargs: dict[str, Any]) -> None:
-            pin = current_pin()
-            if pin is not None:
-                pin.stream = kwargs.get("model_response")
-
-        if inspect.iscoroutinefunction(wrap_stream):
-
-            @functools.wraps(wrap_stream)
-            async def anoting(*args: Any, **kwargs: Any) -> Any:
-                note(kwargs)
-                return await wrap_stream(*args, **kwargs)
-
-            return anoting
-
-        @functools.wraps(wrap_stream)
-        def noting(*args: Any, **kwargs: Any) -> Any:
-            note(kwargs)
-            return wrap_stream(*args, **kwargs)
-
-        return noting
-
 
 def _check(router: Any) -> None:
     if not all(hasattr(router, name) for name in ("make_call", "async_function_with_retries")):
         raise _refused(f"{type(router).__name__} is no litellm.Router", "pass the router itself")
     if getattr(router, MARK, None) is not None:
         raise _refused("this router has a gateway already", "call registration.unregister() first")
-
-
-def _without_keys(call: Any) -> Any:
-    """LiteLLM's frames hold the list of deployments, keys included, where an error tracker shows them."""
-
-    @functools.wraps(call)
-    async def redacted(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await call(*args, **kwargs)
-        except BaseException as error:
-            redact_error(error)
-            raise
-
-    return redacted
 
 
 def _refused(message: str, remedy: str) -> ConfigurationError:

@@ -185,13 +185,18 @@ class RouterTransport:
         try:
             with pinned(pin):
                 stream = sending.opened = host.function(*host.args, **kwargs)
+            is_chat = request.operation == "chat"
+            sending.kept = not is_chat and is_kept(stream)
             for chunk in stream:
-                check_whole(chunk, pin.stream, deployment)
-                complete_usage(chunk, pin.stream)
+                if is_chat:
+                    check_whole(chunk, pin.stream, deployment)
+                    complete_usage(chunk, pin.stream)
                 mark_kept(chunk, stream)
                 if sending.first is None:
                     sending.first = chunk
                 yield chunk
+            if not is_chat and not sending.kept and (chat := chat_in(stream)) is not None:
+                check_ended(chat, deployment)
         except Exception as error:
             name_cause(error)
             raise

@@ -16,7 +16,6 @@ PASSES: Final = "pass"
 REFUSED: Final = "refuse"
 
 WAYS_PAST: Final = (
-    "_generic_api_call_with_fallbacks",
     "_init_containers_api_endpoints",
     "_init_interactions_api_endpoints",
     "_init_managed_agents_api_endpoints",

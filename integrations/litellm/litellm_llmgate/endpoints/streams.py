@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, closing
 from typing import Any
 
 from litellm.responses.streaming_iterator import (
@@ -27,8 +27,8 @@ class EndpointStream:
         like: The stream that LiteLLM opened for the attempt that is being read.
     """
 
-    def __init__(self, source: AsyncIterator[Any], like: Any) -> None:
-        self._source: Any = source
+    def __init__(self, source: Any, like: Any) -> None:
+        self._source = source
         self._like = like
         self._hidden_params = dict(getattr(like, "_hidden_params", None) or {})
 
@@ -41,6 +41,16 @@ class EndpointStream:
     async def aclose(self) -> None:
         """Leave it early."""
         await self._source.aclose()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._source)
+
+    def close(self) -> None:
+        """Leave one in a thread early."""
+        self._source.close()
 
     def __getattr__(self, name: str) -> Any:
         if name == "_like" or name.startswith("__"):  # it is being copied
@@ -84,23 +94,50 @@ async def aopened_endpoint(chunks: AsyncIterator[Any], request: Request) -> tupl
     first = await anext(chunks, None)
     if isinstance(first, Chunk):
         await chunks.aclose()  # type: ignore[attr-defined]
-        raise LLMGateError(
-            f"a plugin answered a streamed call of {request.operation!r} by itself, which can only be done "
-            "for chat; let it leave such calls alone, or ask without stream"
-        )
+        raise _shapeless(request)
+    return _made(_arelay(first, chunks, request), first, request)
+
+
+def opened_endpoint(chunks: Iterator[Any], request: Request) -> tuple[Any, Sending | None]:
+    """The same in a thread."""
+    first = next(chunks, None)
+    if isinstance(first, Chunk):
+        chunks.close()  # type: ignore[attr-defined]
+        raise _shapeless(request)
+    return _made(_relay(first, chunks, request), first, request)
+
+
+def _made(source: Any, first: Any, request: Request) -> tuple[Any, Sending]:
     sending: Sending = request.native.sendings[-1] if first is None else request.native.opened_with(first)
-    made = (
+    kind = (
         ResponsesStream if isinstance(sending.opened, BaseResponsesAPIStreamingIterator) else EndpointStream
     )
-    return made(_relay(first, chunks, request), sending.opened), sending
+    return kind(source, sending.opened), sending
 
 
-async def _relay(first: Any, chunks: Any, request: Request) -> AsyncIterator[Any]:
+def _shapeless(request: Request) -> LLMGateError:
+    return LLMGateError(
+        f"a plugin answered a streamed call of {request.operation!r} by itself, which can only be done "
+        "for chat; let it leave such calls alone, or ask without stream"
+    )
+
+
+async def _arelay(first: Any, chunks: Any, request: Request) -> AsyncIterator[Any]:
     async with aclosing(chunks):
         try:
             if first is not None:
                 yield first
             async for chunk in chunks:
                 yield chunk
+        except Exception as error:  # noqa: BLE001 - whatever ends it, in LiteLLM's terms
+            raise for_litellm(error, request.model) from error.__cause__
+
+
+def _relay(first: Any, chunks: Any, request: Request) -> Iterator[Any]:
+    with closing(chunks):
+        try:
+            if first is not None:
+                yield first
+            yield from chunks
         except Exception as error:  # noqa: BLE001 - whatever ends it, in LiteLLM's terms
             raise for_litellm(error, request.model) from error.__cause__
