@@ -117,6 +117,7 @@ def test_thresholds_are_told_once_each_and_are_over_when_the_window_ends() -> No
         ("budget_threshold", f"{key} 50%", True),
         ("budget_threshold", f"{key} 80%", True),
     ]
+    assert {alert.summary for alert in stepped.told.alerts[2:]} == {f"{name} begins anew"}
     stepped.spend(600 * WORST)
     assert stepped.told.short[4:] == [("budget_threshold", f"{key} 50%", False)]
 
@@ -188,6 +189,7 @@ def test_a_rolling_budget_that_has_calmed_down_is_told_anew() -> None:
     stepped.spend(1)
     stepped.spend(1)
     assert [resolved for _, _, resolved in stepped.told.short] == [False, True]
+    assert stepped.told.alerts[-1].summary.endswith("of team 'search' is well below 50% again")
     stepped.spend(60 * WORST)
     assert [resolved for _, _, resolved in stepped.told.short] == [False, True, False]
 

@@ -45,7 +45,7 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str], tuple[Alert, float]] = {}
+        self._open: dict[tuple[str, str], tuple[Alert, float]] = {}  # how each is told to be over, and when
         self._gone: Alert | None = None
         self._look_at = math.inf
         self.next_end = math.inf
@@ -92,6 +92,7 @@ class Watch:
             ),
             services.clock.time() + min(count.limit.seconds, HOUR) if count.is_endless else count.resets_at,
             services,
+            f"{count} has refused no call since" if count.is_endless else f"{count} begins anew",
         )
 
     def unpriced(self, deployment: Deployment, services: Services) -> None:
@@ -190,22 +191,24 @@ class Watch:
             ),
             None if count.is_endless else count.resets_at,
             services,
+            f"{count} is well below {share:.0%} again" if count.is_endless else f"{count} begins anew",
         )
 
-    def _tell(self, alert: Alert, ends: float | None, services: Services) -> None:
+    def _tell(self, alert: Alert, ends: float | None, services: Services, over: str = "") -> None:
+        """Report it; `over` is what is said when it is over."""
         if alert.key in self._open:
             return
         if len(self._open) >= MOST_OPEN:
             self._open.pop(next(iter(self._open)), None)
         until = math.inf if ends is None else ends
-        self._open[alert.key] = (alert, until)
+        self._open[alert.key] = (replace(alert, summary=over or alert.summary, resolved=True), until)
         self.next_end = min(self.next_end, until)
         services.alerts.report(alert)
 
     def _resolve(self, key: tuple[str, str], services: Services) -> None:
-        told = self._open.pop(key, None)
-        if told is not None:
-            services.alerts.report(replace(told[0], resolved=True))
+        over = self._open.pop(key, None)
+        if over is not None:
+            services.alerts.report(over[0])
 
 
 def _subject(count: Count, share: float) -> str:
