@@ -8,6 +8,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from typing import Any, Final
+from weakref import ref
 
 from llmgate_plugins._alerting.claims import Claims
 from llmgate_plugins._asking import Implementation
@@ -89,7 +90,10 @@ class Outbox:
             self._waiting.append(alert)
             if self._thread is None:
                 thread = threading.Thread(
-                    target=self._run, name=f"llmgate-alerts-{self.channel.plugin}", daemon=True
+                    target=_run,
+                    args=(ref(self), self._changed),
+                    name=f"llmgate-alerts-{self.channel.plugin}",
+                    daemon=True,
                 )
                 thread.start()
                 self._thread = thread
@@ -131,26 +135,27 @@ class Outbox:
 
     # ------------------------------------------------------------ in the thread
 
-    def _run(self) -> None:
-        while (alert := self._next()) is not None:
-            try:
-                self._tell(alert)
-            except Exception as error:  # noqa: BLE001 - whatever a channel raises
-                self._undelivered(alert, error)
-            else:
-                self._arrived(alert)
+    def _next(self, *, idle: bool) -> Alert | float | None:
+        """The next one, or seconds to wait for it; None if the thread has been idle and is to end."""
+        self._busy = False
+        self._changed.notify_all()
+        if not self._waiting:
+            if idle:
+                self._thread = None
+                return None
+            return IDLE
+        if self._is_paused():
+            return POLL
+        self._busy = True
+        return self._waiting.popleft()
 
-    def _next(self) -> Alert | None:
-        """The next one, as soon as there is one; None if none comes, and the thread ends."""
-        with self._changed:
-            self._busy = False
-            self._changed.notify_all()
-            while not self._waiting or self._is_paused():
-                if not self._changed.wait(POLL if self._waiting else IDLE) and not self._waiting:
-                    self._thread = None
-                    return None
-            self._busy = True
-            return self._waiting.popleft()
+    def _deliver(self, alert: Alert) -> None:
+        try:
+            self._tell(alert)
+        except Exception as error:  # noqa: BLE001 - whatever a channel raises
+            self._undelivered(alert, error)
+        else:
+            self._arrived(alert)
 
     def _is_paused(self) -> bool:
         return self.services.clock.monotonic() < self._paused_until
@@ -208,6 +213,21 @@ class Outbox:
                 return False
             self._waiting.append(alert)
             return True
+
+
+def _run(outbox: ref[Outbox], changed: threading.Condition) -> None:
+    """Hand over what there is. While it waits, nobody but its gateway holds on to the outbox."""
+    idle = False
+    while (there := outbox()) is not None:
+        with changed:
+            found = there._next(idle=idle)
+            if isinstance(found, float):
+                del there
+                idle = not changed.wait(found)
+                continue
+        if found is None:
+            return
+        there._deliver(found)
 
 
 def hand_over(channel: Implementation, alert: Alert, services: Services) -> None:

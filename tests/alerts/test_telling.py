@@ -479,6 +479,18 @@ def test_a_gateway_that_told_alerts_can_be_forgotten(monkeypatch: pytest.MonkeyP
     until(is_gone)
 
 
+def test_a_gateway_whose_channel_is_away_can_be_forgotten() -> None:
+    def told() -> weakref.ref[Gateway]:
+        gateway = gateway_with(Listener("Away", AlertUndelivered("nobody answers", passing=True)))
+        gateway.alerts.report(alert())
+        assert not gateway.alerts.flush(PATIENCE)
+        return weakref.ref(gateway)
+
+    gateway = told()
+    until(lambda: gc.collect() >= 0 and gateway() is None)
+    until(lambda: "llmgate-alerts-Away" not in {thread.name for thread in threading.enumerate()})
+
+
 def test_two_gateways_cannot_share_one_alerting() -> None:
     shared = Alerting()
     Gateway(alerts=shared)
