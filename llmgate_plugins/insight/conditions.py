@@ -17,7 +17,7 @@ from llmgate_plugins.types import NANO
 if TYPE_CHECKING:
     from llmgate_plugins.insight.books import Books
 
-__all__ = ["Condition", "Where", "conditions_of"]
+__all__ = ["Condition", "Where", "conditions_of", "values_of"]
 
 Operator: TypeAlias = Literal["=", "!=", ">", ">=", "<", "<="]
 Where: TypeAlias = Mapping[str, Any] | Iterable[str] | str
@@ -113,10 +113,10 @@ def _from_text(text: str) -> Condition:
             f"{text!r} is no condition: {name} is compared by = and != alone; amounts are "
             f"{', '.join(AMOUNTS)}"
         )
-    return Condition(name, sign, tuple(fact.value(one) if one else None for one in _values(match[3])))
+    return Condition(name, sign, tuple(fact.value(one) if one else None for one in values_of(match[3])))
 
 
-def _values(written: str) -> list[str]:
+def values_of(written: str) -> list[str]:
     """What stands between commas; in quotes, as in CSV, commas are a part of it."""
     values: list[str] = []
     at, more = 0, True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from llmgate_plugins.insight.buckets import TIMES
-from llmgate_plugins.insight.conditions import Condition, Where, conditions_of
+from llmgate_plugins.insight.conditions import Condition, Where, conditions_of, values_of
 from llmgate_plugins.insight.facts import fact_of
 from llmgate_plugins.insight.report import Level
 from llmgate_plugins.services import ShadowCalls
@@ -16,12 +16,12 @@ __all__ = ["Question", "checked", "names_of"]
 
 
 def names_of(by: str | Sequence[str]) -> tuple[str, ...]:
-    """Dimensions, also from "team,model".
+    """Dimensions, also from "team,model"; in quotes a comma is a part of a name: '"tag:a,b",model'.
 
     Raises:
         ValueError: One is named twice.
     """
-    names = tuple(by.split(",")) if isinstance(by, str) and by else tuple(by)
+    names = tuple(values_of(by)) if isinstance(by, str) and by else tuple(by)
     if len(set(names)) != len(names):
         raise ValueError(f"rows cannot be by the same thing twice: {', '.join(names)}")
     return names

@@ -75,6 +75,12 @@ def test_hours_tell_how_far_the_clock_is_ahead_where_it_changes(tmp_path: Path) 
     assert re.findall(r"^(2026-\S+ \S+)", told, re.MULTILINE) == ["2026-10-25 00:00", "2026-10-25 01:00"]
 
 
+def test_a_dimension_with_a_comma_stands_in_quotes(ledger: str) -> None:
+    told = json.loads(run("--ledger", ledger, "--by", '"tag:a,b", team', "--json").output)
+    assert told["by"] == ["tag:a,b", "team"]
+    assert run("--ledger", ledger, "--by", "tag:a,b").exit_code == 2
+
+
 def test_rows_can_be_sorted_and_cut(ledger: str) -> None:
     told = json.loads(
         run("--ledger", ledger, "--by", "team", "--sort", "p95_s", "--top", "3", "--json").output
