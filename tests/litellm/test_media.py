@@ -9,9 +9,11 @@ from typing import Any
 import litellm
 import openai
 import pytest
+from litellm.caching.caching import Cache
 from litellm_llmgate import call_id_of
 from support.litellm_routers import ends, entry, registered, rows
 from support.media_servers import SPOKEN, media_server, sound
+from support.patience import auntil
 
 from llmgate_plugins import Context, Gateway, Request, RequestDenied, hookimpl, use_context
 from llmgate_plugins.plugins import Budget, Limits
@@ -386,6 +388,29 @@ async def test_a_policy_may_leave_no_deployment(media, operation):
     with pytest.raises(litellm.PermissionDeniedError):
         await ask(router, operation)
     assert media.sent == []
+
+
+@pytest.mark.parametrize("name", ["avideo_remix", "avideo_edit", "avideo_extension"])
+async def test_a_film_that_is_made_of_another_is_booked_as_one(media, name):
+    router, registration = registered(
+        [at(media, "video_generation")], Limits([Budget("team", NANO * 3, 60.0)])
+    )
+    with use_context(Context(team="art")):
+        await getattr(router, name)(model="media", video_id="video_1", prompt="hello there", seconds="8")
+    (row,) = rows(registration)
+    assert (row["operation"], row["status"]) == ("video_generation", "success")
+    assert row["cost_nano_usd"] == COSTS["video_generation"] <= row["reserve_nano_usd"]
+
+
+@pytest.mark.parametrize("operation", ["rerank", "transcription"])
+async def test_what_litellms_cache_answers_costs_nothing(media, monkeypatch, operation):
+    monkeypatch.setattr(litellm, "cache", Cache())
+    router, registration = registered([at(media, operation)], cache_responses=True)
+    await ask(router, operation)
+    await auntil(lambda: litellm.cache.cache.cache_dict)
+    await ask(router, operation)
+    assert len(media.sent) == 1
+    assert [row["cost_nano_usd"] for row in rows(registration)] == [COSTS[operation], 0]
 
 
 async def test_a_moderation_of_no_group_is_left_to_litellm(media, monkeypatch):

@@ -139,7 +139,7 @@ def test_where_nobody_may_serve_nothing_is_sent_and_the_client_sees_why(proxy, w
 def test_a_denied_request_says_which_call_it_was(proxy, way):
     with pytest.raises(openai.PermissionDeniedError) as caught:
         proxy.client.chat.completions.create(
-            model="fast", messages=[{"role": "user", "content": "forbidden"}], stream=way == "stream"
+            model="fast", messages=[{"role": "user", "content": "a forbidden word"}], stream=way == "stream"
         )
     told = at_the_prompt(proxy, "explain", caught.value.response.headers["x-llmgate-call-id"])
     assert "forbidden words are not sent" in told.output

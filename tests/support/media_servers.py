@@ -65,7 +65,7 @@ class MediaServer:
 
 def _answer(sent: Sent) -> tuple[str, bytes]:
     told: Any
-    match sent.path.rpartition("/")[2]:
+    match "videos" if "/videos" in sent.path else sent.path.rpartition("/")[2]:
         case "speech":
             return "audio/mpeg", SPOKEN
         case "generations" | "edits":

@@ -12,8 +12,8 @@ from litellm.types.utils import Choices, EmbeddingResponse, ModelResponse
 from litellm.types.utils import Message as LiteLLMMessage
 from litellm.types.utils import Usage as LiteLLMUsage
 
-from litellm_llmgate.endpoints import MEDIA, WORDED
-from litellm_llmgate.endpoints.reports import FREE, fields_of, quota_in, usage_in
+from litellm_llmgate.endpoints import ENDPOINTS, MEDIA, WORDED
+from litellm_llmgate.endpoints.reports import FREE, fields_of, quota_in, usage_of
 from litellm_llmgate.quotes import usage_told
 from llmgate_plugins.errors import LLMGateError, ProviderError
 from llmgate_plugins.limits import Quota
@@ -23,6 +23,8 @@ from llmgate_plugins.types import Attempt, Message, Request, Response, Usage
 __all__ = ["litellm_usage", "native_answer", "read_response"]
 
 NO_MESSAGE = Message(role="assistant")
+PLAIN = frozenset({"chat", "embedding"})
+"""Operations whose usage stands where LiteLLM always has it."""
 BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "refusal")
 """What an answer may consist of where it has no text."""
 
@@ -34,21 +36,23 @@ def read_response(answer: Any, attempt: Attempt, request: Request) -> Response:
         ProviderError: It holds no choice at all.
     """
     operation, fields = request.operation, fields_of(answer)
-    endpoint = WORDED.get(operation)
     hidden = fields("_hidden_params")
     usage: Usage | None = FREE
     quota: Quota | None = None
     kept = isinstance(hidden, dict) and hidden.get("cache_hit") is True
     if not kept or _is_partly_new(answer, hidden):
-        if operation in MEDIA:
+        if operation in PLAIN:
+            usage = usage_of(fields, hidden)
+        elif operation in MEDIA:
             usage = usage_told(operation, answer, attempt.deployment)
         else:
-            usage = usage_in(answer) if endpoint is None else endpoint.usage_in(answer)
+            usage = ENDPOINTS[operation].usage_in(answer)
         quota = quota_in(hidden)
         if kept and usage is not None:
             usage = replace(usage, estimated=True)
     model = fields("model")
     if operation != "chat":
+        endpoint = WORDED.get(operation)
         return Response(
             source=NO_MESSAGE if endpoint is None else lambda: endpoint.message_in(answer),
             usage=usage,

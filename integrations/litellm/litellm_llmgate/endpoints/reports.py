@@ -10,7 +10,7 @@ from llmgate_plugins.limits import Quota
 from llmgate_plugins.types import Usage
 from llmgate_plugins.usage import usage_from_litellm
 
-__all__ = ["FREE", "fields_of", "quota_in", "tier_in", "usage_in"]
+__all__ = ["FREE", "fields_of", "quota_in", "tier_in", "usage_in", "usage_of"]
 
 FREE: Final = Usage()
 """Of what LiteLLM's own cache has answered."""
@@ -26,9 +26,12 @@ def fields_of(answer: Any) -> Any:
 def usage_in(answer: Any) -> Usage | None:
     """As reported, of every shape that LiteLLM makes chat's of or leaves as the provider's; None if not."""
     fields = fields_of(answer)
-    return usage_from_litellm(
-        fields("usage") or {}, tier=tier_in(fields("service_tier"), fields("_hidden_params"))
-    )
+    return usage_of(fields, fields("_hidden_params"))
+
+
+def usage_of(fields: Any, hidden: Any) -> Usage | None:
+    """The same for whoever has its fields and hidden parameters already, which cost time to get at."""
+    return usage_from_litellm(fields("usage") or {}, tier=tier_in(fields("service_tier"), hidden))
 
 
 def tier_in(told: Any, hidden: Any) -> Any:
