@@ -206,13 +206,15 @@ def test_what_did_not_arrive_is_sent_again_when_the_channel_is_back() -> None:
     assert scene.told[2:] == ["east over", "west over"]
 
 
-def test_a_channel_out_of_reach_is_left_alone_longer_and_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_channel_out_of_reach_is_left_alone_longer_and_longer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("llmgate_plugins._alerting.outbox.POLL", 0.01)
     scene = Scene()
     scene.listener.error = AWAY
     scene.report(alert())
     for tries, pause in enumerate((60, 120, 240, 480, 600, 600), start=1):
-        until(lambda tries=tries: len(scene.listener.alerts) == tries)
+        until(lambda tries=tries: caplog.text.count("sent again later") == tries)
         scene.report(after=pause - 1)
         time.sleep(0.1)
         assert len(scene.listener.alerts) == tries
