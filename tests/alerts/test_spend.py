@@ -251,6 +251,22 @@ def test_a_new_process_learns_past_weeks_from_the_books(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_what_was_spent_under_no_policy_is_learned_as_well(tmp_path: Path) -> None:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/books.db")
+    for hour in range(2 * WEEK):
+        at = (MONDAY + hour) * HOUR + 60
+        booked(ledger, at, 10.0, f"past-{hour}")
+        booked(ledger, at, 70.0, f"other-{hour}", policy="eu")
+    ledger.flush()
+    watching = Watching(["policy"], ledger)
+    watching.clock.advance(2 * WEEK * HOUR)
+    watching.spend(1.0)
+    until(lambda: watching.plugin.usual("policy", "default") is not None)
+    expected, _ = watching.plugin.usual("policy", "default")  # type: ignore[misc]
+    assert expected == pytest.approx(10 * NANO, rel=0.05)
+    ledger.close()
+
+
 def test_what_other_processes_spend_counts_within_a_minute(tmp_path: Path) -> None:
     ledger = open_ledger(f"sqlite:///{tmp_path}/books.db")
     for hour in range(WEEK + 2):

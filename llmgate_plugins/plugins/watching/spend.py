@@ -29,10 +29,24 @@ COLUMNS: Final[Mapping[Subject, str]] = {"user": "user_id", "alias": "requested_
 class _Spender:
     """The money of one subject."""
 
-    __slots__ = ("asked_at", "by", "going", "history", "hour", "limit", "name", "seen_from", "spent", "whole")
+    __slots__ = (
+        "asked_at",
+        "booked",
+        "by",
+        "going",
+        "history",
+        "hour",
+        "limit",
+        "name",
+        "seen_from",
+        "spent",
+        "whole",
+    )
 
-    def __init__(self, by: Subject, name: str, history: History, hour: int) -> None:
+    def __init__(self, by: Subject, name: str, booked: str | None, history: History, hour: int) -> None:
         self.by, self.name, self.history = by, name, history
+        self.booked = booked
+        """What its rows have in the books."""
         self.hour = hour
         self.whole = False
         """Whether this hour was seen from its beginning on."""
@@ -134,7 +148,9 @@ class SpendAnomalies:
                 if one is None:
                     if len(self._spenders) >= self._most:
                         continue
-                    one = self._spenders[by, name] = _Spender(by, name, self._history(), hour)
+                    # A call under no policy is spoken of as under the default one.
+                    booked = record.policy or record.context.policy if by == "policy" else name
+                    one = self._spenders[by, name] = _Spender(by, name, booked, self._history(), hour)
                 if hour > one.hour:
                     self._turn(one, hour, alerts)
                 one.spent += cost
@@ -171,7 +187,7 @@ class SpendAnomalies:
         """Have the ledger read in its own thread; what it says is learned when it is there."""
         known = one.history.next_hour
         first = hour - WEEKS * WEEK if known is None else min(known, hour)
-        where = {} if one.by == "all" else {COLUMNS.get(one.by, one.by): one.name}
+        where = {} if one.by == "all" else {COLUMNS.get(one.by, one.by): one.booked}
         answer: Any = services.ledger.standing(where, since=first * HOUR, until=now + HOUR, part=HOUR)
 
         def learn(told: Future[Standing]) -> None:
