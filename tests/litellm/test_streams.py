@@ -70,6 +70,17 @@ async def test_usage_is_asked_for_and_kept_out_of_the_callers_sight(sim, sync):
 
 
 @pytest.mark.parametrize("sync", [False, True])
+async def test_usage_that_litellm_has_counted_itself_is_an_estimate(sim, sync):
+    provider = telling(sim)
+    provider.fail_always(Fault("no_usage"))
+    router, registration = registered([entry("fast", "one", provider)])
+    await chunks_of(sync, router)
+    (row,) = rows(registration)
+    assert (row["status"], row["estimated"]) == ("success", True)
+    assert row["cost_nano_usd"] > 0
+
+
+@pytest.mark.parametrize("sync", [False, True])
 async def test_a_caller_who_asks_for_usage_gets_it(sim, sync):
     router, registration = registered([entry("fast", "one", telling(sim))])
     chunks = await chunks_of(sync, router, stream_options={"include_usage": True})

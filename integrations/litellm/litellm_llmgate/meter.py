@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from litellm_llmgate.endpoints.reports import FREE, quota_in, tier_in
@@ -75,6 +76,8 @@ def check_ended(stream: Any, deployment: Deployment) -> None:
 _LOST: Final = ("service_tier", "speed", "inference_geo", "iterations")
 """What decides a price, and LiteLLM's own sum of a stream's reports leaves out."""
 _FURTHER: Final = "provider_specific_fields"
+_COUNTED: Final = "llmgate_counted"
+"""In a chunk's hidden parameters: whether nobody reported its usage, and LiteLLM has counted it."""
 _LAST: Final = 4
 """The report at a stream's end is among so many chunks."""
 
@@ -91,8 +94,12 @@ def complete_usage(chunk: Any, stream: Any) -> None:
     if not ended:  # cheaper to ask than the chunk
         return
     hidden = getattr(chunk, "_hidden_params", None)
-    usage = hidden.get("usage") if isinstance(hidden, dict) else None
-    if usage is None or hidden is None:
+    if not isinstance(hidden, dict):
+        return
+    usage = hidden.get("usage")
+    if usage is not None or getattr(chunk, "usage", None) is not None:
+        hidden[_COUNTED] = all(getattr(told, "usage", None) is None for told in reversed(stream.chunks))
+    if usage is None:
         return
     for told in reversed(stream.chunks[-_LAST:]):
         report = getattr(told, "usage", None)
@@ -127,7 +134,10 @@ def chunk_usage(chunk: Any) -> Usage | None:
         report = hidden.get("usage") if isinstance(hidden, dict) else None
         if report is None:
             return None
-    return usage_from_litellm(report, tier=tier_in(getattr(chunk, "service_tier", None), hidden))
+    usage = usage_from_litellm(report, tier=tier_in(getattr(chunk, "service_tier", None), hidden))
+    if usage is not None and isinstance(hidden, dict) and hidden.get(_COUNTED):
+        return replace(usage, estimated=True)
+    return usage
 
 
 class StreamMeter:
