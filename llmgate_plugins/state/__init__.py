@@ -19,7 +19,7 @@ def open_state(url: str = "memory", *, clock: Clock | None = None, random: Rando
     """The state that a configuration names.
 
     Args:
-        url: "memory" (this process alone), or where a Redis or Valkey is, shared by all
+        url: "memory" (this gateway alone), or where a Redis or Valkey is, shared by all
             processes that name it: "redis://HOST:6379/0", "rediss://" (TLS), "unix://PATH",
             "redis+sentinel://HOST:26379,HOST2:26379/MASTER/0", "redis+cluster://HOST:6379".
             Options: "?namespace=prod" begins every key; "timeout=50ms" is for a connection
