@@ -136,3 +136,28 @@ def test_tool_calls_are_read_changed_and_taken_out():
         bare = Message(role="assistant", content="No.")
         assert shape.message_in(shape.changed(answer, bare)) == bare
         assert shape.message_in(answer).tool_calls == (TOOL,)  # the provider's own is as it was
+
+
+@pytest.mark.parametrize(
+    ("told", "read", "written"),
+    [
+        ({"promptTokenCount": "1000", "candidatesTokenCount": "10", "thoughtsTokenCount": 5}, 1000, 15),
+        ({"promptTokenCount": [1], "candidatesTokenCount": 7, "promptTokensDetails": 3}, 0, 7),
+        (
+            {
+                "promptTokenCount": 10,
+                "candidatesTokenCount": 1,
+                "promptTokensDetails": [
+                    {"modality": "AUDIO", "tokenCount": "5"},
+                    {"modality": "AUDIO", "tokenCount": 3},
+                ],
+            },
+            10,
+            1,
+        ),
+    ],
+)
+def test_a_report_of_googles_that_is_odd_breaks_no_answer(told: Any, read: int, written: int) -> None:
+    usage = ENDPOINTS["generate_content"].usage_in({"usageMetadata": told})
+    assert usage is not None
+    assert (usage.total_input, usage.total_output) == (read, written)

@@ -118,7 +118,7 @@ def _usage(answer: Any) -> Usage | None:
     told = of(answer, "usageMetadata") or of(answer, "usage_metadata")
 
     def count(name: str, other: str) -> int:
-        return of(told, name) or of(told, other) or 0
+        return _number(of(told, name) or of(told, other))
 
     thought = count("thoughtsTokenCount", "thoughts_token_count")
     written = count("candidatesTokenCount", "candidates_token_count") + thought
@@ -151,11 +151,20 @@ _KINDS: Final = {"AUDIO": "audio_tokens", "IMAGE": "image_tokens"}
 def _kinds(told: Any, name: str, other: str) -> dict[str, int]:
     """Tokens of sound and pictures, which have prices of their own."""
     found: dict[str, int] = {}
-    for one in of(told, name) or of(told, other) or ():
+    kinds = of(told, name) or of(told, other)
+    for one in kinds if isinstance(kinds, list | tuple) else ():
         kind = _KINDS.get(_word(of(one, "modality")).upper())
         if kind is not None:
-            found[kind] = found.get(kind, 0) + (of(one, "tokenCount") or of(one, "token_count") or 0)
+            found[kind] = found.get(kind, 0) + _number(of(one, "tokenCount") or of(one, "token_count"))
     return found
+
+
+def _number(told: Any) -> int:
+    """A count, which may stand as text; nothing for what is none."""
+    try:
+        return int(told or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _word(told: Any) -> str:
