@@ -76,7 +76,7 @@ def ask(router: Any, operation: str, said: str = "hello there", **more: Any) -> 
         case "image_generation":
             return router.aimage_generation(model="media", prompt=said, **more)
         case "moderation":
-            return router.amoderation(model="media", input=said, **more)
+            return router.amoderation(**{"model": "media", "input": said, **more})
         case "ocr":
             document = {"type": "document_url", "document_url": "https://example.org/a.pdf"}
             return router.aocr(**{"model": "media", "document": document, **more})
@@ -302,6 +302,10 @@ async def test_what_is_heard_at_a_price_of_tokens_alone_is_held_by_tokens(media)
         ("image_generation", {"n": "many", "size": "wide"}),
         ("image_edit", {"quality": ["high"], "size": 3}),
         ("rerank", {"documents": None}),
+        ("rerank", {"documents": 7, "query": ["which?"]}),
+        ("moderation", {"input": 7}),
+        ("moderation", {"input": [7, None]}),
+        ("image_edit", {"image": 7, "mask": {}}),
         ("rerank", {"documents": [{"text": None}, 7]}),
         ("speech", {"speed": "fast", "voice": None}),
         ("transcription", {"file": None}),

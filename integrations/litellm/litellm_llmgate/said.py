@@ -36,7 +36,8 @@ _UNREAD: Final = frozenset({"type", "id", "call_id", "status"})
 def said_in(operation: str, kwargs: Mapping[str, Any]) -> Sequence[Message]:
     """The conversation, the prompt, the words to be spoken, or the question and the documents."""
     if operation == "rerank":
-        documents = map(_text_of, kwargs.get("documents") or ())
+        given = kwargs.get("documents")
+        documents = map(_text_of, given if isinstance(given, list | tuple) else ())
         return [Message(role="user", content=text) for text in (str(kwargs.get("query") or ""), *documents)]
     said = kwargs.get(PLACES.get(operation, ""))
     if operation == "generate_content":
