@@ -6,6 +6,7 @@ import litellm
 import pytest
 from litellm.caching.caching import Cache
 from support.litellm_routers import FACES, HELLO, ask, entry, registered, rows
+from support.media_servers import media_server, sound
 from support.patience import auntil
 from support.plugins import NotThere, NotThereSays
 
@@ -197,3 +198,32 @@ async def test_a_repeat_is_made_again_where_a_plugin_keeps_it_from_whoever_answe
         told.append(await ask(face, router, "fast", metadata={"llmgate_call_id": "order-17"}))
     assert told == ["made in the us", "made in the eu", "made in the eu"]
     assert [len(one.requests) for one in places] == [1, 1]
+
+
+@pytest.mark.usefixtures("cached")
+@pytest.mark.parametrize(
+    ("model", "path", "call"),
+    [
+        (
+            "cohere/rerank-v3.5",
+            "/rerank",
+            lambda router: router.arerank(model="media", query="which?", documents=["a", "b"]),
+        ),
+        (
+            "openai/whisper-1",
+            "",
+            lambda router: router.atranscription(model="media", file=("speech.wav", sound())),
+        ),
+    ],
+    ids=["rerank", "transcription"],
+)
+async def test_a_ranking_or_a_transcript_that_is_kept_costs_nothing(model, path, call):
+    with media_server() as server:
+        entries = [entry("media", "one", f"{server.url}{path}", model=model)]
+        router, registration = registered(entries, cache_responses=True)
+        await call(router)
+        await kept(1)
+        await call(router)
+        assert len(server.sent) == 1
+    first, again = (row["cost_nano_usd"] for row in rows(registration))
+    assert (first > 0, again) == (True, 0)

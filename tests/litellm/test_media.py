@@ -9,11 +9,9 @@ from typing import Any
 import litellm
 import openai
 import pytest
-from litellm.caching.caching import Cache
 from litellm_llmgate import call_id_of
 from support.litellm_routers import ends, entry, registered, rows
 from support.media_servers import SPOKEN, media_server, sound
-from support.patience import auntil
 
 from llmgate_plugins import Context, Gateway, Request, RequestDenied, hookimpl, use_context
 from llmgate_plugins.plugins import Budget, Limits
@@ -404,17 +402,6 @@ async def test_a_film_that_is_made_of_another_is_booked_as_one(media, name):
     (row,) = rows(registration)
     assert (row["operation"], row["status"]) == ("video_generation", "success")
     assert row["cost_nano_usd"] == COSTS["video_generation"] <= row["reserve_nano_usd"]
-
-
-@pytest.mark.parametrize("operation", ["rerank", "transcription"])
-async def test_what_litellms_cache_answers_costs_nothing(media, monkeypatch, operation):
-    monkeypatch.setattr(litellm, "cache", Cache())
-    router, registration = registered([at(media, operation)], cache_responses=True)
-    await ask(router, operation)
-    await auntil(lambda: litellm.cache.cache.cache_dict)
-    await ask(router, operation)
-    assert len(media.sent) == 1
-    assert [row["cost_nano_usd"] for row in rows(registration)] == [COSTS[operation], 0]
 
 
 async def test_a_moderation_of_no_group_is_left_to_litellm(media, monkeypatch):
