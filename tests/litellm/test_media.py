@@ -10,6 +10,7 @@ import litellm
 import openai
 import pytest
 from litellm_llmgate import call_id_of
+from litellm_llmgate.endpoints import MEDIA
 from support.litellm_routers import ends, entry, registered, rows
 from support.media_servers import SPOKEN, media_server, sound
 
@@ -402,6 +403,17 @@ async def test_a_film_that_is_made_of_another_is_booked_as_one(media, name):
     (row,) = rows(registration)
     assert (row["operation"], row["status"]) == ("video_generation", "success")
     assert row["cost_nano_usd"] == COSTS["video_generation"] <= row["reserve_nano_usd"]
+
+
+@pytest.mark.parametrize("wrong", ["many", [], {}, -7, 1.5, True])
+def test_a_usage_report_that_is_no_numbers_breaks_no_answer(wrong):
+    parts = dict.fromkeys(("text_tokens", "image_tokens", "audio_tokens", "cached_tokens"), wrong)
+    for details in (parts, {"text_tokens": wrong}, wrong):
+        usage = {"input_tokens": wrong, "output_tokens": wrong, "output_tokens_details": details}
+        usage |= {"input_tokens_details": details, "input_token_details": details}
+        for media in MEDIA.values():
+            told = media.usage_in({"usage": usage, "meta": {"billed_units": {"total_tokens": wrong}}})
+            assert told is None or told.total < 10
 
 
 async def test_a_moderation_of_no_group_is_left_to_litellm(media, monkeypatch):

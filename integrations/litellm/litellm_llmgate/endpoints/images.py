@@ -41,7 +41,8 @@ class Images:
         outer = of(told, "output_tokens_details") or of(told, "completion_tokens_details")
         drawn = of(outer, "image_tokens")
         if drawn is None:
-            drawn = written - (of(outer, "text_tokens") or 0)
+            text = of(outer, "text_tokens")
+            drawn = written - text if type(written) is type(text) is int else written
         return usage_from_litellm(
             {
                 "prompt_tokens": read,
