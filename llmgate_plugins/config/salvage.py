@@ -44,7 +44,7 @@ def without(value: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
 
 def _mend_entry(entries: list[Any], path: Path, stand_ins: Mapping[Path, Any]) -> None:
     index, inner = int(path[1]), _to_first_list(path[2:])
-    if not isinstance(entries[index], dict):
+    if not inner or not isinstance(entries[index], dict):
         entries[index] = {}
     entry = entries[index]
     _remove(entry, inner)

@@ -60,6 +60,7 @@ class _Distant:
     """A state or a ledger as one process has it: every answer is pending."""
 
     durable = True
+    counters = None  # each process tells its own alerts
 
     def attend(self, clock: object) -> None:
         """Housekeeping is done by the fleet."""
