@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Final
 
 from llmgate_plugins.errors import StorageError
 from llmgate_plugins.ledger import watching
 from llmgate_plugins.ledger.draining import Drain
 from llmgate_plugins.ledger.entries import Entry
+from llmgate_plugins.ledger.outbox import still_waits
 from llmgate_plugins.ledger.watching import TICK, Watch
 from llmgate_plugins.promises import Promise, tell
 
@@ -63,11 +65,7 @@ class Flushing:
             self._drain.look_around = True  # for a process that has died meanwhile, perhaps
             flush()
             now = self._outbox.waiting_of_all()
-            waiting = {
-                path: then
-                for path, then in waiting.items()
-                if path in now and now[path].turn == then.turn and now[path].done < then.end
-            }
+            waiting = dict(chain.from_iterable(still_waits(*one, now).items() for one in waiting.items()))
             if waiting and time.monotonic() > until:
                 raise StorageError(f"rows wait for the ledger's database in {self._outbox.directory}")
             if waiting:

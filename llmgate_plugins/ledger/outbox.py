@@ -20,7 +20,7 @@ from llmgate_plugins.ledger.lines import brief_line, step_in, step_line
 from llmgate_plugins.ledger.segments import Extent, Segment
 from llmgate_plugins.records import DecisionRecord
 
-__all__ = ["MOST_BYTES", "MOST_SECONDS", "Outbox"]
+__all__ = ["MOST_BYTES", "MOST_SECONDS", "Outbox", "still_waits"]
 
 log = logging.getLogger("llmgate.ledger")
 
@@ -28,6 +28,8 @@ MOST_BYTES: Final = 1 << 30
 MOST_SECONDS: Final = 3600.0
 REMEMBERED: Final = 10_000
 """From so many rows on, the line of another is to say all there is: its record is not kept for that."""
+ANEW: Final = "w"
+"""Ends the name of a file that stands in the place of another."""
 DYING: Final = 5.0
 """Seconds that a process may take to let go of its files."""
 
@@ -167,7 +169,7 @@ class Outbox:
                     continue
                 lines = [_whole(*row) for row in rows]
                 try:
-                    in_its_place = file.path.with_name(f"{file.path.stem}w.outbox")
+                    in_its_place = file.path.with_name(f"{file.path.stem}{ANEW}.outbox")
                     anew = Segment.new(in_its_place, sum(map(len, lines)))
                 except OSError as error:
                     log.warning("the outbox %s keeps some rows in brief: %s", self.directory, error)
@@ -185,8 +187,11 @@ class Outbox:
 
     def waiting_of_all(self) -> Mapping[Path, Extent]:
         """The files in which rows wait, of every process that has this directory, dead ones included."""
-        found = {path: Extent.of(path) for path in self.directory.glob("*.outbox")}
-        return {path: extent for path, extent in found.items() if extent is not None and extent.waiting}
+        while True:
+            found = {path: Extent.of(path) for path in self.directory.glob("*.outbox")}
+            if all(extent is not None or path.exists() for path, extent in found.items()):
+                return {path: one for path, one in found.items() if one is not None and one.waiting}
+            # One that went while we looked may be written anew, under a name that was not there yet.
 
     def reject(self, step: Step, error: BaseException) -> None:
         """Keep a row that the database does not take, for people to look at."""
@@ -236,6 +241,19 @@ class Outbox:
         self._name, self._numbers = "", count(1)
         while self._files:
             self._files.popleft().close(remove=False)
+
+
+def still_waits(path: Path, then: Extent, now: Mapping[Path, Extent]) -> dict[Path, Extent]:
+    """The file in which rows wait now that waited in this one then, and how far; none where they are written.
+
+    Args:
+        now: As of `waiting_of_all`.
+    """
+    extent = now.get(path)
+    if extent is not None:
+        return {path: then} if extent.turn == then.turn and extent.done < then.end else {}
+    first = path.stem.rstrip(ANEW)
+    return {other: extent for other, extent in now.items() if other.stem.rstrip(ANEW) == first}
 
 
 def _process_of(path: Path) -> str:
