@@ -9,7 +9,7 @@ from support.faces import ask, every_whole
 from support.values import a_deployment, a_request
 
 from llmgate_plugins import Context, Gateway, RequestDenied
-from llmgate_plugins.plugins import Budget, Limits, TokenLimit
+from llmgate_plugins.plugins import Budget, Limits, Policies, Policy, TokenLimit
 from llmgate_plugins.testing import ScriptedProvider, VirtualClock, VirtualSleeper
 from llmgate_plugins.types import NANO, Deployment, Price, Quote, Request, Response, Usage
 
@@ -114,3 +114,23 @@ def test_of_an_answer_that_is_no_text_no_output_is_expected(face: str) -> None:
     ask(face, gateway, a_request("x" * 40, operation="speech"))
     row = row_of(gateway)
     assert (row["input_tokens"], row["output_tokens"], row["estimated"]) == (10, 0, True)
+
+
+@every_whole
+def test_the_most_that_a_call_may_cost_is_held_against_what_its_host_expects(face: str) -> None:
+    dear, cheap = (a_deployment(name, price=OURS) for name in ("dear", "cheap"))
+
+    def quote(one: Deployment, _request: Request) -> Quote:
+        told = Usage(charged={"dear": 6, "cheap": 2}[one.id] * CENT, charged_by="host")
+        return Quote(told, told)
+
+    gateway = Gateway(
+        [dear, cheap],
+        transport=ScriptedProvider(default=None, usage=None),
+        plugins=[Policies({"default": Policy(max_price={"call": 0.05})})],
+    )
+    request = a_request("a cat", operation="image_generation", quote=quote)
+    ask(face, gateway, request)
+    (record,) = gateway.decisions
+    assert record.served_by == "cheap"
+    assert record.selections[0].dropped["dear"] == ("price", "Policies")

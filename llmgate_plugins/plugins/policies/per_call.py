@@ -7,11 +7,12 @@ deployments is gone through once for each kind and not once for each call.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from llmgate_plugins.context import Context
+from llmgate_plugins.plugins.estimates import quoted, quoted_cost
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.policies.constraints import is_above
 from llmgate_plugins.types import NANO, Deployment, Request, Usage
@@ -31,6 +32,7 @@ from llmgate_plugins.usage import (
 __all__ = ["Asked", "CallPrice", "Clearance", "Fit", "PerCall", "TierPrice"]
 
 Deployments = Sequence[Deployment]
+_NOTHING_SAID: Final[frozenset[tuple[str, int]]] = frozenset()
 K = TypeVar("K", bound=Hashable)
 
 
@@ -112,7 +114,10 @@ class TierPrice:
 
 
 class CallPrice:
-    """The call may be expected to cost so much at most; tokens are rounded up by an eighth or less.
+    """The call may be expected to cost so much at most: as its host says, or by its tokens.
+
+    Tokens are rounded up by an eighth or less. Where a host says what a call costs (of pictures,
+    of sound), each of its deployments is asked of.
 
     Args:
         most: US dollars.
@@ -124,13 +129,18 @@ class CallPrice:
     def __init__(self, most: float) -> None:
         self._most = most * NANO
 
-    def key(self, asked: Asked) -> tuple[int, Said]:
-        """(tokens read, what the call says of how much is written, and how it is to be served)."""
-        return _rounded_up(asked.read), _rounded(said_of_price(asked.request.params))
+    def key(self, asked: Asked) -> tuple[int, Said, frozenset[tuple[str, int]]]:
+        """(tokens read, what the call says of how much is written, and how it is to be served; what
+        its host says that it costs where)."""
+        request = asked.request
+        told = frozenset(_quotes(asked)) if request.quote is not None else _NOTHING_SAID
+        return _rounded_up(asked.read), _rounded(said_of_price(request.params)), told
 
-    def rules_out(self, deployment: Deployment, key: tuple[int, Said]) -> bool:
+    def rules_out(self, deployment: Deployment, key: tuple[int, Said, frozenset[tuple[str, int]]]) -> bool:
         """Whether that costs more here."""
-        read, said = key
+        read, said, told = key
+        if told and (cost := dict(told).get(deployment.id)) is not None:
+            return cost > self._most
         if deployment.price is None:
             return True
         sent = sent_over(deployment.params, said)
@@ -139,6 +149,14 @@ class CallPrice:
             written = min(written, deployment.max_output)
         usage = Usage(input=read, output=written * answers_of(sent))
         return deployment.price.at(read, tier_asked(sent)).cost(usage) > self._most
+
+
+def _quotes(asked: Asked) -> Iterator[tuple[str, int]]:
+    """(deployment, nano-dollars) of those of which the host says it."""
+    for one in asked.deployments:
+        quote = quoted(one, asked.request)
+        if quote is not None:
+            yield one.id, quoted_cost(one, quote.probable)
 
 
 class Fit:
