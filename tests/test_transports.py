@@ -223,7 +223,7 @@ class Recording(BaseHTTPRequestHandler):
 def recording(answer: Any) -> Iterator[tuple[str, list[tuple[str, Message, Any]]]]:
     handler = type("Handler", (Recording,), {"answer": answer, "asked": []})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", handler.asked

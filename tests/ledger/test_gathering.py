@@ -56,10 +56,11 @@ def test_rows_that_are_written_anew_while_the_database_is_away_are_waited_for_al
 ) -> None:
     monkeypatch.setattr(reading, "GATHERING", 60.0)
     mine, other, lock = two
-    other.open_attempt(intent("c1", reserve=90)).result(30)
-    other.close_call(record("c1")).result(30)  # its decision is in memory alone
-    (brief,) = other._writer.outbox.waiting_of_all()
-    gathering = mine.gather()
+    with other._writer.gate:
+        other.open_attempt(intent("c1", reserve=90)).result(30)
+        other.close_call(record("c1")).result(30)  # its decision is in memory alone
+        (brief,) = other._writer.outbox.waiting_of_all()
+        gathering = mine.gather()
     until(lambda: not brief.exists())
     with pytest.raises(TimeoutError):
         gathering.result(50 * LOOK)

@@ -8,10 +8,11 @@ import gc
 import litellm
 import pytest
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
+from litellm.llms.anthropic.chat.handler import ModelResponseIterator
 from support.litellm_routers import HELLO, ends, entry, registered, rows, text_of
 from support.patience import PATIENCE, auntil
 
-from llmgate_plugins import StreamInterrupted, hookimpl
+from llmgate_plugins import Gateway, StreamInterrupted, hookimpl
 from llmgate_plugins.testing import Fault, Reply
 from llmgate_plugins.types import Response
 from llmgate_plugins.usage import estimate_tokens
@@ -254,3 +255,43 @@ async def test_a_stream_that_breaks_while_the_model_thinks_is_booked_at_its_thou
     (row,) = rows(registration)
     assert (row["output_tokens"], row["estimated"]) == (estimate_tokens(len(thoughts)), True)
     assert thoughts
+
+
+@pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
+@pytest.mark.parametrize("host", ["router", "plain"])
+async def test_lines_of_a_stream_that_is_left_are_closed_at_once_and_not_by_the_garbage_collector(
+    sim, monkeypatch, sync, host
+) -> None:
+    """A collector that closes them may do so while httpcore's lock is held, and for ever."""
+    read, begun = [], ModelResponseIterator.__init__
+
+    def begin(self, *args, **kwargs) -> None:
+        begun(self, *args, **kwargs)
+        read.append(self)
+
+    monkeypatch.setattr(ModelResponseIterator, "__init__", begin)
+    telling(sim)
+    claude = entry("fast", "one", sim.provider("one"), model="anthropic/claude-haiku-4-5")
+    gate = registered([claude])[0] if host == "router" else Gateway.from_config({"model_list": [claude]})
+    gc.disable()
+    try:
+        if sync:
+            stream = (
+                gate.completion("fast", HELLO, stream=True) if host == "router" else gate.stream("fast", "Hi")
+            )
+            next(iter(stream))
+            stream.close()
+        else:
+            stream = (
+                gate.acompletion("fast", HELLO, stream=True)
+                if host == "router"
+                else gate.astream("fast", "Hi")
+            )
+            stream = await stream if host == "router" else stream
+            await anext(aiter(stream))
+            await stream.aclose()
+        (one,) = read
+        lines = one.streaming_response
+        assert (lines.gi_frame if sync else lines.ag_frame) is None
+    finally:
+        gc.enable()

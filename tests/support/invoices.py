@@ -97,7 +97,7 @@ def serving() -> Iterator[Callable[[Invoice], str]]:
     answers: dict[str, tuple[str, list[bytes]]] = {}
     handler = type("Handler", (_Handler,), {"answers": answers})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
 
     def put(invoice: Invoice) -> str:

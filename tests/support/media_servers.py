@@ -89,6 +89,13 @@ def _answer(sent: Sent) -> tuple[str, bytes]:
     return "application/json", json.dumps(told).encode()
 
 
+class Quiet(ThreadingHTTPServer):
+    """Says nothing of callers who are gone."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
 @contextmanager
 def media_server() -> Iterator[MediaServer]:
     """An HTTP server in threads."""
@@ -116,9 +123,9 @@ def media_server() -> Iterator[MediaServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Quiet(("127.0.0.1", 0), Handler)
     told = MediaServer(f"http://127.0.0.1:{server.server_port}/v1")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield told
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -19,6 +18,7 @@ from litellm_llmgate.endpoints.meter import EndpointMeter
 from litellm_llmgate.endpoints.streams import chat_in, is_kept
 from litellm_llmgate.failures import name_cause
 from litellm_llmgate.host_call import HostCall, Sending
+from litellm_llmgate.letting_go import alet_go, let_go
 from litellm_llmgate.meter import StreamMeter, check_ended, check_whole, complete_usage, mark_kept
 from litellm_llmgate.selection import OwnSelection, Pin, pinned, run_now
 from litellm_llmgate.splicing import StreamSplicer
@@ -201,7 +201,7 @@ class RouterTransport:
             name_cause(error)
             raise
         finally:
-            _close(stream, pin.stream)
+            let_go(stream, pin.stream)
 
     async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[Any]:
         """One attempt as a stream, in this event loop."""
@@ -226,7 +226,7 @@ class RouterTransport:
             name_cause(error)
             raise
         finally:
-            await _aclose(stream)
+            await alet_go(stream, pin.stream)
 
     def meter(self, attempt: Attempt, request: Request) -> StreamMeter | EndpointMeter:
         """Reads LiteLLM's chunks."""
@@ -301,24 +301,6 @@ def _asked(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         "input": said if isinstance(said := kwargs.get("input"), str | list) else None,
         "specific_deployment": kwargs.get("specific_deployment"),
     }
-
-
-def _close(*streams: Any) -> None:
-    """Let go of the connection. LiteLLM's sync streams cannot be closed, but what they read from can."""
-    for stream in streams:
-        close = getattr(getattr(stream, "completion_stream", None), "close", None)
-        if close is not None:
-            with contextlib.suppress(Exception):  # it may be broken
-                close()
-
-
-async def _aclose(stream: Any) -> None:
-    """The same in an event loop. A wrapper around a stream may lack what that has."""
-    for one in (stream, getattr(stream, "completion_stream", None)):
-        close = getattr(one, "aclose", None)
-        if close is not None:
-            await close()
-            return
 
 
 def _raise_primary(call: Call) -> None:

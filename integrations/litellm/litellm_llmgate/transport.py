@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ import litellm
 from litellm_llmgate.answers import read_response
 from litellm_llmgate.asking import begun_answer
 from litellm_llmgate.failures import name_cause
+from litellm_llmgate.letting_go import alet_go, let_go
 from litellm_llmgate.meter import NeutralMeter, check_whole, chunk_usage, complete_usage, mark_kept
 from litellm_llmgate.supported import supported
 from litellm_llmgate.timeouts import client_timeout
@@ -93,10 +93,7 @@ class LiteLLMTransport:
             name_cause(error)
             raise
         finally:
-            close = getattr(getattr(stream, "completion_stream", None), "close", None)
-            if close is not None:
-                with contextlib.suppress(Exception):  # it may be broken
-                    close()
+            let_go(stream)
 
     async def aopen(self, attempt: Attempt, request: Request) -> AsyncIterator[Chunk]:
         """The same for an event loop."""
@@ -112,8 +109,7 @@ class LiteLLMTransport:
             name_cause(error)
             raise
         finally:
-            if stream is not None:
-                await stream.aclose()
+            await alet_go(stream)
 
     def meter(self, attempt: Attempt, request: Request) -> NeutralMeter:  # noqa: ARG002 - as `Transport` has it
         """A meter for one stream."""
