@@ -15,6 +15,7 @@ from support.litellm_routers import ends, entry, registered, rows
 from support.media_servers import SPOKEN, media_server, sound
 
 from llmgate_plugins import Context, Gateway, Request, RequestDenied, hookimpl, use_context
+from llmgate_plugins.decisions import GiveUp
 from llmgate_plugins.plugins import Budget, Limits
 from llmgate_plugins.types import NANO, Message, Response
 
@@ -46,7 +47,17 @@ spaces out), two and eight seconds."""
 PAID = [name for name, cost in COSTS.items() if cost]
 SAYING = [name for name in MODELS if name != "ocr"]
 FALLING_BACK = [name for name in MODELS if name != "moderation"]  # for which LiteLLM has no fallbacks
+CLIENT_RETRIES = ("image_generation", "moderation")
+"""For which LiteLLM makes a client of OpenAI's that asks twice more by itself, whatever it is told."""
 every = pytest.mark.parametrize("operation", MODELS)
+
+
+class Once:
+    """Nothing is tried again."""
+
+    @hookimpl(tryfirst=True)
+    def recover_attempt(self) -> GiveUp:
+        return GiveUp()
 
 
 @pytest.fixture
@@ -236,7 +247,7 @@ async def test_a_picture_of_any_size_is_held_as_the_dearest_and_of_a_named_one_a
 @pytest.mark.parametrize("operation", ["image_generation", "speech", "transcription"])
 async def test_one_that_timed_out_is_booked_as_expected(media, operation):
     media.seconds = 5.0
-    router, registration = registered([at(media, operation, timeout=0.3)])
+    router, registration = registered([at(media, operation, timeout=0.3)], Once())
     with pytest.raises(litellm.Timeout):
         await ask(router, operation)
     last = rows(registration)[-1]
@@ -348,9 +359,10 @@ async def test_a_page_in_the_place_of_speech_is_a_failure(media, other):
 @every
 async def test_a_providers_own_error_reaches_the_caller_as_litellms(media, operation):
     media.failures += [429] * 20
-    router, _ = registered([at(media, operation)])
+    router, _ = registered([at(media, operation)], Once())
     with pytest.raises(openai.RateLimitError) as raised:
         await ask(router, operation)
+    assert len(media.sent) == (3 if operation in CLIENT_RETRIES else 1)
     assert isinstance(raised.value, litellm.RateLimitError) or operation == "moderation"  # LiteLLM's is bare
     assert any("attempt 1: one: rate_limit" in note for note in raised.value.__notes__)
 
