@@ -15,6 +15,7 @@ from llmgate_plugins.usage import (
     estimate_tokens,
     expected_output,
     most_input,
+    quoted,
     sent_params,
     tier_asked,
 )
@@ -121,7 +122,7 @@ def _estimate(flight: Flight, attempt: Attempt, characters: int) -> Usage:
     Inputs of an embedding have a window each. It was served as it was asked for. A host may know better.
     """
     request, deployment = flight.call.request, attempt.deployment
-    if request.quote is not None and (quote := request.quote(deployment, request)) is not None:
+    if (quote := quoted(deployment, request)) is not None:
         return replace(quote.probable, estimated=True)
     usage, window = flight.core.estimate(request, characters), deployment.context_window
     read = usage.input

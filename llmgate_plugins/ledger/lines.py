@@ -5,7 +5,6 @@ The JSON is a step, as an object, or facts, as an array: see `ledger.facts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 from zlib import crc32
 
@@ -13,18 +12,13 @@ from pydantic_core import from_json
 
 from llmgate_plugins.ledger.entries import Step, certain_step
 from llmgate_plugins.ledger.facts import Facts
-from llmgate_plugins.ledger.plain import json_bytes
+from llmgate_plugins.ledger.plain import json_bytes, quick_json
 from llmgate_plugins.records import DecisionRecord
-
-_dumps: Callable[[Any], bytes]
-try:
-    from orjson import dumps as _dumps  # the quickest; what it does not take, the other does
-except ImportError:
-    _dumps = json_bytes
 
 __all__ = ["brief_line", "step_in", "step_line"]
 
 _LINE: Final = b"%08x %s\n"
+_dumps: Final = quick_json()
 
 
 def step_line(step: Step) -> bytes:

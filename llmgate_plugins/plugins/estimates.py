@@ -10,7 +10,6 @@ from llmgate_plugins.types import (
     OUTPUT_BUCKETS,
     Deployment,
     LazyMessages,
-    Quote,
     Request,
     Usage,
 )
@@ -21,6 +20,7 @@ from llmgate_plugins.usage import (
     expected_output,
     longest_answer,
     most_input,
+    quoted,
     sent_params,
     tier_asked,
 )
@@ -31,7 +31,6 @@ __all__ = [
     "probable_cost",
     "probable_price",
     "probable_tokens",
-    "quoted",
     "quoted_cost",
     "worst_cost",
     "worst_price",
@@ -44,11 +43,6 @@ USUAL_MESSAGE: Final = 100
 
 _KEPT: Final = frozenset({"cache_control", "cache_control_injection_points"})
 _KEEPING: Final = _KEPT | {"tools", "system"}
-
-
-def quoted(deployment: Deployment, request: Request) -> Quote | None:
-    """What the host says of a call whose text does not tell; None where it tells."""
-    return None if request.quote is None else request.quote(deployment, request)
 
 
 def quoted_cost(deployment: Deployment, usage: Usage) -> int:

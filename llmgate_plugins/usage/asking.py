@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmgate_plugins.types import Deployment, Request
+from llmgate_plugins.types import Deployment, Quote, Request
 from llmgate_plugins.usage.disjoint import MOST_TOKENS
 from llmgate_plugins.usage.tiers import tier_of
 
@@ -17,6 +17,7 @@ __all__ = [
     "answers_of",
     "as_sent",
     "merged_params",
+    "quoted",
     "said_of_price",
     "sent_over",
     "sent_params",
@@ -63,6 +64,11 @@ def sent_params(deployment: Deployment, request: Request) -> Mapping[str, Any]:
     """What is asked of the provider: by the call, else by the configuration, in `extra_body` or plainly."""
     fixed, given = deployment.params, request.params
     return as_sent(merged_params(fixed, given) if fixed else given)
+
+
+def quoted(deployment: Deployment, request: Request) -> Quote | None:
+    """What the host says of a call whose text does not tell; None where it tells."""
+    return None if request.quote is None else request.quote(deployment, request)
 
 
 def allowed_output(params: Mapping[str, Any]) -> int | None:

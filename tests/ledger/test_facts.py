@@ -225,9 +225,9 @@ def test_where_orjson_is_missing_lines_say_the_same() -> None:
     handed_over = intent("ü\n", labels={"tag:a": "日本語"}, expires=1.5e16)
     facts = intent_facts(handed_over)
     with mock.patch.object(lines, "_dumps", json_bytes), mock.patch.dict(sys.modules, orjson=None):
-        plain._quick.cache_clear()
+        plain.quick_json.cache_clear()
         without = brief_line(facts)
-    plain._quick.cache_clear()
+    plain.quick_json.cache_clear()
     assert without == brief_line(facts)
     assert step_in(without) == step_of("open", handed_over)
 

@@ -17,7 +17,7 @@ from llmgate_plugins.plugins.limits.counts import Count, Rule
 from llmgate_plugins.plugins.limits.taken import taken_of
 from llmgate_plugins.services import Reservation, Services
 from llmgate_plugins.types import EMPTY, Attempt, Deployment, Request
-from llmgate_plugins.usage import sent_params
+from llmgate_plugins.usage import quoted, sent_params
 
 __all__ = ["Asked"]
 
@@ -81,7 +81,7 @@ class Asked:
         """Money or tokens: the worst case, and what it will probably be."""
         deployment, request, money = self.attempt.deployment, self.request, rule.kind == "budget"
         amount = self.amount(count, deployment)
-        quote = None if request.quote is None else request.quote(deployment, request)
+        quote = quoted(deployment, request)
         if quote is None:
             if self._probable is None:
                 self._probable = probable_tokens(deployment, request, self._sent)
@@ -103,7 +103,7 @@ class Asked:
             return 1
         money = count.rule.kind == "budget"
         request = self.request
-        if request.quote is not None and (quote := request.quote(deployment, request)) is not None:
+        if (quote := quoted(deployment, request)) is not None:
             return quoted_cost(deployment, quote.most) if money else quote.most.total
         if money and deployment.price is None:
             return 0

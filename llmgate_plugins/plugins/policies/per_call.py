@@ -9,10 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from llmgate_plugins.context import Context
-from llmgate_plugins.plugins.estimates import quoted, quoted_cost
+from llmgate_plugins.plugins.estimates import quoted_cost
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.policies.constraints import is_above
 from llmgate_plugins.types import NANO, Deployment, Request, Usage
@@ -24,6 +24,7 @@ from llmgate_plugins.usage import (
     allowed_output,
     answers_of,
     as_sent,
+    quoted,
     said_of_price,
     sent_over,
     tier_asked,
@@ -32,7 +33,8 @@ from llmgate_plugins.usage import (
 __all__ = ["Asked", "CallPrice", "Clearance", "Fit", "PerCall", "TierPrice"]
 
 Deployments = Sequence[Deployment]
-_NOTHING_SAID: Final[frozenset[tuple[str, int]]] = frozenset()
+Told: TypeAlias = frozenset[tuple[str, bool]]
+_NOTHING_SAID: Final[Told] = frozenset()
 K = TypeVar("K", bound=Hashable)
 
 
@@ -129,18 +131,27 @@ class CallPrice:
     def __init__(self, most: float) -> None:
         self._most = most * NANO
 
-    def key(self, asked: Asked) -> tuple[int, Said, frozenset[tuple[str, int]]]:
-        """(tokens read, what the call says of how much is written, and how it is to be served; what
-        its host says that it costs where)."""
+    def key(self, asked: Asked) -> tuple[int, Said, Told]:
+        """(tokens read, what the call says of how much is written, and how it is to be served; where
+        its host says that it costs more, and where not)."""
         request = asked.request
-        told = frozenset(_quotes(asked)) if request.quote is not None else _NOTHING_SAID
+        told = frozenset(self._told(asked)) if request.quote is not None else _NOTHING_SAID
         return _rounded_up(asked.read), _rounded(said_of_price(request.params)), told
 
-    def rules_out(self, deployment: Deployment, key: tuple[int, Said, frozenset[tuple[str, int]]]) -> bool:
+    def _told(self, asked: Asked) -> Iterator[tuple[str, bool]]:
+        for one in asked.deployments:
+            quote = quoted(one, asked.request)
+            if quote is not None:
+                yield one.id, quoted_cost(one, quote.probable) > self._most
+
+    def rules_out(self, deployment: Deployment, key: tuple[int, Said, Told]) -> bool:
         """Whether that costs more here."""
         read, said, told = key
-        if told and (cost := dict(told).get(deployment.id)) is not None:
-            return cost > self._most
+        if told:
+            if (deployment.id, True) in told:
+                return True
+            if (deployment.id, False) in told:
+                return False
         if deployment.price is None:
             return True
         sent = sent_over(deployment.params, said)
@@ -149,14 +160,6 @@ class CallPrice:
             written = min(written, deployment.max_output)
         usage = Usage(input=read, output=written * answers_of(sent))
         return deployment.price.at(read, tier_asked(sent)).cost(usage) > self._most
-
-
-def _quotes(asked: Asked) -> Iterator[tuple[str, int]]:
-    """(deployment, nano-dollars) of those of which the host says it."""
-    for one in asked.deployments:
-        quote = quoted(one, asked.request)
-        if quote is not None:
-            yield one.id, quoted_cost(one, quote.probable)
 
 
 class Fit:

@@ -9,7 +9,7 @@ from typing import Final
 
 from llmgate_plugins.context import Call, Context
 from llmgate_plugins.decisions import Ranking, Scores
-from llmgate_plugins.plugins.estimates import quoted, quoted_cost
+from llmgate_plugins.plugins.estimates import quoted_cost
 from llmgate_plugins.plugins.observations import Lengths
 from llmgate_plugins.plugins.per_group import PerGroup
 from llmgate_plugins.plugins.preferences.expected import Asked, asked_at, asked_of, cost_of
@@ -17,7 +17,7 @@ from llmgate_plugins.plugins.preferences.scored import Scored
 from llmgate_plugins.plugins.preferences.shortlist import FEW
 from llmgate_plugins.services import MaybePending, Services
 from llmgate_plugins.types import NANO, Deployment, Price, Request
-from llmgate_plugins.usage import said_of_price
+from llmgate_plugins.usage import quoted, said_of_price
 
 __all__ = ["Cheapest"]
 
